@@ -1,0 +1,95 @@
+"""Scores of genre predictions, and how far to trust them.
+
+Throughout, `probabilities` is [shape=(n_tracks, n_classes)] and `truth` [shape=(n_tracks,)] holds
+the index of each track's genre.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+SMALLEST = 1e-8  # a probability counts as at least this in the log loss
+CALIBRATION_BINS = 15
+
+
+def accuracy(probabilities: np.ndarray, truth: np.ndarray) -> float:
+    """Share of tracks whose most probable genre is right."""
+    return float((probabilities.argmax(axis=1) == truth).mean())
+
+
+def macro_f1(probabilities: np.ndarray, truth: np.ndarray) -> float:
+    """F1 of each genre that occurs in `truth`, averaged with equal weight."""
+    predicted = probabilities.argmax(axis=1)
+    n = probabilities.shape[1]
+    support = np.bincount(truth, minlength=n)
+    right = np.bincount(truth[predicted == truth], minlength=n)
+    f1 = 2 * right / np.maximum(support + np.bincount(predicted, minlength=n), 1)
+    return float(f1[support > 0].mean())
+
+
+def log_loss(probabilities: np.ndarray, truth: np.ndarray) -> float:
+    """Mean negative natural logarithm of the true genre's probability."""
+    chosen = probabilities[np.arange(len(truth)), truth]
+    return float(-np.log(np.maximum(chosen, SMALLEST)).mean())
+
+
+def calibration_error(probabilities: np.ndarray, truth: np.ndarray) -> float:
+    """Expected calibration error of the most probable genre, over 15 equal bins of confidence."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == truth
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    gap = np.bincount(bins, weights=right - confidence, minlength=CALIBRATION_BINS)
+    return float(np.abs(gap).sum() / len(truth))
+
+
+SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "accuracy": accuracy,
+    "macro_f1": macro_f1,
+    "log_loss": log_loss,
+    "calibration_error": calibration_error,
+}
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score with the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def bootstrap(
+    probabilities: np.ndarray,
+    truth: np.ndarray,
+    artists: np.ndarray,
+    *,
+    resamples: int = 1_000,
+    seed: int = 0,
+) -> dict[str, Score]:
+    """All scores with 95 % intervals from a bootstrap over artists.
+
+    Tracks of one artist are not independent, so whole artists are drawn with replacement.
+
+    Parameters
+    ----------
+    artists : np.ndarray [shape=(n_tracks,)]
+        Any values that tell artists apart.
+    """
+    _, owner = np.unique(artists, return_inverse=True)
+    tracks_of = np.split(np.argsort(owner, kind="stable"), np.cumsum(np.bincount(owner))[:-1])
+    rng = np.random.default_rng(seed)
+    drawn: dict[str, list[float]] = {name: [] for name in SCORES}
+    for _ in range(resamples):
+        chosen = rng.integers(len(tracks_of), size=len(tracks_of))
+        tracks = np.concatenate([tracks_of[a] for a in chosen])
+        for name, score in SCORES.items():
+            drawn[name].append(score(probabilities[tracks], truth[tracks]))
+    return {
+        name: Score(score(probabilities, truth), *np.percentile(drawn[name], [2.5, 97.5]).tolist())
+        for name, score in SCORES.items()
+    }

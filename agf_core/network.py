@@ -1,0 +1,195 @@
+"""The networks of the paper: shared trunk, a branch per task, and the MLP that transfers.
+
+Table 2 and sections 3.2.1 to 3.2.3. Every input is (batch, 1, frames, mels), normalised.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from agf_core import constants
+
+TRUNK_CHANNELS = 16
+BRANCH_CHANNELS = (32, 64, 64, 128, 256)
+
+
+def _scaled(channels: int, width: float) -> int:
+    return max(1, round(channels * width))
+
+
+def _convolution(inputs: int, outputs: int, size: int, *, norm: bool) -> list[nn.Module]:
+    """'Same' convolution, ELU behind it, batch normalisation (and then no bias) between."""
+    layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, size, padding="same", bias=not norm)]
+    if norm:
+        layers.append(nn.BatchNorm2d(outputs))
+    return [*layers, nn.ELU()]
+
+
+class SharedTrunk(nn.Sequential):
+    """The first convolutional block: what an MTN shares between its tasks.
+
+    (batch, 1, frames, mels) -> (batch, 16 * width, frames, mels // 2)
+    """
+
+    def __init__(self, width: float = 1.0) -> None:
+        channels = _scaled(TRUNK_CHANNELS, width)
+        super().__init__(
+            *_convolution(1, channels, 5, norm=False),
+            nn.MaxPool2d((1, 2)),
+            nn.Dropout(0.1),
+        )
+
+
+class TaskBranch(nn.Module):
+    """What a task has to itself: convolutions, global pooling, the transfer feature, the head.
+
+    Parameters
+    ----------
+    n_classes : int
+        Genres or artist groups.
+    width : float
+        Factor on the number of channels of every layer.
+    """
+
+    def __init__(self, n_classes: int, width: float = 1.0) -> None:
+        super().__init__()
+        trunk = _scaled(TRUNK_CHANNELS, width)
+        a, b, c, d, e = (_scaled(channels, width) for channels in BRANCH_CHANNELS)
+        self.n_features = _scaled(constants.TRANSFER_WIDTH, width)
+        # Sizes for 43 frames and 128 mels, trunk output 43 x 64 (table 2).
+        self.convolutions = nn.Sequential(
+            *_convolution(trunk, a, 3, norm=True),
+            nn.MaxPool2d(2),  # 21 x 32
+            nn.Dropout(0.1),
+            *_convolution(a, b, 3, norm=False),
+            nn.MaxPool2d(2),  # 10 x 16
+            *_convolution(b, c, 3, norm=True),
+            nn.MaxPool2d(2),  # 5 x 8
+            nn.Dropout(0.1),
+            *_convolution(c, d, 3, norm=False),
+            nn.MaxPool2d(2),  # 2 x 4
+            *_convolution(d, e, 3, norm=False),
+            *_convolution(e, e, 1, norm=True),
+        )
+        self.pooled_norm = nn.BatchNorm1d(e)
+        self.transfer = nn.Sequential(
+            nn.Linear(e, self.n_features, bias=False), nn.BatchNorm1d(self.n_features), nn.ELU()
+        )
+        self.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(self.n_features, n_classes))
+
+    def features(self, trunk_output: Tensor) -> Tensor:
+        """Return the transfer feature, (batch, 256 * width)."""
+        maps = self.convolutions(trunk_output)  # (batch, channels, 2, 4)
+        return self.transfer(self.pooled_norm(maps.mean(dim=(2, 3))))
+
+    def forward(self, trunk_output: Tensor) -> Tensor:
+        """Return the task's logits, (batch, n_classes)."""
+        return self.head(self.features(trunk_output))
+
+
+class MultiTaskNet(nn.Module):
+    """One trunk and a branch per task; with one task, the paper's single-task network.
+
+    Parameters
+    ----------
+    tasks : mapping
+        Number of classes of each task, by its letter (g, m, d, e, s).
+    width : float
+        Factor on the number of channels of every layer; see `wide_multiplier`.
+    """
+
+    def __init__(self, tasks: Mapping[str, int], width: float = 1.0) -> None:
+        super().__init__()
+        if not tasks:
+            raise ValueError("a network needs at least one task")
+        self.trunk = SharedTrunk(width)
+        self.branches = nn.ModuleDict({task: TaskBranch(n, width) for task, n in tasks.items()})
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks' letters, in the order of their features."""
+        return tuple(self.branches)
+
+    @property
+    def n_features(self) -> int:
+        """Length of the concatenated transfer features."""
+        return sum(branch.n_features for branch in self.branches.values())
+
+    def task_parameters(self, task: str) -> Iterable[nn.Parameter]:
+        """Return what a step for `task` updates: the trunk and that task's branch."""
+        return [*self.trunk.parameters(), *self.branches[task].parameters()]
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return every task's transfer feature side by side, (batch, n_features)."""
+        shared = self.trunk(x)
+        return torch.cat([branch.features(shared) for branch in self.branches.values()], dim=1)
+
+    def forward(self, x: Tensor, task: str) -> Tensor:
+        """Return the logits of `task`, (batch, n_classes)."""
+        return self.branches[task](self.trunk(x))
+
+
+class TransferMLP(nn.Module):
+    """Transfer features to genre logits (section 3.2.3).
+
+    (batch, n_features) -> (batch, n_genres)
+    """
+
+    def __init__(self, n_features: int, n_genres: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Dropout(0.5),
+            nn.Linear(n_features, constants.MLP_WIDTH),
+            nn.ELU(),
+            nn.Dropout(0.5),
+            nn.Linear(constants.MLP_WIDTH, n_genres),
+        )
+
+    def task_parameters(self, task: str) -> Iterable[nn.Parameter]:
+        """Return all parameters: there is but the genre task."""
+        return self.parameters()
+
+    def forward(self, features: Tensor, task: str = "g") -> Tensor:
+        """Return genre logits."""
+        return self.layers(features)
+
+
+class GenreNet(nn.Module):
+    """The whole of a model: one or more trained networks and the MLP upon their features.
+
+    (batch, 1, frames, mels) -> genre logits, (batch, n_genres)
+    """
+
+    def __init__(self, networks: Iterable[MultiTaskNet], mlp: TransferMLP) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.mlp = mlp
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return all networks' transfer features side by side."""
+        return torch.cat([network.features(x) for network in self.networks], dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return genre logits."""
+        return self.mlp(self.features(x))
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Return the number of learnt numbers in `module`."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def wide_multiplier(n_genres: int, n_parameters: int) -> float:
+    """Return the width at which a genre-only network has about `n_parameters` parameters.
+
+    The paper's wSTN (section 4): as large as the multi-task network it is compared with. A
+    bisection over the width, exact to the rounding of channel counts.
+    """
+    low, high = 0.1, 10.0
+    while high - low > 1e-3:
+        middle = (low + high) / 2
+        with torch.device("meta"):
+            size = count_parameters(MultiTaskNet({"g": n_genres}, middle))
+        low, high = (middle, high) if size < n_parameters else (low, middle)
+    return round((low + high) / 2, 3)

@@ -1,0 +1,179 @@
+"""Samples to log-mel spectrogram, in numpy alone.
+
+Equal to ``10 * log10(max(librosa.feature.melspectrogram(...), 1e-10))`` with librosa's defaults
+(periodic Hann window, zero-padded centred frames, Slaney's mel scale and area normalisation).
+"""
+
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from agf_core import constants
+
+FRAMES_PER_BLOCK = 256  # transformed at once: bounds the memory of a long file
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a network expects of its input; every model carries its own.
+
+    Attributes
+    ----------
+    sample_rate : int
+        Hertz.
+    n_fft, hop_length : int
+        Samples.
+    n_mels : int
+        Mel bands between `fmin` and `fmax` (hertz).
+    segment_frames : int
+        Frames of one window, the network's input.
+    window_hop : int
+        Frames from one window of a prediction to the next.
+    excerpt_seconds : float
+        Seconds of a track that a prediction listens to, taken from its middle.
+
+    Raises
+    ------
+    ValueError
+        When a value makes no sense; the message names it.
+    """
+
+    sample_rate: int = constants.SAMPLE_RATE
+    n_fft: int = constants.N_FFT
+    hop_length: int = constants.HOP_LENGTH
+    n_mels: int = constants.N_MELS
+    fmin: float = 0.0
+    fmax: float = constants.SAMPLE_RATE / 2
+    segment_frames: int = constants.SEGMENT_FRAMES
+    window_hop: int = constants.WINDOW_HOP
+    excerpt_seconds: float = constants.EXCERPT_SECONDS
+
+    def __post_init__(self) -> None:
+        limits = {
+            "sample_rate": (1_000, 400_000),
+            "n_fft": (16, 65_536),
+            "hop_length": (1, 65_536),
+            "n_mels": (1, 1_024),
+            "segment_frames": (1, 10_000),
+            "window_hop": (1, 10_000),
+            "excerpt_seconds": (constants.SHORTEST_SECONDS, 3_600),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f"{name} is {value!r}, not a number")
+            if not low <= value <= high:
+                raise ValueError(f"{name} is {value}, not between {low} and {high}")
+            if name != "excerpt_seconds" and value != int(value):
+                raise ValueError(f"{name} is {value}, not a whole number")
+        if not 0 <= self.fmin < self.fmax <= self.sample_rate / 2:
+            raise ValueError(
+                f"the mel range {self.fmin} to {self.fmax} Hz does not lie between 0 and half "
+                f"the sample rate of {self.sample_rate} Hz"
+            )
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "InputSpec":
+        """Make a spec of a mapping that holds every field and no other; `ValueError` otherwise."""
+        names = {field.name for field in fields(cls)}
+        if values.keys() != names:
+            odd = ", ".join(sorted(values.keys() ^ names))
+            raise ValueError(f"missing or unknown: {odd}")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the spec as a mapping that `from_dict` reads."""
+        return asdict(self)
+
+
+def _hz_to_mel(hz: np.ndarray) -> np.ndarray:
+    """Slaney's scale: linear below 1 kHz (15 mel), 27 mel for each factor of 6.4 above."""
+    linear = hz * 3 / 200
+    log = 15 + 27 * np.log(np.maximum(hz, 1e-9) / 1_000) / np.log(6.4)
+    return np.where(hz < 1_000, linear, log)
+
+
+def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
+    return np.where(mel < 15, mel * 200 / 3, 1_000 * 6.4 ** ((mel - 15) / 27))
+
+
+@lru_cache(maxsize=8)
+def mel_filterbank(spec: InputSpec) -> np.ndarray:
+    """Triangular filters of equal area, as `librosa.filters.mel`.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_mels, 1 + n_fft // 2), dtype=float32]
+    """
+    bins = np.fft.rfftfreq(spec.n_fft, 1 / spec.sample_rate)  # Hz
+    mel_range = _hz_to_mel(np.array([spec.fmin, spec.fmax]))
+    edges = _mel_to_hz(np.linspace(*mel_range, spec.n_mels + 2))  # Hz
+    ramps = edges[:, None] - bins  # (n_mels + 2, bins)
+    widths = np.diff(edges)[:, None]
+    rising, falling = -ramps[:-2] / widths[:-1], ramps[2:] / widths[1:]
+    area = 2 / (edges[2:] - edges[:-2])
+    filters: np.ndarray = np.maximum(0, np.minimum(rising, falling)) * area[:, None]
+    return filters.astype(np.float32)
+
+
+def log_mel(samples: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """Log-mel power spectrogram.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(n,)]
+        Mono audio at ``spec.sample_rate``.
+    spec : InputSpec
+        Sizes, rate and mel range.
+
+    Returns
+    -------
+    np.ndarray [shape=(1 + n // hop_length, n_mels), dtype=float32]
+        Decibels relative to a power of 1, not below -100.
+
+    Raises
+    ------
+    ValueError
+        When `samples` is not one-dimensional or empty, or holds values that are not finite.
+    """
+    samples = np.asarray(samples, dtype=np.float32)
+    if samples.ndim != 1 or samples.size == 0:
+        raise ValueError(f"samples must be mono, shape (n,) with n > 0, not {samples.shape}")
+    if not np.isfinite(samples).all():
+        raise ValueError("samples hold values that are not finite numbers")
+    window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.n_fft) / spec.n_fft)).astype(np.float32)
+    filters = mel_filterbank(spec)
+    n_bins = np.flatnonzero(filters.any(axis=0))[-1] + 1  # nothing above fmax is needed
+    filters = filters[:, :n_bins].T
+    padded = np.pad(samples, spec.n_fft // 2)
+    frames = sliding_window_view(padded, spec.n_fft)[:: spec.hop_length]
+    result = np.empty((1 + len(samples) // spec.hop_length, spec.n_mels), np.float32)
+    for start in range(0, len(result), FRAMES_PER_BLOCK):
+        block = slice(start, min(start + FRAMES_PER_BLOCK, len(result)))
+        spectrum = np.fft.rfft(frames[block] * window)[:, :n_bins]
+        result[block] = (spectrum.real**2 + spectrum.imag**2) @ filters
+    return 10 * np.log10(np.maximum(result, constants.LOG_FLOOR))
+
+
+def windows(spectrogram: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """Cut a spectrogram into the windows that a prediction averages over.
+
+    A spectrogram shorter than one window is repeated until it fills one.
+
+    Parameters
+    ----------
+    spectrogram : np.ndarray [shape=(frames, n_mels)]
+
+    Returns
+    -------
+    np.ndarray [shape=(n_windows, segment_frames, n_mels)]
+        A read-only view where possible.
+    """
+    if len(spectrogram) < spec.segment_frames:
+        repeats = -(-spec.segment_frames // len(spectrogram))
+        spectrogram = np.tile(spectrogram, (repeats, 1))[: spec.segment_frames]
+    view = sliding_window_view(spectrogram, spec.segment_frames, axis=0)  # (n, mels, frames)
+    return view[:: spec.window_hop].swapaxes(1, 2)

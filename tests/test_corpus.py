@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agf_core.cache import FeatureCache
+from agf_core.corpus import Track, genre_targets, hold_out_artists
+
+
+def track(number, artist="a", **values):
+    return Track(str(number), Path(f"{number}.mp3"), artist, **values)
+
+
+def test_targets_are_shares_or_nothing():
+    tracks = [
+        track(0, genre="Jazz", genre_weights={"Jazz": 1.0}),
+        track(1, genre_weights={"Pop": 0.25, "Rock": 0.25, "Jazz": 0.5}),
+        track(2),
+        track(3, genre_weights={"Polka": 1.0}),
+    ]
+    targets = genre_targets(tracks, ["Jazz", "Rock"])
+    assert targets[0].tolist() == [1, 0]
+    assert targets[1] == pytest.approx([2 / 3, 1 / 3])
+    assert np.isnan(targets[2:]).all()
+
+
+def test_no_artist_is_on_both_sides():
+    tracks = [track(i, f"artist {i % 17}") for i in range(200)]
+    indices = np.arange(20, 200)
+    rest, held_out = hold_out_artists(tracks, indices, 0.25, seed=3)
+    assert sorted([*rest, *held_out]) == indices.tolist()
+    sides = [{tracks[i].artist for i in side} for side in (rest, held_out)]
+    assert not sides[0] & sides[1]
+    assert len(sides[1]) == 4
+    again = hold_out_artists(tracks, indices, 0.25, seed=3)
+    assert (again[1] == held_out).all()
+    assert (hold_out_artists(tracks, indices, 0.25, seed=4)[1].tolist()) != held_out.tolist()
+
+
+def test_one_artist_cannot_be_split():
+    with pytest.raises(ValueError, match="two artists"):
+        hold_out_artists([track(0), track(1)], np.arange(2), 0.5, seed=0)
+
+
+def test_cache_computes_once_and_mends_itself(tmp_path):
+    calls = []
+
+    def compute():
+        calls.append(1)
+        return np.arange(3)
+
+    cache = FeatureCache(tmp_path / "cache")
+    for _ in range(2):
+        assert cache.get("kind", "../odd/näme", compute).tolist() == [0, 1, 2]
+    assert len(calls) == 1
+    (stored,) = (tmp_path / "cache").rglob("*.npy")
+    assert stored.parent == tmp_path / "cache" / "kind"
+    stored.write_bytes(stored.read_bytes()[:-5])
+    assert cache.get("kind", "../odd/näme", compute).tolist() == [0, 1, 2]
+    assert len(calls) == 2
+    with pytest.raises(OSError, match="gone"):
+        cache.get("kind", "other", lambda: (_ for _ in ()).throw(OSError("gone")))
+    assert [p.name for p in (tmp_path / "cache").rglob("*other*")] == []
+    cache.get("kind", "a/b", lambda: np.zeros(1))
+    assert cache.get("kind", "a%2fb", lambda: np.ones(1)) == [1]

@@ -1,0 +1,232 @@
+"""Training on generated music whose genres can be heard: small, but the real thing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from agf_core.examples import Features, Segments, fit_normaliser
+from agf_core.learning import (
+    CheckpointError,
+    Schedule,
+    extract_features,
+    fit,
+    predict,
+    train_networks,
+    train_transfer,
+)
+from agf_core.network import MultiTaskNet
+from agf_core.spectrogram import InputSpec
+
+SPEC = InputSpec(n_mels=32, segment_frames=32, window_hop=16)
+SCHEDULE = Schedule(epochs=8, batch_size=8, validate_every=4, seed=5)
+N_TRACKS = 48
+
+
+@pytest.fixture(scope="module")
+def spectrograms():
+    """Noise with a louder band: low for genre 0, in the middle for 1, high for 2."""
+    rng = np.random.default_rng(0)
+    result = []
+    for i in range(N_TRACKS):
+        s = rng.normal(-40, 5, (40 + i % 7, 32))
+        s[:, 10 * (i % 3) : 10 * (i % 3) + 10] += 15
+        result.append(s.astype(np.float32))
+    return result
+
+
+@pytest.fixture(scope="module")
+def segments(spectrograms):
+    return Segments(spectrograms, SPEC, *fit_normaliser(iter(spectrograms)))
+
+
+@pytest.fixture(scope="module")
+def genres():
+    return np.eye(3, dtype=np.float32)[np.arange(N_TRACKS) % 3]
+
+
+TRAIN, VALID = np.arange(36), np.arange(36, N_TRACKS)
+
+
+def small_network(tasks=None):
+    torch.manual_seed(0)
+    return MultiTaskNet(tasks or {"g": 3}, width=0.25)
+
+
+def state(network):
+    return {k: v.clone() for k, v in network.state_dict().items()}
+
+
+def same(a, b):
+    return all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_examples_are_the_tracks_own_rows(spectrograms):
+    mean, std = np.full(32, -40, np.float32), np.full(32, 5, np.float32)
+    segments = Segments(spectrograms, SPEC, mean, std)
+    expected = (spectrograms[5].astype(np.float16).astype(np.float32) + 40) / 5
+    windows = segments.windows(5)
+    assert windows.shape == (1, 1, 32, 32)  # 45 frames hold one whole window more than none
+    np.testing.assert_allclose(windows[0, 0], expected[:32], atol=1e-5)
+    generator = torch.Generator().manual_seed(0)
+    starts = set()
+    for _ in range(100):
+        (drawn,) = segments.draw(torch.tensor([5]), generator)
+        (start,) = (s for s in range(14) if np.allclose(drawn[0], expected[s : s + 32], atol=1e-5))
+        starts.add(start)
+    assert starts == set(range(14))  # every place, the first and the last among them
+
+
+def test_examples_shorter_than_a_segment_are_refused():
+    with pytest.raises(ValueError, match="at least 32 rows"):
+        Segments([np.zeros((10, 32))], SPEC, np.zeros(32), np.ones(32))
+
+
+def test_normaliser_is_that_of_all_frames(spectrograms):
+    mean, std = fit_normaliser(iter(spectrograms))
+    frames = np.concatenate(spectrograms)
+    np.testing.assert_allclose(mean, frames.mean(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(std, frames.std(axis=0), rtol=1e-4)
+    assert fit_normaliser(iter([np.full((5, 2), -100.0)]))[1].tolist() == [1, 1]
+    with pytest.raises(ValueError, match="no training"):
+        fit_normaliser(iter([]))
+
+
+def test_networks_then_mlp_learn_what_can_be_heard(segments, genres):
+    (network,) = train_networks(
+        segments, {"g": genres}, SCHEDULE, train=TRAIN, width=0.25, progress=False
+    )
+    features = extract_features([network], segments, progress=False)
+    assert features.rows.shape[1] == network.n_features
+    mlp = train_transfer(
+        features, genres, replace(SCHEDULE, epochs=20), train=TRAIN, progress=False
+    )
+    for model, examples in ((network, segments), (mlp, features)):
+        p = predict(model, examples, VALID, "g")
+        assert np.allclose(p.sum(axis=1), 1)
+        assert (p.argmax(axis=1) == VALID % 3).mean() > 0.9
+
+
+def test_the_same_seed_learns_the_same(segments, genres):
+    def learn(seed):
+        network = small_network()
+        schedule = replace(SCHEDULE, epochs=2, seed=seed)
+        fit(network, segments, {"g": genres}, schedule, train=TRAIN, progress=False)
+        return state(network)
+
+    assert same(learn(5), learn(5))
+    assert not same(learn(5), learn(6))
+
+
+def test_stopped_training_goes_on_as_if_never_stopped(segments, genres, tmp_path):
+    targets = {"g": genres, "s": genres[:, ::-1].copy()}
+    arguments = {"train": TRAIN, "valid": VALID, "progress": False}
+    whole = small_network({"g": 3, "s": 3})
+    history = fit(whole, segments, targets, SCHEDULE, **arguments)
+
+    class StopError(Exception):
+        pass
+
+    class Stopping(Segments):
+        def draw(self, tracks, generator):
+            if (tmp_path / "c.safetensors").exists() and not stopped:
+                stopped.append(1)
+                raise StopError
+            return super().draw(tracks, generator)
+
+    stopped = []
+    stopping = Stopping.__new__(Stopping)
+    stopping.__dict__ = segments.__dict__
+    path = tmp_path / "c.safetensors"
+    parts = small_network({"g": 3, "s": 3})
+    with pytest.raises(StopError):
+        fit(parts, stopping, targets, SCHEDULE, checkpoint=path, **arguments)
+    parts = small_network({"g": 3, "s": 3})
+    resumed = fit(parts, stopping, targets, SCHEDULE, checkpoint=path, **arguments)
+    assert resumed == history
+    assert [entry["epoch"] for entry in history] == [4, 8, 12, 16]
+    assert {"loss", "g_log_loss", "g_accuracy", "s_log_loss", "s_accuracy"} < history[0].keys()
+    assert same(state(parts), state(whole))
+    # Finished: nothing more is learnt.
+    before = state(parts)
+    assert fit(parts, segments, targets, SCHEDULE, checkpoint=path, **arguments) == history
+    assert same(before, state(parts))
+
+
+def test_a_checkpoint_of_other_settings_or_a_damaged_one_is_named(segments, genres, tmp_path):
+    path = tmp_path / "c.safetensors"
+    schedule = replace(SCHEDULE, epochs=1)
+    arguments = {"train": TRAIN, "checkpoint": path, "progress": False}
+    fit(small_network(), segments, {"g": genres}, schedule, **arguments)
+    with pytest.raises(CheckpointError, match=r"c\.safetensors was made with other settings"):
+        fit(small_network(), segments, {"g": genres}, replace(schedule, batch_size=9), **arguments)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match=r"c\.safetensors is damaged .* delete it"):
+        fit(small_network(), segments, {"g": genres}, schedule, **arguments)
+
+
+def test_tracks_without_a_target_teach_nothing(segments, genres):
+    masked = genres.copy()
+    masked[::2] = np.nan
+    taught = np.flatnonzero(~np.isnan(masked[:36, 0]))
+    schedule = replace(SCHEDULE, epochs=2)
+
+    def learn(targets, train):
+        network = small_network()
+        fit(network, segments, {"g": targets}, schedule, train=train, progress=False)
+        return state(network)
+
+    assert same(learn(masked, TRAIN), learn(genres, taught))
+    with pytest.raises(ValueError, match="task g has 0 training tracks"):
+        learn(np.full_like(genres, np.nan), TRAIN)
+
+
+def test_validation_tracks_are_only_scored(segments, genres):
+    changed = genres.copy()
+    changed[VALID] = genres[VALID][:, ::-1]
+
+    def learn(targets):
+        network = small_network()
+        schedule = replace(SCHEDULE, epochs=4)
+        history = fit(
+            network, segments, {"g": targets}, schedule, train=TRAIN, valid=VALID, progress=False
+        )
+        return state(network), history
+
+    (one, scores), (other, other_scores) = learn(genres), learn(changed)
+    assert same(one, other)
+    assert scores != other_scores
+
+
+def test_one_network_per_task_or_one_for_all(segments, genres):
+    targets = {"g": genres, "s": genres}
+    schedule = replace(SCHEDULE, epochs=1)
+    arguments = {"train": TRAIN, "width": 0.25, "progress": False}
+    apart = train_networks(segments, targets, schedule, shared=False, **arguments)
+    assert [n.tasks for n in apart] == [("g",), ("s",)]
+    (together,) = train_networks(segments, targets, schedule, shared=True, **arguments)
+    assert together.tasks == ("g", "s")
+    features = extract_features(apart, segments, progress=False)
+    assert features.rows.shape[1] == sum(n.n_features for n in apart)
+
+
+def test_bfloat16_learns_nearly_the_same(segments, genres):
+    losses = {}
+    for bfloat16 in (False, True):
+        schedule = replace(SCHEDULE, epochs=8, bfloat16=bfloat16)
+        history = fit(
+            small_network(), segments, {"g": genres}, schedule, train=TRAIN, progress=False
+        )
+        losses[bfloat16] = [entry["loss"] for entry in history]
+    assert losses[True] == pytest.approx(losses[False], abs=0.05)
+    assert losses[True] != losses[False]
+
+
+def test_features_are_drawn_by_window():
+    rows = [np.arange(6, dtype=np.float32).reshape(3, 2), np.zeros((1, 2), np.float32)]
+    features = Features(rows)
+    drawn = features.draw(torch.tensor([0, 1]), torch.Generator().manual_seed(0))
+    assert drawn.shape == (2, 2)
+    assert drawn[0].tolist() in rows[0].tolist()
+    assert features.windows(0).shape == (3, 2)

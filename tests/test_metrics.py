@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from agf_core import metrics
+from agf_core.calibration import apply_temperature, fit_temperature
+
+
+@pytest.fixture
+def predictions():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 5, 400)
+    truth[truth == 3] = 2  # a genre that never occurs
+    logits = rng.normal(size=(400, 5)) + 1.5 * np.eye(5)[truth]
+    return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), truth
+
+
+def test_scores_equal_scikit_learn(predictions):
+    p, truth = predictions
+    best = p.argmax(axis=1)
+    present = np.unique(truth)
+    assert metrics.accuracy(p, truth) == pytest.approx(sk.accuracy_score(truth, best))
+    assert metrics.macro_f1(p, truth) == pytest.approx(
+        sk.f1_score(truth, best, labels=present, average="macro")
+    )
+    assert metrics.log_loss(p, truth) == pytest.approx(sk.log_loss(truth, p, labels=range(5)))
+
+
+def test_log_loss_is_bounded_where_the_truth_had_no_chance():
+    assert metrics.log_loss(np.array([[1.0, 0.0]]), np.array([1])) == pytest.approx(-np.log(1e-8))
+
+
+def test_calibration_error_of_known_cases():
+    sure = np.tile([0.9, 0.1], (100, 1))
+    truth = np.array([0] * 90 + [1] * 10)
+    assert metrics.calibration_error(sure, truth) == pytest.approx(0, abs=1e-9)
+    assert metrics.calibration_error(sure, 1 - truth) == pytest.approx(0.8)
+    assert metrics.calibration_error(np.array([[1.0, 0.0]]), np.array([0])) == 0
+
+
+def test_bootstrap_draws_whole_artists(predictions):
+    p, truth = predictions
+    alone = metrics.bootstrap(p, truth, np.arange(400), resamples=200)
+    grouped = metrics.bootstrap(p, truth, np.arange(400) // 100, resamples=200)
+    for name, score in alone.items():
+        assert score.value == metrics.SCORES[name](p, truth)
+        assert score.low < score.high
+    assert alone["accuracy"].low < alone["accuracy"].value < alone["accuracy"].high
+    # One artist alone gives no interval, and a seed gives the same again.
+    one = metrics.bootstrap(p, truth, np.zeros(400), resamples=20)["accuracy"]
+    assert one.low == one.high == one.value
+    assert metrics.bootstrap(p, truth, np.arange(400) // 100, resamples=200) == grouped
+
+
+def test_bootstrap_interval_widens_when_tracks_of_an_artist_agree():
+    rng = np.random.default_rng(1)
+    right = np.repeat(rng.random(20) < 0.6, 30)  # an artist is all right or all wrong
+    p = np.where(right[:, None], [0.8, 0.2], [0.2, 0.8])
+    truth = np.zeros(600, int)
+    by_artist = metrics.bootstrap(p, truth, np.repeat(np.arange(20), 30), resamples=300)
+    by_track = metrics.bootstrap(p, truth, np.arange(600), resamples=300)
+
+    def width(scores):
+        return scores["accuracy"].high - scores["accuracy"].low
+
+    assert width(by_artist) > 3 * width(by_track)
+
+
+def test_temperature_is_found_again(predictions):
+    p, truth = predictions
+    good = apply_temperature(p, fit_temperature(p, truth))
+    overconfident = apply_temperature(good, 1 / 2.5)
+    assert fit_temperature(overconfident, truth) == pytest.approx(2.5, rel=0.01)
+    assert metrics.log_loss(good, truth) < metrics.log_loss(overconfident, truth)
+
+
+def test_temperature_keeps_order_and_sums():
+    p = np.array([[0.7, 0.2, 0.1], [1.0, 0.0, 0.0]])
+    for t in (0.1, 1, 7):
+        q = apply_temperature(p, t)
+        assert np.allclose(q.sum(axis=1), 1)
+        assert (np.argsort(q[0]) == np.argsort(p[0])).all()
+    assert np.allclose(apply_temperature(p, 1), p, atol=1e-7)
+    assert apply_temperature(p, 5)[0, 0] < 0.7 < apply_temperature(p, 0.5)[0, 0]
