@@ -241,7 +241,7 @@ def save(folder: Path, metadata: Metadata, files: Mapping[str, bytes]) -> Bundle
         scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         new = scratch / "new"
         new.mkdir()
-        for name, content in (files | {METADATA: text.encode()}).items():
+        for name, content in {**files, METADATA: text.encode()}.items():
             (new / name).write_bytes(content)
         if folder.exists():
             folder.rename(scratch / "old")

@@ -132,7 +132,7 @@ def fit_normaliser(spectrograms: Iterator[np.ndarray]) -> tuple[np.ndarray, np.n
     mean, std : np.ndarray [shape=(n_mels,), dtype=float32]
         Decibels. A band that never changes gets a deviation of 1.
     """
-    count, total, squares = 0, 0.0, 0.0
+    count, total, squares = 0, np.zeros(1), np.zeros(1)
     for spectrogram in spectrograms:
         x = spectrogram.astype(np.float64)
         count += len(x)

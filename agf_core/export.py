@@ -1,6 +1,5 @@
 """Trained networks to the files of a model."""
 
-import io
 import logging
 import warnings
 
@@ -17,9 +16,8 @@ INPUT_NAME, OUTPUT_NAME = "log_mel", "logits"
 
 def network_to_onnx(network: GenreNet, spec: InputSpec) -> bytes:
     """Return the network as ONNX: (windows, 1, frames, mels) -> (windows, genres)."""
-    network = network.eval().to("cpu", memory_format=torch.contiguous_format)
+    network = network.eval().to("cpu")
     example = torch.zeros(2, 1, spec.segment_frames, spec.n_mels)
-    buffer = io.BytesIO()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
@@ -33,8 +31,7 @@ def network_to_onnx(network: GenreNet, spec: InputSpec) -> bytes:
             verbose=False,
         )
     assert program is not None
-    program.save(buffer)
-    return buffer.getvalue()
+    return program.model_proto.SerializeToString()
 
 
 def network_to_safetensors(network: GenreNet) -> bytes:

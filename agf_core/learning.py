@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from agf_core import metrics
 from agf_core.examples import Examples, Features, Segments
-from agf_core.network import MultiTaskNet, TransferMLP
+from agf_core.network import MultiTaskNet, TaskModel, TransferMLP, channels_last
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,9 @@ class CheckpointError(Exception):
     """A checkpoint cannot be gone on from; the message says why and what to do."""
 
 
-class TaskModel(Protocol):
-    """What `fit` trains: something with logits and parameters per task."""
-
-    def __call__(self, x: Tensor, task: str) -> Tensor: ...  # noqa: D102
-
-    def task_parameters(self, task: str) -> Iterable[nn.Parameter]: ...  # noqa: D102
-
-
 @torch.inference_mode()
 def predict(
-    model: nn.Module, examples: Examples, tracks: Iterable[int], task: str = "g"
+    model: TaskModel, examples: Examples, tracks: Iterable[int], task: str = "g"
 ) -> np.ndarray:
     """Probabilities of each track, averaged over its windows.
 
@@ -80,7 +72,7 @@ def predict(
 
 
 def fit(
-    model: nn.Module,
+    model: TaskModel,
     examples: Examples,
     targets: Mapping[str, np.ndarray],
     schedule: Schedule,
@@ -98,7 +90,7 @@ def fit(
 
     Parameters
     ----------
-    model : a `TaskModel`
+    model : TaskModel
     examples : Examples
         Of all tracks.
     targets : mapping of np.ndarray [shape=(n_tracks, n_classes)]
@@ -192,7 +184,7 @@ def fit(
 
 
 def _validate(
-    model: nn.Module, examples: Examples, targets: Mapping[str, np.ndarray], valid: np.ndarray
+    model: TaskModel, examples: Examples, targets: Mapping[str, np.ndarray], valid: np.ndarray
 ) -> dict[str, float]:
     """Score `valid` per task: cross-entropy with the target, and accuracy of its largest entry."""
     scores = {}
@@ -275,7 +267,8 @@ def train_networks(
         name = "".join(tasks)
         torch.manual_seed(schedule.seed)
         network = MultiTaskNet({task: targets[task].shape[1] for task in tasks}, width)
-        network.to(segments.device, memory_format=torch.channels_last)
+        network.to(segments.device)
+        channels_last(network)
         fit(
             network,
             segments,

@@ -3,7 +3,9 @@
 Table 2 and sections 3.2.1 to 3.2.3. Every input is (batch, 1, frames, mels), normalised.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -88,7 +90,19 @@ class TaskBranch(nn.Module):
         return self.head(self.features(trunk_output))
 
 
-class MultiTaskNet(nn.Module):
+class TaskModel(nn.Module, ABC):
+    """What can be trained task by task (see `agf_core.learning.fit`)."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, task: str) -> Tensor:
+        """Return the logits of `task`, (batch, n_classes)."""
+
+    @abstractmethod
+    def task_parameters(self, task: str) -> Iterable[nn.Parameter]:
+        """Return what a step for `task` updates."""
+
+
+class MultiTaskNet(TaskModel):
     """One trunk and a branch per task; with one task, the paper's single-task network.
 
     Parameters
@@ -114,23 +128,27 @@ class MultiTaskNet(nn.Module):
     @property
     def n_features(self) -> int:
         """Length of the concatenated transfer features."""
-        return sum(branch.n_features for branch in self.branches.values())
+        return sum(self.branch(task).n_features for task in self.tasks)
+
+    def branch(self, task: str) -> TaskBranch:
+        """Return what `task` has to itself."""
+        return cast(TaskBranch, self.branches[task])
 
     def task_parameters(self, task: str) -> Iterable[nn.Parameter]:
         """Return what a step for `task` updates: the trunk and that task's branch."""
-        return [*self.trunk.parameters(), *self.branches[task].parameters()]
+        return [*self.trunk.parameters(), *self.branch(task).parameters()]
 
     def features(self, x: Tensor) -> Tensor:
         """Return every task's transfer feature side by side, (batch, n_features)."""
         shared = self.trunk(x)
-        return torch.cat([branch.features(shared) for branch in self.branches.values()], dim=1)
+        return torch.cat([self.branch(task).features(shared) for task in self.tasks], dim=1)
 
     def forward(self, x: Tensor, task: str) -> Tensor:
         """Return the logits of `task`, (batch, n_classes)."""
-        return self.branches[task](self.trunk(x))
+        return cast(Tensor, self.branches[task](self.trunk(x)))
 
 
-class TransferMLP(nn.Module):
+class TransferMLP(TaskModel):
     """Transfer features to genre logits (section 3.2.3).
 
     (batch, n_features) -> (batch, n_genres)
@@ -150,9 +168,9 @@ class TransferMLP(nn.Module):
         """Return all parameters: there is but the genre task."""
         return self.parameters()
 
-    def forward(self, features: Tensor, task: str = "g") -> Tensor:
+    def forward(self, x: Tensor, task: str = "g") -> Tensor:
         """Return genre logits."""
-        return self.layers(features)
+        return cast(Tensor, self.layers(x))
 
 
 class GenreNet(nn.Module):
@@ -166,13 +184,27 @@ class GenreNet(nn.Module):
         self.networks = nn.ModuleList(networks)
         self.mlp = mlp
 
+    @property
+    def tasks(self) -> list[list[str]]:
+        """The tasks of each network."""
+        return [list(cast(MultiTaskNet, network).tasks) for network in self.networks]
+
     def features(self, x: Tensor) -> Tensor:
         """Return all networks' transfer features side by side."""
-        return torch.cat([network.features(x) for network in self.networks], dim=1)
+        return torch.cat(
+            [cast(MultiTaskNet, network).features(x) for network in self.networks], dim=1
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return genre logits."""
-        return self.mlp(self.features(x))
+        return cast(Tensor, self.mlp(self.features(x)))
+
+
+def channels_last(module: nn.Module) -> None:
+    """Lay the convolutions' weights out as recent processors like them; their values stay."""
+    for parameter in module.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -109,8 +109,8 @@ def mel_filterbank(spec: InputSpec) -> np.ndarray:
     np.ndarray [shape=(n_mels, 1 + n_fft // 2), dtype=float32]
     """
     bins = np.fft.rfftfreq(spec.n_fft, 1 / spec.sample_rate)  # Hz
-    mel_range = _hz_to_mel(np.array([spec.fmin, spec.fmax]))
-    edges = _mel_to_hz(np.linspace(*mel_range, spec.n_mels + 2))  # Hz
+    lowest, highest = _hz_to_mel(np.array([spec.fmin, spec.fmax]))
+    edges = _mel_to_hz(np.linspace(lowest, highest, spec.n_mels + 2))  # Hz
     ramps = edges[:, None] - bins  # (n_mels + 2, bins)
     widths = np.diff(edges)[:, None]
     rising, falling = -ramps[:-2] / widths[:-1], ramps[2:] / widths[1:]

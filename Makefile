@@ -1,0 +1,46 @@
+# Each target makes the environment it needs; nothing but Python 3.11 or newer, pip and make is
+# expected of the machine.
+
+PYTHON ?= python3
+INSTALL = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PACKAGE = pyproject.toml constraints.txt
+
+.PHONY: demo test lint test-oldest-beets test-wheel clean
+
+demo: .venv-demo/ready  ## Tag a throw-away library of the clips in tests/data
+	sh demo/run.sh .venv-demo/bin/beet
+
+test: .venv/ready  ## All tests, on the newest beets
+	.venv/bin/python -m pytest
+
+lint: .venv/ready
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+test-oldest-beets: .venv-oldest-beets/ready  ## The plugin's tests on the oldest beets it supports
+	.venv-oldest-beets/bin/python -m pytest tests/test_plugin.py tests/test_import.py \
+		tests/test_tagging.py tests/test_vocabulary.py
+
+test-wheel:  ## The built wheel, installed alone, tags a file
+	sh tests/wheel.sh "$(PYTHON)"
+
+.venv/ready: $(PACKAGE)
+	$(PYTHON) -m venv .venv
+	.venv/bin/python $(INSTALL) --editable '.[train,test]'
+	touch $@
+
+.venv-demo/ready: $(PACKAGE)
+	$(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/python $(INSTALL) --editable .
+	touch $@
+
+.venv-oldest-beets/ready: $(PACKAGE)
+	$(PYTHON) -m venv .venv-oldest-beets
+	grep -v '^beets==' constraints.txt > .venv-oldest-beets/constraints.txt
+	.venv-oldest-beets/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint .venv-oldest-beets/constraints.txt --editable . 'beets==2.10.0' pytest
+	touch $@
+
+clean:
+	rm -rf .venv .venv-demo .venv-oldest-beets .demo build dist *.egg-info

@@ -1,0 +1,91 @@
+"""What several test modules share."""
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agf_core import bundle
+from agf_core.spectrogram import InputSpec
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def clips() -> list[Path]:
+    """The short clips of real music, one or more of every format."""
+    return sorted(p for p in DATA.iterdir() if p.suffix != ".md")
+
+
+@pytest.fixture(scope="session")
+def tiny_spec() -> InputSpec:
+    """An input unlike the paper's in every number."""
+    return InputSpec(
+        sample_rate=22_050,
+        n_fft=1_024,
+        hop_length=512,
+        n_mels=64,
+        fmin=50.0,
+        fmax=8_000.0,
+        segment_frames=32,
+        window_hop=16,
+        excerpt_seconds=3.0,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_network():
+    """An untrained network of two tasks, transferred to three genres."""
+    import torch
+
+    from agf_core.network import GenreNet, MultiTaskNet, TransferMLP
+
+    torch.manual_seed(1)
+    network = MultiTaskNet({"g": 3, "s": 5}, width=0.25)
+    return GenreNet([network], TransferMLP(network.n_features, 3)).eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_parts(tiny_spec, tiny_network):
+    """Metadata and files of a complete, if untrained, model."""
+    from agf_core.export import network_to_onnx, network_to_safetensors
+
+    metadata = bundle.Metadata(
+        name="tiny",
+        labels=("Ambient", "Блюз", "R&B/Soul"),
+        tasks={"g": 3, "s": 5},
+        architecture={"networks": [["g", "s"]], "width": 0.25},
+        input=tiny_spec,
+        mean=np.full(64, -30, np.float32),
+        std=np.full(64, 20, np.float32),
+        temperature=1.5,
+    )
+    files = {
+        bundle.NETWORK: network_to_onnx(tiny_network, tiny_spec),
+        bundle.WEIGHTS: network_to_safetensors(tiny_network),
+        bundle.CARD: b"# Tiny model, untrained\n",
+    }
+    return metadata, files
+
+
+@pytest.fixture
+def tiny_folder(tmp_path, tiny_parts) -> Path:
+    """The tiny model, saved."""
+    return bundle.save(tmp_path / "models" / "tiny", *tiny_parts).folder
+
+
+@pytest.fixture
+def write_wav(tmp_path):
+    """A function that writes samples in [-1, 1] as a 16-bit mono file and returns its path."""
+
+    def write(name: str, samples: np.ndarray, sample_rate: int = 44_100) -> Path:
+        path = tmp_path / name
+        with wave.open(str(path), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(sample_rate)
+            file.writeframes((np.clip(samples, -1, 1) * 32_767).astype("<i2").tobytes())
+        return path
+
+    return write

@@ -1,0 +1,168 @@
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+
+from agf_core import bundle
+from agf_core.bundle import BundleError
+from agf_core.export import network_from_bundle
+from agf_core.tagger import GenreTagger
+
+FILES = (bundle.METADATA, bundle.NETWORK, bundle.WEIGHTS, bundle.CARD)
+
+
+def rewrite(folder, **changes):
+    path = folder / bundle.METADATA
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_what_is_saved_is_loaded(tiny_folder, tiny_parts):
+    metadata, files = tiny_parts
+    loaded = bundle.load(tiny_folder)
+    assert loaded.metadata.to_dict() == metadata.to_dict()
+    assert loaded.network == files[bundle.NETWORK]
+    assert loaded.model_id.startswith("tiny-")
+    assert sorted(p.name for p in tiny_folder.iterdir()) == sorted(FILES)
+    assert [p.name for p in tiny_folder.parent.iterdir()] == ["tiny"]
+
+
+def test_another_model_has_another_id(tiny_folder, tiny_parts, tmp_path):
+    metadata, files = tiny_parts
+    same = bundle.save(tmp_path / "same", metadata, files)
+    other = bundle.save(tmp_path / "other", metadata, files | {bundle.CARD: b"# Other"})
+    assert bundle.load(tiny_folder).model_id == same.model_id != other.model_id
+
+
+def test_torch_and_onnx_agree(tiny_folder, tiny_network, tiny_spec):
+    tagger = GenreTagger.load(tiny_folder)
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 57):
+        x = rng.normal(size=(n, 1, tiny_spec.segment_frames, tiny_spec.n_mels)).astype(np.float32)
+        with torch.inference_mode():
+            expected = tiny_network(torch.from_numpy(x)).numpy()
+            again = network_from_bundle(bundle.load(tiny_folder))(torch.from_numpy(x)).numpy()
+        (logits,) = tagger._session.run(None, {tagger._input: x})
+        np.testing.assert_allclose(logits, expected, atol=1e-4)
+        np.testing.assert_array_equal(again, expected)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("harm", ["missing", "truncated", "flipped", "empty", "directory"])
+def test_every_damaged_file_is_one_clear_line(tiny_folder, name, harm):
+    path = tiny_folder / name
+    content = path.read_bytes()
+    path.unlink()
+    if harm == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif harm == "flipped":
+        path.write_bytes(content[:-9] + bytes([content[-9] ^ 0xFF]) + content[-8:])
+    elif harm == "empty":
+        path.write_bytes(b"")
+    elif harm == "directory":
+        path.mkdir()
+    with pytest.raises(BundleError) as caught:
+        bundle.load(tiny_folder)
+    message = str(caught.value)
+    assert str(tiny_folder) in message
+    assert "\n" not in message
+    assert "choose another model or make it again" in message
+
+
+def test_no_folder_at_all(tmp_path):
+    with pytest.raises(BundleError, match="no model in"):
+        bundle.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"format": 2}, "newer version of beets-agf .* upgrade"),
+        ({"format": "x"}, "unknown format"),
+        ({"format": 0}, "unknown format"),
+        ({"labels": ["Rock"]}, "labels"),
+        ({"labels": ["Rock", "Rock"]}, "labels"),
+        ({"labels": [1, 2]}, "labels"),
+        ({"name": ""}, "no name"),
+        ({"name": 7}, "no name"),
+        ({"temperature": 0}, "temperature"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"normaliser": {"mean": [0], "std": [1]}}, "normaliser"),
+        ({"normaliser": {"mean": [0] * 64, "std": [0] * 64}}, "normaliser"),
+        ({"normaliser": None}, "damaged"),
+        ({"input": {}}, "damaged"),
+        ({"sha256": {}}, "not the file it was made with"),
+        ({"sha256": 5}, "damaged"),
+    ],
+)
+def test_nonsense_in_the_description(tiny_folder, changes, words):
+    rewrite(tiny_folder, **changes)
+    with pytest.raises(BundleError, match=words):
+        bundle.load(tiny_folder)
+
+
+def test_an_input_of_absurd_size(tiny_folder, tiny_spec):
+    rewrite(tiny_folder, input=tiny_spec.to_dict() | {"n_fft": 2**40})
+    with pytest.raises(BundleError, match="n_fft"):
+        bundle.load(tiny_folder)
+
+
+def test_not_even_json(tiny_folder):
+    for text in ("", "[]", "nonsense", '{"format": 1}', "[" * 100_000):
+        (tiny_folder / bundle.METADATA).write_text(text)
+        with pytest.raises(BundleError, match="damaged"):
+            bundle.load(tiny_folder)
+
+
+def test_a_network_of_other_sizes_is_refused_at_once(tiny_parts, tmp_path):
+    metadata, files = tiny_parts
+    values = metadata.to_dict() | {"labels": ["Jazz", "Rock"]}
+    bundle.save(tmp_path / "two", bundle.Metadata.from_dict(values), files)
+    with pytest.raises(BundleError, match="cannot be run"):
+        GenreTagger.load(tmp_path / "two")
+    bundle.save(tmp_path / "junk", metadata, files | {bundle.NETWORK: b"not a network"})
+    with pytest.raises(BundleError, match="cannot be run"):
+        GenreTagger.load(tmp_path / "junk")
+
+
+def test_weights_that_do_not_fit_are_refused(tiny_parts, tmp_path):
+    metadata, files = tiny_parts
+    other = save({"mlp.layers.1.weight": torch.zeros(2, 2)})
+    model = bundle.save(tmp_path / "odd", metadata, files | {bundle.WEIGHTS: other})
+    with pytest.raises(BundleError, match="do not fit"):
+        network_from_bundle(model)
+
+
+def test_saving_replaces_whole_or_not_at_all(tiny_folder, tiny_parts, monkeypatch):
+    metadata, files = tiny_parts
+    bundle.save(tiny_folder, metadata, files | {bundle.CARD: b"# New"})
+    assert (tiny_folder / bundle.CARD).read_bytes() == b"# New"
+
+    before = bundle.load(tiny_folder).model_id
+    rename = type(tiny_folder).rename
+
+    def failing(self, target):
+        if self.name == "new":
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(type(tiny_folder), "rename", failing)
+    with pytest.raises(BundleError, match="No space left"):
+        bundle.save(tiny_folder, metadata, files)
+    monkeypatch.undo()
+    assert bundle.load(tiny_folder).model_id == before
+    assert os.listdir(tiny_folder.parent) == ["tiny"]
+
+
+def test_saving_below_a_file_is_an_error(tmp_path, tiny_parts):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BundleError, match="cannot be written"):
+        bundle.save(tmp_path / "file" / "model", *tiny_parts)
+
+
+def test_saving_takes_exactly_its_files(tmp_path, tiny_parts):
+    metadata, files = tiny_parts
+    with pytest.raises(ValueError, match="consists of"):
+        bundle.save(tmp_path / "m", metadata, files | {"../evil": b""})

@@ -1,0 +1,1 @@
+"""Experiments on corpora: run from a clone of the repository, not installed."""

@@ -1,0 +1,97 @@
+"""The card of a model, filled from what the model says of itself."""
+
+from agf_core.bundle import Metadata
+
+INTERVAL_NOTE = "95 % intervals by bootstrap over artists"
+
+
+def model_card(metadata: Metadata) -> str:
+    """Return the card as Markdown."""
+    scores, trained_on, recipe = metadata.scores, metadata.trained_on, metadata.recipe
+    overall = {
+        name: f"{value:.3f} [{low:.3f}, {high:.3f}]"
+        for name, (value, low, high) in scores["overall"].items()
+    }
+    rows = "\n".join(
+        f"| {genre} | {row['tracks']} | {row['artists']} | {_number(row['precision'])} "
+        f"| {row['recall']:.2f} |"
+        for genre, row in scores["genres"].items()
+    )
+    weak = [genre for genre, row in scores["genres"].items() if row["recall"] < 1 / 3]
+    confidence = "\n".join(
+        f"| {limit} | {row['share_of_tracks']:.0%} | {_percent(row['right'])} |"
+        for limit, row in scores["by_confidence"].items()
+    )
+    by_fold = ", ".join(f"{x:.3f}" for x in scores["accuracy_by_fold"].values())
+    sources = "\n".join(f"- {name}: {n} clips" for name, n in trained_on["sources"].items())
+    spec = metadata.input
+    return f"""# {metadata.name}
+
+Hears {spec.excerpt_seconds:g} seconds from the middle of a track, up to {spec.fmax / 1000:g} kHz, \
+and gives the
+probability of each of {len(metadata.labels)} genres: {", ".join(metadata.labels)}.
+
+## How good it is
+
+{scores["tracks"]} clips by {scores["artists"]} artists with one main genre, \
+{len(scores["accuracy_by_fold"])} folds with no artist in two of
+them, each clip predicted by a network that met nothing of its fold (normaliser and temperature
+included). Seed {recipe["networks"]["seed"]}, one run; {INTERVAL_NOTE}.
+
+| score | value |
+|---|---|
+| accuracy | {overall["accuracy"]} |
+| macro F1 | {overall["macro_f1"]} |
+| log loss | {overall["log_loss"]} |
+| calibration error (15 bins) | {overall["calibration_error"]} |
+| always the most common genre: accuracy | {scores["most_common_genre_accuracy"]:.3f} |
+
+Accuracy by fold: {by_fold}.
+
+| genre | clips | artists | precision | recall |
+|---|---|---|---|---|
+{rows}
+
+Weak (fewer than a third of its clips found): {", ".join(weak) or "none"}.
+
+What leaving unsure tracks alone buys, on the same clips:
+
+| confidence at least | of all tracks | of these right |
+|---|---|---|
+{confidence}
+
+The network that ships has learnt from the clips of all folds; no score of its own can be given
+without other music. Its temperature, {metadata.temperature:.3f}, is fitted on the folds'
+predictions.
+
+## What it learnt from
+
+{trained_on["tracks"]} clips of 30 to 60 seconds by {trained_on["artists"]} artists:
+
+{sources}
+
+Most of these recordings are under copyright; neither they nor anything they could be heard from
+again is part of the model. Genre labels are those of the collections, merged to
+{len(metadata.labels)} main genres; where a clip has several, it counts for each in part.
+
+## How
+
+Recipe `{recipe["name"]}`: tasks {", ".join(metadata.tasks)}; \
+networks {recipe["networks"]["epochs"]} epochs, transfer MLP {recipe["transfer"]["epochs"]} epochs.
+The method is that of Kim et al., "Transfer Learning of Artist Group Factors to Musical Genre
+Classification" (2018), so far with the genre as the only task.
+
+## What it must not be used for
+
+It knows {len(metadata.labels)} broad genres of mostly Western popular and classical music, as two
+collections label them. It does not know your sub-genres, speech or field recordings, and gives them
+a genre all the same, if an unsure one. It is no judge of quality, origin or authorship.
+"""
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"

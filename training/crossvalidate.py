@@ -1,0 +1,159 @@
+"""Honest scores of a recipe: every track predicted by a model that met no track of its fold."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from agf_core import calibration
+from agf_core.corpus import Track, genre_targets, hold_out_artists
+from agf_core.examples import Segments, fit_normaliser
+from agf_core.learning import extract_features, predict, train_networks, train_transfer
+from agf_core.network import GenreNet
+from training.recipes import Recipe
+
+CALIBRATION_SHARE = 0.1  # of a fold's training artists, kept back to fit its temperature
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """A trained network with all that was fitted beside it.
+
+    Attributes
+    ----------
+    network : GenreNet
+    mean, std : np.ndarray [shape=(n_mels,)]
+    probabilities : np.ndarray [shape=(n_tracks, n_genres)]
+        Of every track asked for, before any temperature; NaN for the others.
+    """
+
+    network: GenreNet
+    mean: np.ndarray
+    std: np.ndarray
+    probabilities: np.ndarray
+
+
+def learning_targets(tracks: Sequence[Track], genres: Sequence[str], recipe: Recipe) -> np.ndarray:
+    """Genre targets as the recipe wants them, NaN rows for tracks that do not teach."""
+    targets = genre_targets(tracks, genres)
+    if not recipe.soft_genres:
+        targets[[not track.genre for track in tracks]] = np.nan
+    return targets
+
+
+def learn(
+    tracks: Sequence[Track],
+    spectrograms: Sequence[np.ndarray],
+    genres: Sequence[str],
+    recipe: Recipe,
+    *,
+    train: np.ndarray,
+    valid: np.ndarray | None,
+    predicted: np.ndarray,
+    folder: Path,
+    device: str = "cpu",
+) -> Learnt:
+    """Learn from `train` alone, then predict; goes on from the checkpoints in `folder`.
+
+    Parameters
+    ----------
+    train, valid, predicted : np.ndarray [dtype=int]
+        Indices of the tracks to learn from, to score on the way, and to predict at the end.
+    """
+    targets = learning_targets(tracks, genres, recipe)
+    mean, std = fit_normaliser(spectrograms[i] for i in train)
+    segments = Segments(spectrograms, recipe.input, mean, std, device=device)
+    networks = train_networks(
+        segments,
+        {"g": targets},
+        recipe.networks,
+        train=train,
+        valid=valid,
+        shared=recipe.shared,
+        width=recipe.width,
+        checkpoints=folder,
+    )
+    features = extract_features(networks, segments)
+    mlp = train_transfer(
+        features,
+        targets,
+        recipe.transfer,
+        train=train,
+        valid=valid,
+        checkpoint=folder / "transfer.safetensors",
+    )
+    probabilities = np.full(targets.shape, np.nan)
+    if len(predicted):
+        probabilities[predicted] = predict(mlp, features, predicted.tolist())
+    return Learnt(GenreNet(networks, mlp), mean, std, probabilities)
+
+
+@dataclass(frozen=True)
+class FoldPredictions:
+    """Predictions of all tracks, each by a model that met no track of its fold.
+
+    Attributes
+    ----------
+    raw : np.ndarray [shape=(n_tracks, n_genres)]
+        Before any temperature.
+    calibrated : np.ndarray [shape=(n_tracks, n_genres)]
+        With the temperature of the fold's own model, fitted on other artists.
+    """
+
+    raw: np.ndarray
+    calibrated: np.ndarray
+
+
+def cross_validate(
+    tracks: Sequence[Track],
+    spectrograms: Sequence[np.ndarray],
+    genres: Sequence[str],
+    recipe: Recipe,
+    folder: Path,
+    *,
+    device: str = "cpu",
+) -> FoldPredictions:
+    """Train a model per fold; finished folds are read from `folder`.
+
+    Some of a fold's training artists are kept back to fit its temperature, so that nothing at all
+    comes from the tracks it is tested on.
+    """
+    fold_of = np.array([track.fold for track in tracks])
+    shape = (len(tracks), len(genres))
+    raw, calibrated = np.full(shape, np.nan), np.full(shape, np.nan)
+    for fold in np.unique(fold_of):
+        test = np.flatnonzero(fold_of == fold)
+        stored = folder / f"fold-{fold}" / "predictions.npy"
+        if stored.exists():
+            raw[test], calibrated[test] = np.load(stored)
+            continue
+        rest = np.flatnonzero(fold_of != fold)
+        train, kept_back = hold_out_artists(
+            tracks, rest, CALIBRATION_SHARE, seed=recipe.networks.seed
+        )
+        print(f"fold {fold}: {len(train)} tracks to learn from, {len(test)} to test on", flush=True)
+        learnt = learn(
+            tracks,
+            spectrograms,
+            genres,
+            recipe,
+            train=train,
+            valid=kept_back,
+            predicted=np.concatenate([kept_back, test]),
+            folder=stored.parent,
+            device=device,
+        )
+        judged = np.array([i for i in kept_back if tracks[i].genre])
+        temperature = calibration.fit_temperature(
+            learnt.probabilities[judged], truth_of(tracks, judged, genres)
+        )
+        raw[test] = learnt.probabilities[test]
+        calibrated[test] = calibration.apply_temperature(raw[test], temperature)
+        np.save(stored, np.stack([raw[test], calibrated[test]]))
+    return FoldPredictions(raw, calibrated)
+
+
+def truth_of(tracks: Sequence[Track], indices: np.ndarray, genres: Sequence[str]) -> np.ndarray:
+    """Return the index of each track's main genre; every one must have one."""
+    return np.array([genres.index(tracks[i].genre) for i in indices])

@@ -1,0 +1,79 @@
+"""Recipes: everything that is chosen about a model, in one place."""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from agf_core import constants
+from agf_core.learning import Schedule
+from agf_core.spectrogram import InputSpec
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is learnt.
+
+    Attributes
+    ----------
+    tasks : str
+        Letters of the learning sources.
+    shared : bool
+        One network over all tasks (MTN) instead of one for each (STN).
+    width : float
+        Factor on the networks' channels.
+    input : InputSpec
+    networks, transfer : Schedule
+        Of the networks and of the transfer MLP.
+    soft_genres : bool
+        Learn from shares of several main genres, too, and not only from tracks with a single one.
+    """
+
+    tasks: str = "g"
+    shared: bool = True
+    width: float = 1.0
+    input: InputSpec = field(default_factory=InputSpec)
+    networks: Schedule = field(default_factory=Schedule)
+    transfer: Schedule = field(default_factory=lambda: Schedule(epochs=50))
+    soft_genres: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the recipe as JSON can hold it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Recipe":
+        """Read what `to_dict` made; an unknown or missing key is a `ValueError`."""
+        for kind, given in (
+            (cls, values),
+            (Schedule, values.get("networks", {})),
+            (Schedule, values.get("transfer", {})),
+        ):
+            odd = given.keys() ^ {f.name for f in fields(kind)}
+            if odd:
+                raise ValueError(f"missing or unknown in the recipe: {', '.join(sorted(odd))}")
+        return cls(
+            **values
+            | {
+                "input": InputSpec.from_dict(values["input"]),
+                "networks": Schedule(**values["networks"]),
+                "transfer": Schedule(**values["transfer"]),
+            }
+        )
+
+
+PAPER = Recipe()
+"""The paper's numbers, for the genre task alone."""
+
+FIRST = Recipe(
+    input=InputSpec(fmax=8_000.0),
+    networks=Schedule(epochs=100, bfloat16=True, validate_every=20),
+    soft_genres=True,
+)
+"""The first model that ships.
+
+Its mel range ends at 8 kHz, because the corpora's clips are cut at different bandwidths and a model
+that hears above that learns which corpus a clip is from.
+"""
+
+RECIPES = {"paper": PAPER, "first": FIRST}
+
+assert PAPER.input.fmax == constants.SAMPLE_RATE / 2

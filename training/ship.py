@@ -1,0 +1,178 @@
+"""From the development corpora to the model that ships.
+
+    python -m training.ship --table development.csv --audio corpora --work work
+
+scores the recipe by its folds, learns the final model from all tracks, and writes it with its card.
+Stopped, it goes on where it was.
+"""
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from agf_core import bundle, calibration, metrics
+from agf_core.cache import FeatureCache
+from agf_core.corpus import Track
+from agf_core.export import network_to_onnx, network_to_safetensors
+from training.card import model_card
+from training.corpora import genres_of, read_table, spectrograms
+from training.crossvalidate import cross_validate, learn, truth_of
+from training.recipes import RECIPES, Recipe
+
+
+def score_sheet(
+    tracks: Sequence[Track], genres: Sequence[str], probabilities: np.ndarray
+) -> dict[str, object]:
+    """Scores with intervals, per genre, and by confidence, as the bundle stores them.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n_tracks, n_genres)]
+        Calibrated, each track's by a model that did not meet its fold.
+    """
+    judged = np.array([i for i, track in enumerate(tracks) if track.genre])
+    truth = truth_of(tracks, judged, genres)
+    artists = np.array([tracks[i].artist for i in judged])
+    p = probabilities[judged]
+    best, confidence = p.argmax(axis=1), p.max(axis=1)
+    right = best == truth
+    folds = np.array([tracks[i].fold for i in judged])
+    return {
+        "tracks": len(judged),
+        "artists": len(set(artists)),
+        "overall": {
+            name: [round(x, 4) for x in (score.value, score.low, score.high)]
+            for name, score in metrics.bootstrap(p, truth, artists).items()
+        },
+        "accuracy_by_fold": {
+            int(fold): round(metrics.accuracy(p[folds == fold], truth[folds == fold]), 4)
+            for fold in np.unique(folds)
+        },
+        "most_common_genre_accuracy": round(float(np.bincount(truth).max() / len(truth)), 4),
+        "genres": {
+            genre: {
+                "tracks": int((truth == g).sum()),
+                "artists": len(set(artists[truth == g])),
+                "precision": round(float(right[best == g].mean()), 3)
+                if (best == g).any()
+                else None,
+                "recall": round(float(right[truth == g].mean()), 3),
+            }
+            for g, genre in enumerate(genres)
+        },
+        "by_confidence": {
+            f"{limit:.2f}": {
+                "share_of_tracks": round(float((confidence >= limit).mean()), 3),
+                "right": round(float(right[confidence >= limit].mean()), 3)
+                if (confidence >= limit).any()
+                else None,
+            }
+            for limit in np.arange(0.3, 0.95, 0.05)
+        },
+    }
+
+
+def ship(
+    tracks: Sequence[Track],
+    spectra: Sequence[np.ndarray],
+    recipe: Recipe,
+    recipe_name: str,
+    work: Path,
+    output: Path,
+    *,
+    device: str,
+) -> bundle.Bundle:
+    """Score the recipe by folds, learn from every track, and save the model."""
+    genres = genres_of(tracks)
+    predictions = cross_validate(tracks, spectra, genres, recipe, work, device=device)
+    scores = score_sheet(tracks, genres, predictions.calibrated)
+    print(json.dumps(scores, indent=1))
+
+    everything = np.arange(len(tracks))
+    learnt = learn(
+        tracks,
+        spectra,
+        genres,
+        recipe,
+        train=everything,
+        valid=None,
+        predicted=np.array([], int),
+        folder=work / "final",
+        device=device,
+    )
+    # The final model met every track, so its temperature is that of the folds' held-out artists.
+    judged = np.array([i for i, track in enumerate(tracks) if track.genre])
+    temperature = calibration.fit_temperature(
+        predictions.raw[judged], truth_of(tracks, judged, genres)
+    )
+    teaching = [t for t in tracks if t.genre or (recipe.soft_genres and t.genre_weights)]
+    metadata = bundle.Metadata(
+        name="default",
+        labels=genres,
+        tasks={"g": len(genres)},
+        architecture={
+            "networks": learnt.network.tasks,
+            "width": recipe.width,
+        },
+        input=recipe.input,
+        mean=learnt.mean,
+        std=learnt.std,
+        temperature=temperature,
+        recipe={"name": recipe_name} | recipe.to_dict(),
+        trained_on={
+            "tracks": len(teaching),
+            "artists": len({t.artist for t in teaching}),
+            "sources": dict(Counter(t.source for t in teaching)),
+        },
+        scores=scores,
+    )
+    files = {
+        bundle.NETWORK: network_to_onnx(learnt.network, recipe.input),
+        bundle.WEIGHTS: network_to_safetensors(learnt.network),
+        bundle.CARD: model_card(metadata).encode(),
+    }
+    return bundle.save(output, metadata, files)
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--table", type=Path, required=True, help="CSV of the clips")
+    parser.add_argument("--audio", type=Path, required=True, help="folder of owner/repository")
+    parser.add_argument("--work", type=Path, required=True, help="features and checkpoints")
+    parser.add_argument("--output", type=Path, default=bundle.SHIPPED, help="the model's folder")
+    parser.add_argument("--recipe", choices=RECIPES, default="first")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    recipe = RECIPES[arguments.recipe]
+    recipe = replace(
+        recipe,
+        networks=replace(recipe.networks, seed=arguments.seed),
+        transfer=replace(recipe.transfer, seed=arguments.seed),
+    )
+    tracks, spectra = spectrograms(
+        read_table(arguments.table, arguments.audio),
+        recipe.input,
+        FeatureCache(arguments.work / "features"),
+    )
+    model = ship(
+        tracks,
+        spectra,
+        recipe,
+        arguments.recipe,
+        arguments.work / f"{arguments.recipe}-{arguments.seed}",
+        arguments.output,
+        device=arguments.device,
+    )
+    print(f"saved {model.model_id} to {model.folder}")
+
+
+if __name__ == "__main__":
+    main()
