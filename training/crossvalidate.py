@@ -7,86 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from agf_core import calibration
-from agf_core.corpus import Track, genre_targets, hold_out_artists
-from agf_core.examples import Segments, fit_normaliser
-from agf_core.learning import extract_features, predict, train_networks, train_transfer
-from agf_core.network import GenreNet
+from agf_core.corpus import Track, hold_out_artists
+from training.learn import learn, write_bundle
 from training.recipes import Recipe
 
 CALIBRATION_SHARE = 0.1  # of a fold's training artists, kept back to fit its temperature
-
-
-@dataclass(frozen=True)
-class Learnt:
-    """A trained network with all that was fitted beside it.
-
-    Attributes
-    ----------
-    network : GenreNet
-    mean, std : np.ndarray [shape=(n_mels,)]
-    probabilities : np.ndarray [shape=(n_tracks, n_genres)]
-        Of every track asked for, before any temperature; NaN for the others.
-    """
-
-    network: GenreNet
-    mean: np.ndarray
-    std: np.ndarray
-    probabilities: np.ndarray
-
-
-def learning_targets(tracks: Sequence[Track], genres: Sequence[str], recipe: Recipe) -> np.ndarray:
-    """Genre targets as the recipe wants them, NaN rows for tracks that do not teach."""
-    targets = genre_targets(tracks, genres)
-    if not recipe.soft_genres:
-        targets[[not track.genre for track in tracks]] = np.nan
-    return targets
-
-
-def learn(
-    tracks: Sequence[Track],
-    spectrograms: Sequence[np.ndarray],
-    genres: Sequence[str],
-    recipe: Recipe,
-    *,
-    train: np.ndarray,
-    valid: np.ndarray | None,
-    predicted: np.ndarray,
-    folder: Path,
-    device: str = "cpu",
-) -> Learnt:
-    """Learn from `train` alone, then predict; goes on from the checkpoints in `folder`.
-
-    Parameters
-    ----------
-    train, valid, predicted : np.ndarray [dtype=int]
-        Indices of the tracks to learn from, to score on the way, and to predict at the end.
-    """
-    targets = learning_targets(tracks, genres, recipe)
-    mean, std = fit_normaliser(spectrograms[i] for i in train)
-    segments = Segments(spectrograms, recipe.input, mean, std, device=device)
-    networks = train_networks(
-        segments,
-        {"g": targets},
-        recipe.networks,
-        train=train,
-        valid=valid,
-        shared=recipe.shared,
-        width=recipe.width,
-        checkpoints=folder,
-    )
-    features = extract_features(networks, segments)
-    mlp = train_transfer(
-        features,
-        targets,
-        recipe.transfer,
-        train=train,
-        valid=valid,
-        checkpoint=folder / "transfer.safetensors",
-    )
-    probabilities = np.full(targets.shape, np.nan)
-    if len(predicted):
-        probabilities[predicted] = predict(mlp, features, predicted.tolist())
-    return Learnt(GenreNet(networks, mlp), mean, std, probabilities)
 
 
 @dataclass(frozen=True)
@@ -114,7 +39,7 @@ def cross_validate(
     *,
     device: str = "cpu",
 ) -> FoldPredictions:
-    """Train a model per fold; finished folds are read from `folder`.
+    """Train and save a model per fold; finished folds are read from `folder`.
 
     Some of a fold's training artists are kept back to fit its temperature, so that nothing at all
     comes from the tracks it is tested on.
@@ -150,6 +75,17 @@ def cross_validate(
         )
         raw[test] = learnt.probabilities[test]
         calibrated[test] = calibration.apply_temperature(raw[test], temperature)
+        write_bundle(
+            learnt,
+            temperature,
+            stored.parent / "model",
+            name=f"fold-{fold}",
+            genres=genres,
+            recipe=recipe,
+            tracks=[tracks[i] for i in train],
+            scores={},
+            card=lambda metadata: f"# {metadata.name}\n\nLearnt without the tracks of its fold.\n",
+        )
         np.save(stored, np.stack([raw[test], calibrated[test]]))
     return FoldPredictions(raw, calibrated)
 

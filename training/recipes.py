@@ -3,7 +3,6 @@
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from agf_core import constants
 from agf_core.learning import Schedule
 from agf_core.spectrogram import InputSpec
 
@@ -14,6 +13,7 @@ class Recipe:
 
     Attributes
     ----------
+    name : str
     tasks : str
         Letters of the learning sources.
     shared : bool
@@ -27,6 +27,7 @@ class Recipe:
         Learn from shares of several main genres, too, and not only from tracks with a single one.
     """
 
+    name: str
     tasks: str = "g"
     shared: bool = True
     width: float = 1.0
@@ -60,10 +61,11 @@ class Recipe:
         )
 
 
-PAPER = Recipe()
+PAPER = Recipe("paper")
 """The paper's numbers, for the genre task alone."""
 
 FIRST = Recipe(
+    "first",
     input=InputSpec(fmax=8_000.0),
     networks=Schedule(epochs=100, bfloat16=True, validate_every=20),
     soft_genres=True,
@@ -74,6 +76,4 @@ Its mel range ends at 8 kHz, because the corpora's clips are cut at different ba
 that hears above that learns which corpus a clip is from.
 """
 
-RECIPES = {"paper": PAPER, "first": FIRST}
-
-assert PAPER.input.fmax == constants.SAMPLE_RATE / 2
+RECIPES = {recipe.name: recipe for recipe in (PAPER, FIRST)}

@@ -8,7 +8,6 @@ Stopped, it goes on where it was.
 
 import argparse
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +18,10 @@ import torch
 from agf_core import bundle, calibration, metrics
 from agf_core.cache import FeatureCache
 from agf_core.corpus import Track
-from agf_core.export import network_to_onnx, network_to_safetensors
 from training.card import model_card
 from training.corpora import genres_of, read_table, spectrograms
-from training.crossvalidate import cross_validate, learn, truth_of
+from training.crossvalidate import cross_validate, truth_of
+from training.learn import learn, write_bundle
 from training.recipes import RECIPES, Recipe
 
 
@@ -82,7 +81,6 @@ def ship(
     tracks: Sequence[Track],
     spectra: Sequence[np.ndarray],
     recipe: Recipe,
-    recipe_name: str,
     work: Path,
     output: Path,
     *,
@@ -111,33 +109,17 @@ def ship(
     temperature = calibration.fit_temperature(
         predictions.raw[judged], truth_of(tracks, judged, genres)
     )
-    teaching = [t for t in tracks if t.genre or (recipe.soft_genres and t.genre_weights)]
-    metadata = bundle.Metadata(
+    return write_bundle(
+        learnt,
+        temperature,
+        output,
         name="default",
-        labels=genres,
-        tasks={"g": len(genres)},
-        architecture={
-            "networks": learnt.network.tasks,
-            "width": recipe.width,
-        },
-        input=recipe.input,
-        mean=learnt.mean,
-        std=learnt.std,
-        temperature=temperature,
-        recipe={"name": recipe_name} | recipe.to_dict(),
-        trained_on={
-            "tracks": len(teaching),
-            "artists": len({t.artist for t in teaching}),
-            "sources": dict(Counter(t.source for t in teaching)),
-        },
+        genres=genres,
+        recipe=recipe,
+        tracks=tracks,
         scores=scores,
+        card=model_card,
     )
-    files = {
-        bundle.NETWORK: network_to_onnx(learnt.network, recipe.input),
-        bundle.WEIGHTS: network_to_safetensors(learnt.network),
-        bundle.CARD: model_card(metadata).encode(),
-    }
-    return bundle.save(output, metadata, files)
 
 
 def main() -> None:
@@ -166,7 +148,6 @@ def main() -> None:
         tracks,
         spectra,
         recipe,
-        arguments.recipe,
         arguments.work / f"{arguments.recipe}-{arguments.seed}",
         arguments.output,
         device=arguments.device,

@@ -1,0 +1,139 @@
+"""From tracks and a recipe to a model."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agf_core import bundle
+from agf_core.corpus import Track, genre_targets
+from agf_core.examples import Segments, fit_normaliser
+from agf_core.export import network_to_onnx, network_to_safetensors
+from agf_core.learning import extract_features, predict, train_networks, train_transfer
+from agf_core.network import GenreNet
+from training.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """A trained network with all that was fitted beside it.
+
+    Attributes
+    ----------
+    network : GenreNet
+    mean, std : np.ndarray [shape=(n_mels,)]
+    probabilities : np.ndarray [shape=(n_tracks, n_genres)]
+        Of every track asked for, before any temperature; NaN for the others.
+    """
+
+    network: GenreNet
+    mean: np.ndarray
+    std: np.ndarray
+    probabilities: np.ndarray
+
+
+def learning_targets(tracks: Sequence[Track], genres: Sequence[str], recipe: Recipe) -> np.ndarray:
+    """Genre targets as the recipe wants them, NaN rows for tracks that do not teach."""
+    targets = genre_targets(tracks, genres)
+    if not recipe.soft_genres:
+        targets[[not track.genre for track in tracks]] = np.nan
+    return targets
+
+
+def learn(
+    tracks: Sequence[Track],
+    spectrograms: Sequence[np.ndarray],
+    genres: Sequence[str],
+    recipe: Recipe,
+    *,
+    train: np.ndarray,
+    valid: np.ndarray | None,
+    predicted: np.ndarray,
+    folder: Path,
+    device: str = "cpu",
+) -> Learnt:
+    """Learn from `train` alone, then predict; goes on from the checkpoints in `folder`.
+
+    Parameters
+    ----------
+    train, valid, predicted : np.ndarray [dtype=int]
+        Indices of the tracks to learn from, to score on the way, and to predict at the end.
+    """
+    targets = learning_targets(tracks, genres, recipe)
+    mean, std = fit_normaliser(spectrograms[i] for i in train)
+    segments = Segments(spectrograms, recipe.input, mean, std, device=device)
+    networks = train_networks(
+        segments,
+        {"g": targets},
+        recipe.networks,
+        train=train,
+        valid=valid,
+        shared=recipe.shared,
+        width=recipe.width,
+        checkpoints=folder,
+    )
+    features = extract_features(networks, segments)
+    mlp = train_transfer(
+        features,
+        targets,
+        recipe.transfer,
+        train=train,
+        valid=valid,
+        checkpoint=folder / "transfer.safetensors",
+    )
+    probabilities = np.full(targets.shape, np.nan)
+    if len(predicted):
+        probabilities[predicted] = predict(mlp, features, predicted.tolist())
+    return Learnt(GenreNet(networks, mlp), mean, std, probabilities)
+
+
+def write_bundle(
+    learnt: Learnt,
+    temperature: float,
+    folder: Path,
+    *,
+    name: str,
+    genres: Sequence[str],
+    recipe: Recipe,
+    tracks: Sequence[Track],
+    scores: Mapping[str, Any],
+    card: Callable[[bundle.Metadata], str],
+) -> bundle.Bundle:
+    """Save what was learnt as a model.
+
+    Parameters
+    ----------
+    tracks : sequence of Track
+        Those it learnt from.
+    scores : mapping
+        For ``model.json``.
+    card : callable
+        Writes the card from the metadata.
+    """
+    teaching = [t for t in tracks if t.genre or (recipe.soft_genres and t.genre_weights)]
+    metadata = bundle.Metadata(
+        name=name,
+        labels=tuple(genres),
+        tasks={"g": len(genres)},
+        architecture={"networks": learnt.network.tasks, "width": recipe.width},
+        input=recipe.input,
+        mean=learnt.mean,
+        std=learnt.std,
+        temperature=temperature,
+        recipe=recipe.to_dict(),
+        trained_on={
+            "tracks": len(teaching),
+            "artists": len({t.artist for t in teaching}),
+            "sources": dict(Counter(t.source for t in teaching)),
+        },
+        scores=dict(scores),
+    )
+    files = {
+        bundle.NETWORK: network_to_onnx(learnt.network, recipe.input),
+        bundle.WEIGHTS: network_to_safetensors(learnt.network),
+        bundle.CARD: card(metadata).encode(),
+    }
+    return bundle.save(folder, metadata, files)

@@ -1,0 +1,97 @@
+"""The product tried whole: a beets library of held-out clips without genres, tagged in one run.
+
+    python -m training.trial --table development.csv --audio corpora \
+        --model work/first-0/fold-0/model --fold 0 --tracks 200
+
+Use the model of the same fold: it has not met the artists of these clips.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import mediafile
+import numpy as np
+from beets.library import Library
+
+from agf_core.corpus import Track
+from training.corpora import read_table
+
+
+def build_library(tracks: list[Track], home: Path, model: Path) -> dict[str, str]:
+    """Copy the clips below `home` without genres, import them, and return the environment."""
+    music = home / "music"
+    music.mkdir()
+    for track in tracks:
+        copy = music / f"{track.track_id}{track.path.suffix}"
+        shutil.copyfile(track.path, copy)
+        tags = mediafile.MediaFile(copy)
+        tags.genres = None
+        tags.artist, tags.title = track.artist, track.track_id
+        tags.save()
+    (home / "config.yaml").write_text(
+        f"directory: {music}\nlibrary: {home}/library.db\nplugins: agfgenre\n"
+        "import: {copy: no, quiet: yes, autotag: no, write: yes}\n"
+        f"agfgenre: {{model: {model.resolve()}}}\n"
+    )
+    environment = os.environ | {"BEETSDIR": str(home)}
+    run_beet(environment, "import", str(music))
+    return environment
+
+
+def run_beet(environment: dict[str, str], *arguments: str) -> str:
+    """Run beets and return what it printed."""
+    return subprocess.run(
+        [sys.executable, "-m", "beets", *arguments],
+        env=environment,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout
+
+
+def report(home: Path, tracks: list[Track], seconds: float) -> None:
+    """Compare what was heard and written with the clips' genres and print it."""
+    truth = {track.track_id: track.genre for track in tracks if track.genre}
+    library = Library(str(home / "library.db"), str(home / "music"))
+    items = list(library.items())
+    heard = [item for item in items if item.get("agf_genres") and item.title in truth]
+    right = np.array([item["agf_genres"][0] == truth[item.title] for item in heard])
+    written = np.array([bool(item.genres) for item in heard])
+    in_file = sum(bool(mediafile.MediaFile(item.filepath).genres) for item in items)
+    artists = len({track.artist for track in tracks})
+    print(f"{len(items)} clips by {artists} artists not learnt from, {seconds:.1f} s in all")
+    print(f"with one main genre: {len(heard)}; the most probable is right: {right.mean():.3f}")
+    print(f"of these written: {written.sum()} ({written.mean():.1%}); right: ", end="")
+    print(f"{right[written].mean():.3f}" if written.any() else "-")
+    print(f"files that now carry a genre: {in_file}")
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--table", type=Path, required=True, help="CSV of the clips")
+    parser.add_argument("--audio", type=Path, required=True, help="folder of owner/repository")
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--fold", type=int, required=True)
+    parser.add_argument("--tracks", type=int, default=200)
+    arguments = parser.parse_args()
+    clips = read_table(arguments.table, arguments.audio)
+    in_fold = [track for track in clips if track.fold == arguments.fold]
+    # Clips with several main genres fill up the library but are not judged.
+    chosen = sorted(in_fold, key=lambda track: not track.genre)[: arguments.tracks]
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        environment = build_library(chosen, home, arguments.model)
+        start = time.perf_counter()
+        print(run_beet(environment, "agfgenre", "-q"), end="")
+        report(home, chosen, time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    main()
