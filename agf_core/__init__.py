@@ -4,3 +4,15 @@ The method of "Transfer Learning of Artist Group Factors to Musical Genre Classi
 (Kim et al., The Web Conference 2018), usable without beets: see `agf_core.tagger`.
 Importing the package itself loads nothing heavy.
 """
+
+from importlib.util import find_spec
+
+TRAIN_PACKAGES = ("torch", "safetensors", "onnx", "onnxscript", "scipy")
+
+
+def missing_for_learning() -> str:
+    """Say in a line what learning lacks here and how to get it; empty where it lacks nothing."""
+    missing = [name for name in TRAIN_PACKAGES if find_spec(name) is None]
+    if not missing:
+        return ""
+    return f"learning needs {', '.join(missing)}: pip install 'beets-agf[train]'"

@@ -1,7 +1,7 @@
 """A corpus: tracks with what is known of them, and splits that keep artists whole."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,6 @@ class Track:
         The key that tells artists apart; no split divides one.
     genre : str
         The one main genre, or empty.
-    genre_weights : dict
-        Shares of main genres that sum to 1; may be empty. With a `genre`, that one alone.
     labels : tuple of str
         Every genre label, sub-genres included.
     fold : int or None
@@ -34,28 +32,21 @@ class Track:
     path: Path
     artist: str
     genre: str = ""
-    genre_weights: dict[str, float] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
     fold: int | None = None
     source: str = ""
 
 
 def genre_targets(tracks: Sequence[Track], genres: Sequence[str]) -> np.ndarray:
-    """Distribution over `genres` of each track, a row of NaN where nothing is known.
+    """One-hot main genre of each track, a row of NaN where it is not one of `genres`.
 
     Returns
     -------
     np.ndarray [shape=(n_tracks, n_genres), dtype=float32]
     """
-    column = {genre: i for i, genre in enumerate(genres)}
-    targets = np.full((len(tracks), len(genres)), np.nan, np.float32)
-    for row, track in zip(targets, tracks, strict=True):
-        known = {g: w for g, w in track.genre_weights.items() if g in column}
-        if known:
-            row[:] = 0
-            for genre, weight in known.items():
-                row[column[genre]] = weight / sum(known.values())
-    return targets
+    one_hot = dict(zip(genres, np.eye(len(genres), dtype=np.float32), strict=True))
+    unknown = np.full(len(genres), np.nan, np.float32)
+    return np.stack([one_hot.get(track.genre, unknown) for track in tracks])
 
 
 def hold_out_artists(

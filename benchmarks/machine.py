@@ -4,7 +4,7 @@ import os
 import platform
 from pathlib import Path
 
-SUFFIXES = {f".{x}" for x in "mp3 flac m4a ogg opus wma wav aiff wv mpc ape tta".split()}
+FORMATS = ["mp3", "flac", "m4a", "ogg", "opus", "wma", "wav", "aiff", "wv", "mpc", "ape", "tta"]
 
 
 def describe() -> str:
@@ -20,7 +20,7 @@ def describe() -> str:
 
 def audio_files(folder: Path) -> list[Path]:
     """Return the audio files below `folder`; ends the program where there are none."""
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower()[1:] in FORMATS)
     if not files:
         raise SystemExit(f"no audio files in {folder}")
     return files

@@ -11,17 +11,11 @@ def track(number, artist="a", **values):
     return Track(str(number), Path(f"{number}.mp3"), artist, **values)
 
 
-def test_targets_are_shares_or_nothing():
-    tracks = [
-        track(0, genre="Jazz", genre_weights={"Jazz": 1.0}),
-        track(1, genre_weights={"Pop": 0.25, "Rock": 0.25, "Jazz": 0.5}),
-        track(2),
-        track(3, genre_weights={"Polka": 1.0}),
-    ]
+def test_targets_are_one_hot_or_nothing():
+    tracks = [track(0, genre="Rock"), track(1), track(2, genre="Polka"), track(3, genre="Jazz")]
     targets = genre_targets(tracks, ["Jazz", "Rock"])
-    assert targets[0].tolist() == [1, 0]
-    assert targets[1] == pytest.approx([2 / 3, 1 / 3])
-    assert np.isnan(targets[2:]).all()
+    assert targets[[0, 3]].tolist() == [[0, 1], [1, 0]]
+    assert np.isnan(targets[1:3]).all()
 
 
 def test_no_artist_is_on_both_sides():

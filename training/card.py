@@ -72,7 +72,7 @@ predictions.
 
 Most of these recordings are under copyright; neither they nor anything they could be heard from
 again is part of the model. Genre labels are those of the collections, merged to
-{len(metadata.labels)} main genres; where a clip has several, it counts for each in part.
+{len(metadata.labels)} main genres; clips with several of them were left out.
 
 ## How
 

@@ -20,7 +20,6 @@ COLUMNS = (
     "artist_key",
     "labels",
     "genre",
-    "genre_weights",
     "fold",
 )
 
@@ -51,12 +50,6 @@ def read_table(table: Path, audio_root: Path) -> list[Track]:
                 path=audio_root / row["repository"] / row["file"],
                 artist=row["artist_key"],
                 genre=row["genre"],
-                genre_weights={
-                    name: float(weight)
-                    for name, _, weight in (
-                        part.rpartition("=") for part in row["genre_weights"].split("; ") if part
-                    )
-                },
                 labels=tuple(label for label in row["labels"].split("; ") if label),
                 fold=int(row["fold"]),
                 source=row["repository"],

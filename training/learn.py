@@ -35,14 +35,6 @@ class Learnt:
     probabilities: np.ndarray
 
 
-def learning_targets(tracks: Sequence[Track], genres: Sequence[str], recipe: Recipe) -> np.ndarray:
-    """Genre targets as the recipe wants them, NaN rows for tracks that do not teach."""
-    targets = genre_targets(tracks, genres)
-    if not recipe.soft_genres:
-        targets[[not track.genre for track in tracks]] = np.nan
-    return targets
-
-
 def learn(
     tracks: Sequence[Track],
     spectrograms: Sequence[np.ndarray],
@@ -62,7 +54,7 @@ def learn(
     train, valid, predicted : np.ndarray [dtype=int]
         Indices of the tracks to learn from, to score on the way, and to predict at the end.
     """
-    targets = learning_targets(tracks, genres, recipe)
+    targets = genre_targets(tracks, genres)
     mean, std = fit_normaliser(spectrograms[i] for i in train)
     segments = Segments(spectrograms, recipe.input, mean, std, device=device)
     networks = train_networks(
@@ -113,7 +105,7 @@ def write_bundle(
     card : callable
         Writes the card from the metadata.
     """
-    teaching = [t for t in tracks if t.genre or (recipe.soft_genres and t.genre_weights)]
+    teaching = [track for track in tracks if track.genre]
     metadata = bundle.Metadata(
         name=name,
         labels=tuple(genres),

@@ -23,8 +23,6 @@ class Recipe:
     input : InputSpec
     networks, transfer : Schedule
         Of the networks and of the transfer MLP.
-    soft_genres : bool
-        Learn from shares of several main genres, too, and not only from tracks with a single one.
     """
 
     name: str
@@ -34,7 +32,6 @@ class Recipe:
     input: InputSpec = field(default_factory=InputSpec)
     networks: Schedule = field(default_factory=Schedule)
     transfer: Schedule = field(default_factory=lambda: Schedule(epochs=50))
-    soft_genres: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON can hold it."""
@@ -67,8 +64,7 @@ PAPER = Recipe("paper")
 FIRST = Recipe(
     "first",
     input=InputSpec(fmax=8_000.0),
-    networks=Schedule(epochs=100, bfloat16=True, validate_every=20),
-    soft_genres=True,
+    networks=Schedule(epochs=120, bfloat16=True, validate_every=20),
 )
 """The first model that ships.
 

@@ -1,0 +1,145 @@
+"""The way from a corpus to the model that ships, on generated clips."""
+
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from agf_core import bundle
+from agf_core.cache import FeatureCache
+from agf_core.learning import Schedule
+from agf_core.spectrogram import InputSpec
+from agf_core.tagger import GenreTagger
+from training.corpora import COLUMNS, genres_of, read_table, spectrograms
+from training.crossvalidate import cross_validate
+from training.recipes import FIRST, PAPER, Recipe
+from training.ship import ship
+
+TINY = Recipe(
+    "tiny",
+    width=0.25,
+    input=InputSpec(
+        8_000, 256, 128, 32, 0.0, 4_000.0, segment_frames=40, window_hop=20, excerpt_seconds=2.0
+    ),
+    networks=Schedule(epochs=6, batch_size=8, validate_every=3),
+    transfer=Schedule(epochs=10, batch_size=8, validate_every=5),
+)
+
+
+@pytest.fixture
+def corpus(tmp_path, write_wav):
+    """Sixty clips by twenty artists: low noise is Doom, high noise is Chiptune."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(60):
+        noise = rng.normal(size=8_000 * 2)
+        genre = ("Doom", "Chiptune", "")[i % 3]
+        if genre == "Doom":
+            noise = np.convolve(noise, np.ones(12) / 4, "same")
+        elif genre == "Chiptune":
+            noise = np.diff(noise, n=2, append=[0, 0])
+        write_wav(f"{i}.wav", 0.05 * noise, 8_000)
+        artist = i // 3
+        rows.append(
+            dict(zip(COLUMNS, (i, ".", f"{i}.wav", artist, "a; b", genre, artist % 5), strict=True))
+        )
+    table = tmp_path / "table.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    return table
+
+
+def test_from_corpus_to_a_model_that_tags(corpus, tmp_path):
+    cache = FeatureCache(tmp_path / "features")
+    tracks, spectra = spectrograms(read_table(corpus, tmp_path), TINY.input, cache)
+    assert len(tracks) == 60
+    model = ship(tracks, spectra, TINY, tmp_path / "work", tmp_path / "model", device="cpu")
+    scores = model.metadata.scores
+    assert (scores["tracks"], scores["artists"]) == (40, 20)
+    assert scores["overall"]["accuracy"][0] > 0.9
+    assert scores["genres"]["Doom"]["tracks"] == 20
+    card = (model.folder / bundle.CARD).read_text()
+    assert "40 clips by 20 artists" in card
+    assert "| Chiptune | 20 | 20 |" in card
+    tagger = GenreTagger.load(model.folder)
+    assert tagger.predict_file(tracks[0].path).top(1)[0][0] == "Doom"
+    assert tagger.predict_file(tracks[1].path).top(1)[0][0] == "Chiptune"
+    assert Recipe.from_dict(json.loads(json.dumps(model.metadata.recipe))) == TINY
+
+
+def test_nothing_of_a_fold_reaches_its_predictions(corpus, tmp_path):
+    """Fold 0's clips and genres are replaced by nonsense: the other side must not notice."""
+    clean = read_table(corpus, tmp_path)
+    tracks, spectra = spectrograms(clean, TINY.input, FeatureCache(tmp_path / "features"))
+    genres = genres_of(tracks)
+    recipe = replace(TINY, networks=replace(TINY.networks, epochs=1))
+    rng = np.random.default_rng(1)
+    in_fold = [track.fold == 0 for track in tracks]
+    poisoned_spectra = [
+        rng.normal(1e4, 1e4, s.shape).astype(np.float32) if held else s
+        for s, held in zip(spectra, in_fold, strict=True)
+    ]
+    poisoned_tracks = [
+        replace(t, genre=genres[i % 2]) if held else t
+        for i, (t, held) in enumerate(zip(tracks, in_fold, strict=True))
+    ]
+    cross_validate(tracks, spectra, genres, recipe, tmp_path / "clean", only=[0])
+    cross_validate(poisoned_tracks, poisoned_spectra, genres, recipe, tmp_path / "odd", only=[0])
+    one, other = (bundle.load(tmp_path / name / "fold-0" / "model") for name in ("clean", "odd"))
+    weights = [(b.folder / bundle.WEIGHTS).read_bytes() for b in (one, other)]
+    assert weights[0] == weights[1]
+    assert one.metadata.to_dict() == other.metadata.to_dict()  # normaliser and temperature
+
+
+def test_finished_folds_are_not_learnt_again(corpus, tmp_path, monkeypatch):
+    tracks, spectra = spectrograms(
+        read_table(corpus, tmp_path), TINY.input, FeatureCache(tmp_path / "features")
+    )
+    recipe = replace(TINY, networks=replace(TINY.networks, epochs=1))
+    arguments = (tracks, spectra, genres_of(tracks), recipe, tmp_path / "work")
+    first = cross_validate(*arguments)
+    monkeypatch.setattr("training.crossvalidate.learn", None)
+    np.testing.assert_array_equal(cross_validate(*arguments).calibrated, first.calibrated)
+    assert not np.isnan(first.calibrated).any()
+
+
+def test_an_unreadable_clip_is_named_and_left_out(corpus, tmp_path, capsys):
+    (tmp_path / "7.wav").write_bytes(b"")
+    tracks, spectra = spectrograms(
+        read_table(corpus, tmp_path), TINY.input, FeatureCache(tmp_path / "features")
+    )
+    assert len(tracks) == len(spectra) == 59
+    assert "7.wav is empty" in capsys.readouterr().out
+
+
+def test_a_table_with_an_artist_in_two_folds_is_refused(corpus, tmp_path):
+    lines = corpus.read_text().splitlines()
+    corpus.write_text("\n".join([*lines, lines[1].replace("0,.", "x,.").rsplit(",", 1)[0] + ",3"]))
+    with pytest.raises(ValueError, match="several folds: 0"):
+        read_table(corpus, tmp_path)
+    corpus.write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="lacks the columns"):
+        read_table(corpus, tmp_path)
+
+
+def test_recipes_are_the_papers_and_ours():
+    assert PAPER.input.fmax == 22_050
+    assert (PAPER.networks.epochs, PAPER.transfer.epochs) == (200, 50)
+    assert FIRST.input.fmax == 8_000
+    with pytest.raises(ValueError, match="epoch"):
+        Recipe.from_dict(PAPER.to_dict() | {"networks": {"epoch": 3}})
+    with pytest.raises(ValueError, match="colour"):
+        Recipe.from_dict(PAPER.to_dict() | {"colour": 3})
+
+
+def test_without_the_training_extra_one_line_says_what_to_install():
+    code = "import sys, runpy; sys.modules['torch'] = None; runpy.run_module('training.ship')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "learning needs torch: pip install 'beets-agf[train]'\n"
