@@ -131,8 +131,9 @@ def log_mel(samples: np.ndarray, spec: InputSpec) -> np.ndarray:
 
     Returns
     -------
-    np.ndarray [shape=(1 + n // hop_length, n_mels), dtype=float32]
-        Decibels relative to a power of 1, not below -100.
+    np.ndarray [shape=(frames, n_mels), dtype=float32]
+        ``1 + n // hop_length`` frames (for an even `n_fft`); decibels relative to a power of 1, not
+        below -100.
 
     Raises
     ------
@@ -144,17 +145,19 @@ def log_mel(samples: np.ndarray, spec: InputSpec) -> np.ndarray:
         raise ValueError(f"samples must be mono, shape (n,) with n > 0, not {samples.shape}")
     if not np.isfinite(samples).all():
         raise ValueError("samples hold values that are not finite numbers")
-    window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.n_fft) / spec.n_fft)).astype(np.float32)
+    # In double precision, or the rounding of loud low bands would drown silent high ones.
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.n_fft) / spec.n_fft)
     filters = mel_filterbank(spec)
     n_bins = np.flatnonzero(filters.any(axis=0))[-1] + 1  # nothing above fmax is needed
     filters = filters[:, :n_bins].T
     padded = np.pad(samples, spec.n_fft // 2)
     frames = sliding_window_view(padded, spec.n_fft)[:: spec.hop_length]
-    result = np.empty((1 + len(samples) // spec.hop_length, spec.n_mels), np.float32)
+    result = np.empty((len(frames), spec.n_mels), np.float32)
     for start in range(0, len(result), FRAMES_PER_BLOCK):
         block = slice(start, min(start + FRAMES_PER_BLOCK, len(result)))
         spectrum = np.fft.rfft(frames[block] * window)[:, :n_bins]
-        result[block] = (spectrum.real**2 + spectrum.imag**2) @ filters
+        power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+        result[block] = power @ filters
     return 10 * np.log10(np.maximum(result, constants.LOG_FLOOR))
 
 

@@ -139,8 +139,9 @@ def main() -> None:
         networks=replace(recipe.networks, seed=arguments.seed),
         transfer=replace(recipe.transfer, seed=arguments.seed),
     )
+    clips = read_table(arguments.table, arguments.audio)
     tracks, spectra = spectrograms(
-        read_table(arguments.table, arguments.audio),
+        [clip for clip in clips if clip.genre],  # the others neither teach nor judge genres
         recipe.input,
         FeatureCache(arguments.work / "features"),
     )

@@ -1,0 +1,217 @@
+"""Genres of a log-mel spectrogram, of samples, of a file, of many files.
+
+Each layer is usable by itself; each calls the one before.
+"""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+import onnxruntime
+
+from agf_core import audio, bundle
+from agf_core.calibration import apply_temperature
+from agf_core.spectrogram import log_mel, windows
+
+PathLike = str | bytes | os.PathLike
+P = TypeVar("P", bound=PathLike)
+
+SILENCE = 1e-4  # full scale is 1: an excerpt whose peak stays below -80 dB is silent
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Calibrated genre probabilities of one track.
+
+    Attributes
+    ----------
+    labels : tuple of str
+    probabilities : np.ndarray [shape=(n_labels,)]
+        Sum to 1.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: np.ndarray
+
+    def top(self, n: int = 3) -> list[tuple[str, float]]:
+        """Return the `n` most probable genres with their probabilities, best first."""
+        best = np.argsort(-self.probabilities, kind="stable")[:n]
+        return [(self.labels[i], float(self.probabilities[i])) for i in best]
+
+
+@dataclass(frozen=True)
+class FileResult(Generic[P]):
+    """What became of one of many files: a prediction or an error.
+
+    Attributes
+    ----------
+    path
+        As it was given.
+    prediction : Prediction or None
+    error : audio.AudioError or None
+        Why there is no prediction.
+    lost : float
+        Seconds of the excerpt that were damaged and passed over.
+    """
+
+    path: P
+    prediction: Prediction | None = None
+    error: audio.AudioError | None = None
+    lost: float = 0.0
+
+
+class GenreTagger:
+    """A model ready to predict.
+
+    Parameters
+    ----------
+    model : bundle.Bundle
+    threads : int, optional
+        Files listened to at a time by `predict_files`; by default one per processor core.
+
+    Raises
+    ------
+    bundle.BundleError
+        When the network does not fit the model's metadata.
+    """
+
+    def __init__(self, model: bundle.Bundle, *, threads: int | None = None) -> None:
+        self.metadata = model.metadata
+        self.model_id = model.model_id
+        self.threads = threads or _available_cores()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        # Files are what runs in parallel; a file's network needs one thread.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        try:
+            self._session = onnxruntime.InferenceSession(
+                model.network, options, providers=["CPUExecutionProvider"]
+            )
+            (self._input,) = (node.name for node in self._session.get_inputs())
+            # Run once: a network of other sizes must fail here, not on somebody's first file.
+            spec = self.metadata.input
+            blank = np.zeros((2, 1, spec.segment_frames, spec.n_mels), np.float32)
+            shape = self._session.run(None, {self._input: blank})[0].shape
+            if shape != (2, len(self.labels)):
+                raise ValueError(f"its output has shape {shape}")
+        except Exception as error:  # onnxruntime's errors share no base class
+            raise bundle.BundleError(
+                f"the network of the model in {model.folder} cannot be run "
+                f"({str(error).splitlines()[0]}); make or install the model again"
+            ) from error
+
+    @classmethod
+    def load(cls, folder: str | Path | None = None, *, threads: int | None = None) -> "GenreTagger":
+        """Load the model of `folder`, or the shipped one; `bundle.BundleError` where it fails."""
+        return cls(bundle.load(folder), threads=threads)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The genres this model knows."""
+        return self.metadata.labels
+
+    def predict_log_mel(self, spectrogram: np.ndarray) -> Prediction:
+        """Predict from a log-mel spectrogram.
+
+        Parameters
+        ----------
+        spectrogram : np.ndarray [shape=(frames, n_mels)]
+            Decibels, made with ``metadata.input`` by `agf_core.spectrogram.log_mel`.
+
+        Raises
+        ------
+        ValueError
+            When the shape is another.
+        """
+        spec = self.metadata.input
+        if spectrogram.ndim != 2 or spectrogram.shape[1] != spec.n_mels or not len(spectrogram):
+            raise ValueError(
+                f"the spectrogram has shape {spectrogram.shape}, not (frames, {spec.n_mels})"
+            )
+        normalised = (spectrogram - self.metadata.mean) / self.metadata.std
+        batch = np.ascontiguousarray(windows(normalised, spec)[:, None], dtype=np.float32)
+        logits = self._session.run(None, {self._input: batch})[0]  # (n_windows, n_labels)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities = (powers / powers.sum(axis=1, keepdims=True)).mean(axis=0)
+        return Prediction(self.labels, apply_temperature(probabilities, self.metadata.temperature))
+
+    def predict_samples(self, samples: np.ndarray, sample_rate: int) -> Prediction:
+        """Predict from mono samples.
+
+        Parameters
+        ----------
+        samples : np.ndarray [shape=(n,)]
+        sample_rate : int
+            Hertz; must be the model's (``metadata.input.sample_rate``).
+
+        Raises
+        ------
+        ValueError
+            When the rate is another, or the samples are not mono or not finite.
+        """
+        spec = self.metadata.input
+        if sample_rate != spec.sample_rate:
+            raise ValueError(
+                f"samples are at {sample_rate} Hz, the model hears {spec.sample_rate} Hz: "
+                f"resample first"
+            )
+        return self.predict_log_mel(log_mel(samples, spec))
+
+    def predict_file(self, path: PathLike) -> Prediction:
+        """Predict from the middle of an audio file; `audio.AudioError` where that fails."""
+        return self._listen(path)[0]
+
+    def _listen(self, path: PathLike) -> tuple[Prediction, float]:
+        """Return the prediction of a file and the seconds that were lost."""
+        spec = self.metadata.input
+        excerpt = audio.read_excerpt(path, spec.excerpt_seconds, sample_rate=spec.sample_rate)
+        if np.abs(excerpt.samples).max() < SILENCE:
+            raise audio.SilentAudioError(
+                f"{os.fsdecode(path)} is silent where it was listened to; tag it by hand"
+            )
+        return self.predict_samples(excerpt.samples, excerpt.sample_rate), excerpt.lost
+
+    def predict_files(self, paths: Iterable[P]) -> Iterator[FileResult[P]]:
+        """Predict from many files.
+
+        Lazy: paths are taken as results are, a few ahead, so memory does not grow with their
+        number. Results come in the paths' order. A file that fails is a result with an error.
+        Closing the iterator, or an interrupt, ends its threads after the files in hand.
+
+        Yields
+        ------
+        FileResult
+        """
+        remaining = iter(paths)
+        pending: deque[Future[FileResult[P]]] = deque()
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="listen")
+        try:
+            for path in islice(remaining, 2 * self.threads):
+                pending.append(pool.submit(self._result, path))
+            while pending:
+                result = pending.popleft().result()
+                for path in islice(remaining, 1):
+                    pending.append(pool.submit(self._result, path))
+                yield result
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _result(self, path: P) -> FileResult[P]:
+        try:
+            prediction, lost = self._listen(path)
+        except audio.AudioError as error:
+            return FileResult(path, error=error)
+        return FileResult(path, prediction, lost=lost)
+
+
+def _available_cores() -> int:
+    """Cores this process may use, which a container can limit."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
