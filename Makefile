@@ -39,7 +39,7 @@ test-wheel:  ## The built wheel, installed alone, tags a file
 	$(PYTHON) -m venv .venv-oldest-beets
 	grep -v '^beets==' constraints.txt > .venv-oldest-beets/constraints.txt
 	.venv-oldest-beets/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint .venv-oldest-beets/constraints.txt --editable . 'beets==2.10.0' pytest
+		--constraint .venv-oldest-beets/constraints.txt --editable . 'beets==2.10.0' pytest responses
 	touch $@
 
 clean:

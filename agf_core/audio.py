@@ -7,6 +7,7 @@ another file or a network connection.
 
 import dataclasses
 import errno
+import io
 import math
 import os
 import stat
@@ -30,6 +31,7 @@ GAP_TOLERANCE = 0.015  # seconds by which time stamps may be off before somethin
 EDGE_TOLERANCE = 0.25  # seconds that may be missing at a file's ends: codecs need to get going
 BATCH = 1 << 16  # samples mixed down at a time
 READ_SIZE = 1 << 16  # bytes read at a time
+RATES = range(1_000, 6_000_000)  # hertz that a stream may have; DSD reaches 2.8 million
 LOUDEST = 4.0  # times full scale; damaged mp3 frames may decode to thousands
 DEMUX_ERRORS = 20  # in a row, after which a file is taken to have ended
 
@@ -294,7 +296,7 @@ def _frames(
                     frames = packet.decode()
                 except LIBAV_ERRORS:
                     continue
-                yield from frames  # type: ignore[misc]
+                yield from (frame for frame in frames if frame.sample_rate in RATES)  # type: ignore
             return
         except LIBAV_ERRORS:
             errors += 1
@@ -410,6 +412,28 @@ def _count_seconds(path: Path) -> float:
         return float(ticks * (stream.time_base or 0))
 
 
+class _File(io.FileIO):
+    """A file as libav wants it: nameless, and answering errors, since PyAV prints raised ones."""
+
+    def __init__(self, path: Path):
+        super().__init__(os.fspath(path))
+        self.name = ""  # type: ignore[misc]  # libav would go by it
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place; below zero if there is none such."""
+        try:
+            return super().seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read at most size bytes; nothing where the disk fails, as if the file ended there."""
+        try:
+            return super().read(size) or b""
+        except OSError:
+            return b""
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[InputContainer, av.AudioStream]]:
     """Open a file, and find the sound in it."""
@@ -418,8 +442,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, av.AudioStream]]:
         status = os.stat(path)  # before opening, since to open a pipe waits for a writer
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableAudioError(f"{name} is not a file; give the name of an audio file.")
-        file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed below)
-        file.name = ""  # type: ignore[misc]  # PyAV would tell it to libav, which goes by it
+        file = _File(path)
     except (OSError, ValueError) as error:
         reasons = {errno.ENOENT: "does not exist", errno.EACCES: "may not be read by you"}
         reason = reasons.get(getattr(error, "errno", 0), f"cannot be opened ({error})")
@@ -444,6 +467,8 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, av.AudioStream]]:
             stream = container.streams.best("audio")
             if not isinstance(stream, av.AudioStream):
                 raise NoAudioStreamError(f"{name} has no sound in it; give an audio file.")
+            if not stream.codec_context:
+                raise UnreadableAudioError(f"{name} is in a codec not known here; convert it.")
             stream.codec_context.thread_count = 1  # several files at a time are decoded instead
             if stream.codec_context.name in CHECKSUMMED:
                 stream.codec_context.options = {"err_detect": "crccheck+explode"}

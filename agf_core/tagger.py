@@ -5,7 +5,7 @@ Each layer is usable by itself; each calls the one before.
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -177,7 +177,7 @@ class GenreTagger:
             )
         return self.predict_samples(excerpt.samples, excerpt.sample_rate), excerpt.lost
 
-    def predict_files(self, paths: Iterable[P]) -> Iterator[FileResult[P]]:
+    def predict_files(self, paths: Iterable[P]) -> Generator[FileResult[P]]:
         """Predict from many files.
 
         Lazy: paths are taken as results are, a few ahead, so memory does not grow with their

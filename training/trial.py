@@ -17,7 +17,6 @@ from pathlib import Path
 
 import mediafile
 import numpy as np
-from beets.library import Library
 
 from agf_core.corpus import Track
 from training.corpora import read_table
@@ -55,18 +54,19 @@ def run_beet(environment: dict[str, str], *arguments: str) -> str:
     ).stdout
 
 
-def report(home: Path, tracks: list[Track], seconds: float) -> None:
+def report(environment: dict[str, str], home: Path, tracks: list[Track], seconds: float) -> None:
     """Compare what was heard and written with the clips' genres and print it."""
     truth = {track.track_id: track.genre for track in tracks if track.genre}
-    library = Library(str(home / "library.db"), str(home / "music"))
-    items = list(library.items())
-    heard = [item for item in items if item.get("agf_genres") and item.title in truth]
-    right = np.array([item["agf_genres"][0] == truth[item.title] for item in heard])
-    written = np.array([bool(item.genres) for item in heard])
-    in_file = sum(bool(mediafile.MediaFile(item.filepath).genres) for item in items)
+    listing = run_beet(environment, "ls", "-f", "$title\t$agf_genres\t$genres").splitlines()
+    rows = [line.split("\t") for line in listing]
+    heard = [(title, best.split("; ")[0], genres) for title, best, genres in rows if best]
+    judged = [row for row in heard if row[0] in truth]
+    right = np.array([best == truth[title] for title, best, _ in judged])
+    written = np.array([bool(genres) for _, _, genres in judged])
+    in_file = sum(bool(mediafile.MediaFile(path).genres) for path in (home / "music").iterdir())
     artists = len({track.artist for track in tracks})
-    print(f"{len(items)} clips by {artists} artists not learnt from, {seconds:.1f} s in all")
-    print(f"with one main genre: {len(heard)}; the most probable is right: {right.mean():.3f}")
+    print(f"{len(heard)} clips by {artists} artists not learnt from, {seconds:.1f} s in all")
+    print(f"with one main genre: {len(judged)}; the most probable is right: {right.mean():.3f}")
     print(f"of these written: {written.sum()} ({written.mean():.1%}); right: ", end="")
     print(f"{right[written].mean():.3f}" if written.any() else "-")
     print(f"files that now carry a genre: {in_file}")
@@ -90,7 +90,7 @@ def main() -> None:
         environment = build_library(chosen, home, arguments.model)
         start = time.perf_counter()
         print(run_beet(environment, "agfgenre", "-q"), end="")
-        report(home, chosen, time.perf_counter() - start)
+        report(environment, home, chosen, time.perf_counter() - start)
 
 
 if __name__ == "__main__":
