@@ -52,6 +52,9 @@ class Schedule:
     validate_every: int = 10
 
 
+WINDOWS_AT_ONCE = 64  # through a network: larger activations cost more to allocate than to compute
+
+
 class CheckpointError(Exception):
     """A checkpoint cannot be gone on from; the message says why and what to do."""
 
@@ -67,7 +70,11 @@ def predict(
     np.ndarray [shape=(n_tracks, n_classes), dtype=float64]
     """
     model.eval()
-    rows = [model(examples.windows(t), task).softmax(dim=1).mean(dim=0) for t in tracks]
+    rows = []
+    for track in tracks:
+        parts = examples.windows(track).split(WINDOWS_AT_ONCE)
+        logits = torch.cat([model(part, task) for part in parts])
+        rows.append(logits.softmax(dim=1).mean(dim=0))
     return torch.stack(rows).double().cpu().numpy()
 
 
@@ -294,8 +301,11 @@ def extract_features(
     for track in tqdm(
         range(len(segments)), desc="features", unit="track", disable=not progress, leave=False
     ):
-        x = segments.windows(track)
-        rows.append(torch.cat([network.features(x) for network in networks], dim=1).cpu().numpy())
+        parts = [
+            torch.cat([network.features(part) for network in networks], dim=1)
+            for part in segments.windows(track).split(WINDOWS_AT_ONCE)
+        ]
+        rows.append(torch.cat(parts).cpu().numpy())
     return Features(rows, device=segments.device)
 
 
