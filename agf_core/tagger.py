@@ -173,7 +173,7 @@ class GenreTagger:
         excerpt = audio.read_excerpt(path, spec.excerpt_seconds, sample_rate=spec.sample_rate)
         if np.abs(excerpt.samples).max() < SILENCE:
             raise audio.SilentAudioError(
-                f"{os.fsdecode(path)} is silent where it was listened to; tag it by hand"
+                f"{os.fsdecode(path)} is silent where it was listened to; tag it by hand."
             )
         return self.predict_samples(excerpt.samples, excerpt.sample_rate), excerpt.lost
 

@@ -22,21 +22,22 @@ def model_card(metadata: Metadata) -> str:
         f"| {limit} | {row['share_of_tracks']:.0%} | {_percent(row['right'])} |"
         for limit, row in scores["by_confidence"].items()
     )
+    one_source = [genre for genre, row in scores["genres"].items() if row["sources"] == 1]
     by_fold = ", ".join(f"{x:.3f}" for x in scores["accuracy_by_fold"].values())
     sources = "\n".join(f"- {name}: {n} clips" for name, n in trained_on["sources"].items())
     spec = metadata.input
     return f"""# {metadata.name}
 
-Hears {spec.excerpt_seconds:g} seconds from the middle of a track, up to {spec.fmax / 1000:g} kHz, \
-and gives the
-probability of each of {len(metadata.labels)} genres: {", ".join(metadata.labels)}.
+Hears {spec.excerpt_seconds:g} seconds from the middle of a track, up to \
+{spec.fmax / 1000:g} kHz, and gives the probability of each of
+{len(metadata.labels)} genres: {", ".join(metadata.labels)}.
 
 ## How good it is
 
-{scores["tracks"]} clips by {scores["artists"]} artists with one main genre, \
-{len(scores["accuracy_by_fold"])} folds with no artist in two of
-them, each clip predicted by a network that met nothing of its fold (normaliser and temperature
-included). Seed {recipe["networks"]["seed"]}, one run; {INTERVAL_NOTE}.
+{scores["tracks"]} clips by {scores["artists"]} artists with one main genre, in \
+{len(scores["accuracy_by_fold"])} folds with no artist in two of them;
+each clip predicted by a network that met nothing of its fold (normaliser and temperature included).
+Seed {recipe["networks"]["seed"]}, one run; {INTERVAL_NOTE}.
 
 | score | value |
 |---|---|
@@ -60,13 +61,17 @@ What leaving unsure tracks alone buys, on the same clips:
 |---|---|---|
 {confidence}
 
-The network that ships has learnt from the clips of all folds; no score of its own can be given
-without other music. Its temperature, {metadata.temperature:.3f}, is fitted on the folds'
+Read these scores with care: {len(one_source)} of the genres come from one collection alone
+({", ".join(one_source)}),
+and a network can learn how a collection sounds rather than its music. Expect less on yours.
+
+The network that ships has learnt from the clips of all folds, so that no score of its own can be
+given without other music. Its temperature ({metadata.temperature:.3f}) is fitted on the folds'
 predictions.
 
 ## What it learnt from
 
-{trained_on["tracks"]} clips of 30 to 60 seconds by {trained_on["artists"]} artists:
+{trained_on["tracks"]} clips, most of 30 to 60 seconds, by {trained_on["artists"]} artists:
 
 {sources}
 

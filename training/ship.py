@@ -58,6 +58,7 @@ def score_sheet(
             genre: {
                 "tracks": int((truth == g).sum()),
                 "artists": len(set(artists[truth == g])),
+                "sources": len({tracks[i].source for i in judged[truth == g]}),
                 "precision": round(float(right[best == g].mean()), 3)
                 if (best == g).any()
                 else None,

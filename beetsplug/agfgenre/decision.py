@@ -1,0 +1,112 @@
+"""From what was heard to the genres that are set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from beets.library import Album, Item
+
+from .vocabulary import Vocabulary, unique
+
+if TYPE_CHECKING:
+    from agf_core.tagger import Prediction
+
+    from .settings import Settings
+
+    Model = Album | Item
+
+MOST_CANDIDATES = 5
+LEAST_SHARE = 0.5  # of the first candidate's probability
+
+
+class Outcome(Enum):
+    """What became of a track or an album."""
+
+    TAGGED = "tagged"
+    UNCHANGED = "already right"
+    UNSURE = "left alone because unsure"
+    UNWANTED = "not in the whitelist"
+    TAKEN = "already had genres"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a model hears in a track or an album: what is stored beside it.
+
+    Attributes
+    ----------
+    genres : tuple of str
+        The model's own labels, best first: the first, and at most four more that are at least half
+        as probable as the first.
+    confidence : float
+        Probability of the first.
+    """
+
+    genres: tuple[str, ...]
+    confidence: float
+
+    @classmethod
+    def of(cls, predictions: Sequence[Prediction]) -> Heard:
+        """Summarise the mean of one or more predictions."""
+        ranking = rank(predictions)
+        best = ranking[0][1]
+        genres = [genre for genre, share in ranking if share >= LEAST_SHARE * best]
+        return cls(tuple(genres[:MOST_CANDIDATES]), round(best, 4))
+
+    @classmethod
+    def recall(cls, model: Model, model_id: str) -> Heard | None:
+        """Return what the model called `model_id` heard before, if it did."""
+        if _own(model, "agf_model") != model_id:
+            return None
+        genres, confidence = _own(model, "agf_genres"), _own(model, "agf_confidence")
+        return cls(tuple(genres), confidence) if genres and confidence is not None else None
+
+    def remember(self, model: Model, model_id: str) -> None:
+        """Put this into the fields of a track or an album, without storing it."""
+        model["agf_genres"] = list(self.genres)
+        model["agf_confidence"] = self.confidence
+        model["agf_model"] = model_id
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The genres that are set, or why none are."""
+
+    genres: tuple[str, ...] = ()
+    outcome: Outcome = Outcome.TAGGED
+
+
+def rank(predictions: Sequence[Prediction]) -> list[tuple[str, float]]:
+    """Average predictions; return the labels and their probabilities, best first."""
+    columns = zip(*(prediction.probabilities for prediction in predictions), strict=True)
+    means = [float(sum(column)) / len(predictions) for column in columns]
+    return sorted(zip(predictions[0].labels, means, strict=True), key=lambda share: -share[1])
+
+
+def decide(heard: Heard, vocabulary: Vocabulary, settings: Settings) -> Decision:
+    """Turn what was heard into at most ``settings.count`` genres of the vocabulary.
+
+    The first candidate decides whether anything is set at all: it must be probable enough, and
+    it must stand for a wanted genre.
+    """
+    if heard.confidence < settings.min_confidence:
+        return Decision(outcome=Outcome.UNSURE)
+    names = [vocabulary.translate(label) for label in heard.genres]
+    if not names[0]:
+        return Decision(outcome=Outcome.UNWANTED)
+    return Decision(tuple(unique(chain.from_iterable(names))[: settings.count]))
+
+
+def current_genres(model: Model) -> list[str]:
+    """Return the genres a track or an album has now."""
+    return [genre for genre in model.genres or () if genre.strip()]
+
+
+def _own(model: Model, field: str) -> Any:
+    """Read a field of a track that does not come from its album."""
+    return model.get(field, with_album=False) if isinstance(model, Item) else model.get(field)

@@ -1,0 +1,135 @@
+"""What a run tells while it goes on, and at its end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from beets.library import Album, Item
+
+from .decision import Outcome
+
+if TYPE_CHECKING:
+    from beets.logging import BeetsLogger
+
+SECONDS_BETWEEN_LINES = 30.0
+
+REASONS = {
+    "NoAudioStreamError": "no audio in them",
+    "UnreadableAudioError": "unreadable",
+    "AudioTooShortError": "shorter than one second",
+    "SilentAudioError": "silent",
+}
+
+
+class Summary:
+    """Counts of tracks and albums by what became of them."""
+
+    def __init__(self) -> None:
+        self._outcomes: Counter[tuple[Outcome, type]] = Counter()
+        self._reasons: Counter[str] = Counter()
+        self.unwritten = 0
+
+    def add(self, outcome: Outcome, model: Album | Item) -> None:
+        """Count a track or an album."""
+        self._outcomes[outcome, type(model)] += 1
+
+    def fail(self, error: Exception | None) -> None:
+        """Count a track that could not be listened to."""
+        self._outcomes[Outcome.FAILED, Item] += 1
+        self._reasons[REASONS.get(type(error).__name__, "other reasons")] += 1
+
+    @property
+    def failed(self) -> int:
+        """How many tracks could not be listened to."""
+        return self._outcomes[Outcome.FAILED, Item]
+
+    @property
+    def all_failed(self) -> bool:
+        """Whether there was something to do and nothing of it could be done."""
+        return bool(self.failed) and self.failed == self._outcomes.total()
+
+    def text(self, pretend: bool = False) -> str:
+        """Return the whole summary as one line."""
+        parts = [f"{'would tag' if pretend else 'tagged'} {self._amount(Outcome.TAGGED)}"]
+        parts += [
+            f"{outcome.value}: {self._amount(outcome)}"
+            for outcome in Outcome
+            if outcome is not Outcome.TAGGED and self._count(outcome)
+        ]
+        if self._reasons:
+            parts[-1] += f" ({', '.join(f'{what} {n}' for what, n in self._reasons.items())})"
+        if self.unwritten:
+            files = _plural(self.unwritten, "file")
+            parts.append(f"{files} could not be written (`beet write` tries again)")
+        return "; ".join(parts)
+
+    def _count(self, outcome: Outcome) -> int:
+        return self._outcomes[outcome, Item] + self._outcomes[outcome, Album]
+
+    def _amount(self, outcome: Outcome) -> str:
+        albums = self._outcomes[outcome, Album]
+        tracks = self._outcomes[outcome, Item]
+        amounts = [_plural(tracks, "track")] if tracks or not albums else []
+        return " and ".join(amounts + ([_plural(albums, "album")] if albums else []))
+
+
+class Progress:
+    """How far the listening has come: a bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, total: int, log: BeetsLogger) -> None:
+        self._total, self._log = total, log
+        self._done, self._began = 0, time.monotonic()
+        self._told = self._began
+        self._bar = _bar(total) if total and sys.stderr.isatty() else None
+
+    def step(self) -> None:
+        """Count one more track that has been listened to."""
+        self._done += 1
+        if self._bar is not None:
+            self._bar.update()
+        elif time.monotonic() - self._told >= SECONDS_BETWEEN_LINES:
+            self._tell()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Keep the bar off the terminal while something else is printed."""
+        if self._bar is None:
+            yield
+            return
+        with self._bar.external_write_mode(file=sys.stdout):
+            yield
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _tell(self) -> None:
+        self._told = time.monotonic()
+        rate = self._done / (self._told - self._began)
+        left = (self._total - self._done) / rate
+        self._log.info(
+            "{} of {} tracks, {:.1f} a second, {} left",
+            *(self._done, self._total, rate, _duration(left)),
+        )
+
+
+def _bar(total: int) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit=" tracks", desc="Listening", dynamic_ncols=True, leave=False)
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -1,0 +1,126 @@
+"""What the user asked for, checked at the door."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from beets import ui
+from beets.ui import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from confuse import ConfigView
+
+DEFAULTS: dict[str, Any] = {
+    "auto": False,
+    "count": 1,
+    "min_confidence": 0.7,
+    "whitelist": False,
+    "canonical": False,
+    "aliases": False,
+    "title_case": True,
+    "force": False,
+    "keep_existing": False,
+    "albums": False,
+    "threads": 0,
+    "model": "",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of one run.
+
+    Attributes
+    ----------
+    count : int
+        The most genres that are set.
+    min_confidence : float
+        Probability of the first genre below which nothing is set.
+    force, keep_existing : bool
+        Handle what has genres too: replace them, or keep them and add to them.
+    albums : bool
+        Decide for each album rather than for each track.
+    threads : int
+        How many threads decode and listen; 0 for as many as there are cores.
+    model : str
+        Folder of the model; empty for the one that ships.
+    write : bool
+        Write tags to files as well as to the library.
+    pretend : bool
+        Change nothing.
+    quiet : bool
+        Show neither changes nor progress.
+    explain : bool
+        Show the probabilities of every track.
+    """
+
+    count: int = 1
+    min_confidence: float = 0.7
+    force: bool = False
+    keep_existing: bool = False
+    albums: bool = False
+    threads: int = 0
+    model: str = ""
+    write: bool = False
+    pretend: bool = False
+    quiet: bool = False
+    explain: bool = False
+
+    @classmethod
+    def from_config(cls, config: ConfigView, options: Mapping[str, Any]) -> Settings:
+        """Combine the configuration with the options of a command, which win unless None.
+
+        Raises
+        ------
+        UserError
+            If a value makes no sense.
+        """
+
+        def get(name: str) -> Any:
+            value = options.get(name)
+            return config[name].get() if value is None else value
+
+        return cls(
+            count=_number("count", get("count"), int, 1, None),
+            min_confidence=_number("min_confidence", get("min_confidence"), float, 0, 1),
+            force=switch("force", get("force")),
+            keep_existing=switch("keep_existing", get("keep_existing")),
+            albums=switch("albums", get("albums")),
+            threads=_number("threads", get("threads"), int, 0, None),
+            model=_folder(config),
+            write=ui.should_write(options.get("write")),
+            pretend=bool(options.get("pretend")),
+            quiet=bool(options.get("quiet")),
+            explain=bool(options.get("explain")),
+        )
+
+    @property
+    def open_only(self) -> bool:
+        """Whether only what has no genres yet is to be changed."""
+        return not (self.force or self.keep_existing)
+
+
+def _number(name: str, value: Any, kind: type, low: int, high: int | None) -> Any:
+    numeric = isinstance(value, int | kind) and not isinstance(value, bool)
+    if not (numeric and low <= value and (high is None or value <= high)):
+        what = "a whole number" if kind is int else "a number"
+        limits = f"from {low} up" if high is None else f"from {low} to {high}"
+        raise UserError(f"agfgenre: {name} must be {what} {limits}, not {value!r}")
+    return kind(value)
+
+
+def switch(name: str, value: Any) -> bool:
+    """Return the value of an option that is yes or no, or raise a `UserError`."""
+    if not isinstance(value, bool):
+        raise UserError(f"agfgenre: {name} must be yes or no, not {value!r}")
+    return value
+
+
+def _folder(config: ConfigView) -> str:
+    value = config["model"].get() or ""
+    if not isinstance(value, str):
+        raise UserError(f"agfgenre: model must be the folder of a model, not {value!r}")
+    return config["model"].as_filename() if value else ""

@@ -1,0 +1,280 @@
+"""Which tracks and albums, and what is heard in them; what is settled of them is stored."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
+from typing import TYPE_CHECKING, cast
+
+from beets.library import Album
+from beets.ui import UserError
+from beets.util import syspath
+
+from .decision import Heard, Outcome, current_genres
+from .report import Progress
+from .settling import Settler
+
+if TYPE_CHECKING:
+    from beets.library import Item, Library
+    from beets.logging import BeetsLogger
+
+    from agf_core.tagger import FileResult, GenreTagger, Prediction
+
+    from .decision import Model
+    from .report import Summary
+    from .settings import Settings
+    from .vocabulary import Vocabulary
+
+BATCH = 16  # tracks or albums that are written and stored together, and lost if the run is killed
+BATCH_SECONDS = 2.0  # but none of them waits for the others longer than this, if it can be helped
+
+
+def load_tagger(settings: Settings) -> GenreTagger:
+    """Load the model of the configuration, and with it everything heavy.
+
+    Raises
+    ------
+    UserError
+        If there is no model, or none that can be used.
+    """
+    try:
+        from agf_core.bundle import BundleError
+        from agf_core.tagger import GenreTagger
+    except ImportError as error:
+        remedy = "pip install --force-reinstall beets-agf"
+        raise UserError(f"agfgenre: {error}; to mend the installation: {remedy}") from None
+    try:
+        return GenreTagger.load(settings.model or None, threads=settings.threads or None)
+    except BundleError as error:
+        raise UserError(f"agfgenre: {error}") from None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is listened to before one decision: a track, or all tracks of an album."""
+
+    items: tuple[int, ...]
+    paths: tuple[bytes | str, ...]
+    album: int | None = None
+
+    @classmethod
+    def of(cls, items: Sequence[Item], album: int | None = None) -> Job:
+        """Note the numbers and paths of tracks that are in the library."""
+        numbers = tuple(cast(int, item.id) for item in items)
+        return cls(numbers, tuple(syspath(item.path) for item in items), album)
+
+
+class Run:
+    """One go over tracks and albums: select them, then `listen`.
+
+    What is to be listened to is kept as numbers and paths only, and fetched from the library again
+    when its turn comes, so that a run of hours neither holds a library in memory nor overwrites
+    what has been changed meanwhile.
+
+    Parameters
+    ----------
+    lib : Library
+    tagger : GenreTagger
+    vocabulary : Vocabulary
+    settings : Settings
+    log : BeetsLogger
+    """
+
+    def __init__(
+        self,
+        lib: Library,
+        tagger: GenreTagger,
+        vocabulary: Vocabulary,
+        settings: Settings,
+        log: BeetsLogger,
+    ) -> None:
+        self._lib, self._tagger, self._settings, self._log = lib, tagger, settings, log
+        self._settler = Settler(vocabulary, settings, log)
+        self._progress = Progress(0, log)
+        self._jobs: list[Job] = []
+        self._pending: list[Callable[[], Iterable[Model]]] = []  # each returns what to store
+        self._flushed = time.monotonic()
+        self._touched: set[int] = set()  # albums of which a track got its genres by itself
+        self.matched = 0
+
+    @property
+    def summary(self) -> Summary:
+        """What became of the tracks and albums."""
+        return self._settler.summary
+
+    # Selecting
+
+    def select_tracks(self, items: Iterable[Item]) -> None:
+        """Note which tracks are to be listened to; settle those that have been heard before."""
+        for item in items:
+            self.matched += 1
+            if not self._concerns([item]):
+                self.summary.add(Outcome.TAKEN, item)
+            elif heard := self._recall(item):
+                self._later(partial(self._settle_track, item, heard))
+            else:
+                self._jobs.append(Job.of([item]))
+
+    def select_albums(self, albums: Iterable[Album]) -> None:
+        """Do the same for albums; the tracks of a compilation stand each for itself."""
+        for album in albums:
+            self.matched += 1
+            items = list(album.items())
+            models: list[Model] = [album, *items]
+            if album.comp or not items:
+                self.select_tracks(items)
+            elif not self._concerns(models):
+                for model in models:
+                    self.summary.add(Outcome.TAKEN, model)
+            elif heard := self._recall(album):
+                self._later(partial(self._settle_album, models, heard))
+            else:
+                self._jobs.append(Job.of(items, album.id))
+
+    def _concerns(self, models: Iterable[Model]) -> bool:
+        return self._settings.explain or any(map(self._settler.may_change, models))
+
+    def _recall(self, model: Model) -> Heard | None:
+        return None if self._settings.explain else Heard.recall(model, self._tagger.model_id)
+
+    # Listening
+
+    def listen(self, show_progress: bool = True) -> None:
+        """Listen to what has been selected, and settle it; if stopped, settle what was heard."""
+        paths = [path for job in self._jobs for path in job.paths]
+        self._progress = Progress(len(paths) if show_progress else 0, self._log)
+        results = self._tagger.predict_files(paths)
+        try:
+            for job in self._jobs:
+                heard = [self._counted(result) for result in islice(results, len(job.paths))]
+                self._later(partial(self._settle_job, job, heard))
+        finally:
+            results.close()
+            self._flush()
+            self._progress.close()
+
+    def _counted(self, result: FileResult) -> FileResult:
+        self._progress.step()
+        return result
+
+    def _settle_job(self, job: Job, results: Sequence[FileResult]) -> Iterable[Model]:
+        """Settle what has been listened to, as far as the library still has it."""
+        items = [self._lib.get_item(number) for number in job.items]
+        there = [(item, result) for item, result in zip(items, results, strict=True) if item]
+        for item, result in there:
+            if result.lost:
+                self._log.info("{}: passed over {:.1f} s of damage", item.filepath, result.lost)
+        album = self._lib.get_album(job.album) if job.album else None
+        if album and any(result.prediction for _, result in there):
+            return self._settle_heard_album(album, there)
+        return [item for item, result in there if self._settle_heard_track(item, result)]
+
+    def _settle_heard_track(self, item: Item, result: FileResult) -> bool:
+        if result.prediction is None:
+            self._settler.fail(result.error)
+            return False
+        self._settle_track(item, self._remember(item, [result.prediction]))
+        return True
+
+    def _settle_heard_album(
+        self, album: Album, there: Sequence[tuple[Item, FileResult]]
+    ) -> Iterable[Model]:
+        """Settle an album from the tracks that could be heard; silent ones go along with them."""
+        models: list[Model] = [album]
+        predictions = []
+        for item, result in there:
+            if result.prediction:
+                predictions.append(result.prediction)
+                self._remember(item, [result.prediction])
+            elif not _is_mute(result.error):
+                self._settler.fail(result.error)
+                continue
+            models.append(item)
+        self._settle_album(models, self._remember(album, predictions))
+        return models
+
+    def _remember(self, model: Model, predictions: Sequence[Prediction]) -> Heard:
+        heard = Heard.of(predictions)
+        heard.remember(model, self._tagger.model_id)
+        self._settler.explain(model, predictions)
+        return heard
+
+    # Settling. Each returns what has changed.
+
+    def _settle_track(self, item: Item, heard: Heard) -> Iterable[Model]:
+        changed = self._settler.settle(item, heard)
+        if changed and item.album_id:
+            self._touched.add(item.album_id)
+        return [item] if changed else []
+
+    def _settle_album(self, models: Iterable[Model], heard: Heard) -> Iterable[Model]:
+        return [model for model in models if self._settler.settle(model, heard)]
+
+    # Storing
+
+    def _later(self, settle: Callable[[], Iterable[Model]]) -> None:
+        self._pending.append(settle)
+        late = time.monotonic() - self._flushed > BATCH_SECONDS
+        if late or len(self._pending) >= BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Settle what has been heard and not been settled yet: show, write, store."""
+        pending, self._pending = self._pending, []
+        with _uninterrupted(), self._progress.aside():
+            models = list(chain.from_iterable(settle() for settle in pending))
+            if not self._settings.pretend:
+                with self._lib.transaction():
+                    for model in models:
+                        _store(model)
+                    self._complete_albums()
+        self._flushed = time.monotonic()
+
+    def _complete_albums(self) -> None:
+        """Give albums without genres those that all of their tracks have, by now, in common."""
+        for number in self._touched:
+            album = self._lib.get_album(number)
+            if album is None or current_genres(album):
+                continue
+            common = {tuple(current_genres(item)) for item in album.items()}
+            genres = common.pop() if len(common) == 1 else ()
+            if genres and self._settler.change(album, genres):
+                self.summary.add(Outcome.TAGGED, album)
+                _store(album)
+        self._touched.clear()
+
+
+def _is_mute(error: Exception | None) -> bool:
+    """Whether a file is fine but for there being nothing to hear in it."""
+    from agf_core.audio import AudioTooShortError, SilentAudioError
+
+    return isinstance(error, AudioTooShortError | SilentAudioError)
+
+
+def _store(model: Model) -> None:
+    if isinstance(model, Album):
+        model.store(inherit=False)  # or every track would get the album's genres
+    else:
+        model.store()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until a file has been written whole."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    presses: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: presses.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if presses:
+        raise KeyboardInterrupt

@@ -1,0 +1,238 @@
+"""The genre names a user wants to see, in the file formats of beets' lastgenre plugin.
+
+- ``whitelist``: a text file, one genre a line, ``#`` for comments;
+- ``canonical``: a YAML tree of genres, general ones above special ones;
+- ``aliases``: a YAML mapping from a genre to regular expressions of its other spellings;
+- ``title_case``: whether names that come out in lower case get capitals.
+
+The first three are ``no`` (not used), ``yes`` (the file that comes with lastgenre) or the name of a
+file; ``aliases`` may also be written into the configuration itself, as lastgenre has it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from beets.ui import UserError
+
+from .settings import switch
+
+if TYPE_CHECKING:
+    from confuse import ConfigView
+
+BUNDLED = {
+    "whitelist": "genres.txt",
+    "canonical": "genres-tree.yaml",
+    "aliases": "aliases.yaml",
+}
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Which genres are wanted, and how they are called.
+
+    Attributes
+    ----------
+    whitelist : frozenset of str
+        The wanted genres in lower case; empty if every genre is.
+    branches : tuple of tuple of str, or None
+        The canonical tree as paths from the most general genre down; None to leave genres as they
+        are.
+    aliases : tuple of (pattern, str)
+        Spellings, in lower case, and the genre each of them stands for; the first match wins.
+    title_case : bool
+        Whether a genre in lower case gets capitals.
+    """
+
+    whitelist: frozenset[str] = frozenset()
+    branches: tuple[tuple[str, ...], ...] | None = None
+    aliases: tuple[tuple[re.Pattern[str], str], ...] = ()
+    title_case: bool = True
+
+    @classmethod
+    def from_config(cls, config: ConfigView) -> Vocabulary:
+        """Read the options and the files they name.
+
+        Raises
+        ------
+        UserError
+            If an option or a file cannot be used.
+        """
+        return cls(
+            whitelist=_read_whitelist(config),
+            branches=_read_tree(config),
+            aliases=_read_aliases(config),
+            title_case=switch("title_case", config["title_case"].get()),
+        )
+
+    def translate(self, label: str) -> list[str]:
+        """Return the wanted genres that `label` stands for, the most special first.
+
+        Without a whitelist it is one genre: the root of its branch if there is a canonical tree,
+        itself otherwise. With one, it is every genre of the branch that the whitelist has.
+        """
+        name = self._unalias(label)
+        names = [name] if self.branches is None else self._ancestry(name)
+        if self.whitelist:
+            names = [name for name in names if name.lower() in self.whitelist]
+        else:
+            names = names[-1:]
+        return [title(name) for name in names] if self.title_case else names
+
+    def _unalias(self, label: str) -> str:
+        for pattern, genre in self.aliases:
+            if match := pattern.fullmatch(label.lower()):
+                return match.expand(genre)
+        return label
+
+    def _ancestry(self, name: str) -> list[str]:
+        for branch in self.branches or ():
+            if name.lower() in branch:
+                return list(reversed(branch[: branch.index(name.lower()) + 1]))
+        return [name]
+
+
+def title(name: str) -> str:
+    """Capitalise a name that is all in lower case: "r&b" to "R&B", "children's" to "Children's".
+
+    A name that has capitals already ("IDM", "Soul-RnB") is spelt as somebody meant it.
+    """
+    if name != name.lower():
+        return name
+    return re.sub(r"(?<![\w'\u2019])\w", lambda letter: letter[0].upper(), name)
+
+
+def unique(names: Iterable[str]) -> list[str]:
+    """Return the names in their order, without those that differ from an earlier one by case."""
+    first: dict[str, str] = {}
+    for name in names:
+        first.setdefault(name.casefold(), name)
+    return list(first.values())
+
+
+def _read_whitelist(config: ConfigView) -> frozenset[str]:
+    path = _file(config, "whitelist")
+    if path is None:
+        return frozenset()
+    lines = (line.strip().lower() for line in _read("whitelist", path).splitlines())
+    genres = frozenset(line for line in lines if line and not line.startswith("#"))
+    if not genres:
+        raise _error("whitelist", f"{path} names no genre", "write one on each line")
+    return genres
+
+
+def _read_tree(config: ConfigView) -> tuple[tuple[str, ...], ...] | None:
+    path = _file(config, "canonical")
+    if path is None:
+        return None
+    tree = _read_yaml("canonical", path)
+    if not isinstance(tree, list | dict):
+        raise _error(
+            "canonical", f"{path} holds no tree", "write it as lastgenre's genres-tree.yaml"
+        )
+    return tuple(_branches(tree, ()))
+
+
+def _branches(tree: Any, above: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
+    """Yield every path from the root of a nested YAML tree to one of its leaves."""
+    if isinstance(tree, Mapping):
+        for name, below in tree.items():
+            yield from _branches(below, (*above, str(name).lower()))
+    elif isinstance(tree, list):
+        for below in tree:
+            yield from _branches(below, above)
+    elif tree is None:
+        yield above
+    else:
+        yield (*above, str(tree).lower())
+
+
+def _read_aliases(config: ConfigView) -> tuple[tuple[re.Pattern[str], str], ...]:
+    aliases = config["aliases"].get()
+    source = "the configuration"
+    if not isinstance(aliases, Mapping):
+        path = _file(config, "aliases")
+        if path is None:
+            return ()
+        source, aliases = str(path), _read_yaml("aliases", path)
+    if not isinstance(aliases, Mapping):
+        raise _error("aliases", f"{source} holds no mapping", "write genre: [spelling, ...]")
+    return tuple(
+        (_pattern(str(genre), spelling, source), str(genre))
+        for genre, spellings in aliases.items()
+        for spelling in _spellings(str(genre), spellings, source)
+    )
+
+
+def _spellings(genre: str, spellings: Any, source: str) -> Sequence[str]:
+    if not isinstance(spellings, list):
+        raise _error(
+            "aliases", f"{genre!r} in {source} has no list", "write genre: [spelling, ...]"
+        )
+    return [str(spelling) for spelling in spellings]
+
+
+def _pattern(genre: str, spelling: str, source: str) -> re.Pattern[str]:
+    """Compile a spelling, and see that the groups which its genre refers to exist."""
+    try:
+        pattern = re.compile(spelling, re.IGNORECASE)
+        pattern.sub(genre, "")
+    except (re.error, IndexError) as error:
+        raise _error(
+            "aliases", f"{spelling!r} in {source} cannot be used ({error})", "correct it"
+        ) from None
+    return pattern
+
+
+def _file(config: ConfigView, option: str) -> Path | None:
+    """Return the file an option names, or None if the option is off."""
+    value = config[option].get()
+    if value is False:
+        return None
+    if value in (True, "", None):
+        return _bundled(option)
+    if not isinstance(value, str):
+        raise _error(option, f"{value!r} is neither yes, no nor a file", "give one of them")
+    return Path(config[option].as_filename())
+
+
+def _bundled(option: str) -> Path:
+    """Find a file of lastgenre without importing the plugin, which needs more packages."""
+    spec = importlib.util.find_spec("beetsplug.lastgenre")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        if (path := Path(folder) / BUNDLED[option]).is_file():
+            return path
+    raise _error(
+        option,
+        f"this beets comes without lastgenre's {BUNDLED[option]}",
+        "name a file of your own instead of yes, or update beets",
+    )
+
+
+def _read(option: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        problem = error.strerror or error
+        raise _error(option, f"{path} cannot be read ({problem})", "name a text file") from None
+    except UnicodeDecodeError:
+        raise _error(option, f"{path} is not UTF-8 text", "save it as UTF-8") from None
+
+
+def _read_yaml(option: str, path: Path) -> Any:
+    try:
+        return yaml.safe_load(_read(option, path))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" (line {mark.line + 1})" if mark else ""
+        raise _error(option, f"{path} is not YAML{place}", "correct it") from None
+
+
+def _error(option: str, problem: str, remedy: str) -> UserError:
+    return UserError(f"agfgenre: {option}: {problem}: {remedy}, or set {option}: no")
