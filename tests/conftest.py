@@ -1,5 +1,6 @@
 """What several test modules share."""
 
+import os
 import wave
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pytest
 
 from agf_core import bundle
 from agf_core.spectrogram import InputSpec
+
+# The tests' networks are so small that threads would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 DATA = Path(__file__).parent / "data"
 
