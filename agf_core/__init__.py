@@ -7,7 +7,16 @@ Importing the package itself loads nothing heavy.
 
 from importlib.util import find_spec
 
-TRAIN_PACKAGES = ("torch", "safetensors", "onnx", "onnxscript", "scipy")
+TRAIN_PACKAGES = (
+    "librosa",
+    "onnx",
+    "onnxscript",
+    "safetensors",
+    "scipy",
+    "sklearn",
+    "threadpoolctl",
+    "torch",
+)  # and Essentia, without which its task is left out
 
 
 def missing_for_learning() -> str:

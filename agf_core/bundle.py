@@ -212,7 +212,7 @@ def _read(path: Path, way_out: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise BundleError(
-            f"the model's {path} cannot be read ({error.strerror}); {way_out}"
+            f"{path} of the model cannot be read ({error.strerror}); {way_out}"
         ) from error
 
 

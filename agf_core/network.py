@@ -58,6 +58,7 @@ class TaskBranch(nn.Module):
         super().__init__()
         trunk = _scaled(TRUNK_CHANNELS, width)
         a, b, c, d, e = (_scaled(channels, width) for channels in BRANCH_CHANNELS)
+        self.n_classes = n_classes
         self.n_features = _scaled(constants.TRANSFER_WIDTH, width)
         # Sizes for 43 frames and 128 mels, trunk output 43 x 64 (table 2).
         self.convolutions = nn.Sequential(
@@ -188,6 +189,15 @@ class GenreNet(nn.Module):
     def tasks(self) -> list[list[str]]:
         """The tasks of each network."""
         return [list(cast(MultiTaskNet, network).tasks) for network in self.networks]
+
+    @property
+    def n_classes(self) -> dict[str, int]:
+        """Number of classes of each task."""
+        return {
+            task: cast(MultiTaskNet, network).branch(task).n_classes
+            for network, tasks in zip(self.networks, self.tasks, strict=True)
+            for task in tasks
+        }
 
     def features(self, x: Tensor) -> Tensor:
         """Return all networks' transfer features side by side."""

@@ -84,6 +84,8 @@ class GenreTagger:
     def __init__(self, model: bundle.Bundle, *, threads: int | None = None) -> None:
         self.metadata = model.metadata
         self.model_id = model.model_id
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be 1 or more, not {threads}")
         self.threads = threads or _available_cores()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
@@ -127,13 +129,15 @@ class GenreTagger:
         Raises
         ------
         ValueError
-            When the shape is another.
+            When the shape is another, or a value is not finite.
         """
         spec = self.metadata.input
         if spectrogram.ndim != 2 or spectrogram.shape[1] != spec.n_mels or not len(spectrogram):
             raise ValueError(
                 f"the spectrogram has shape {spectrogram.shape}, not (frames, {spec.n_mels})"
             )
+        if not np.isfinite(spectrogram).all():
+            raise ValueError("the spectrogram holds values that are not finite numbers")
         normalised = (spectrogram - self.metadata.mean) / self.metadata.std
         batch = np.ascontiguousarray(windows(normalised, spec)[:, None], dtype=np.float32)
         logits = self._session.run(None, {self._input: batch})[0]  # (n_windows, n_labels)
@@ -147,6 +151,7 @@ class GenreTagger:
         Parameters
         ----------
         samples : np.ndarray [shape=(n,)]
+            Full scale is 1, as `audio.read` gives them.
         sample_rate : int
             Hertz; must be the model's (``metadata.input.sample_rate``).
 
@@ -187,7 +192,14 @@ class GenreTagger:
         Yields
         ------
         FileResult
+
+        Raises
+        ------
+        TypeError
+            When given a single path.
         """
+        if isinstance(paths, PathLike):
+            raise TypeError("predict_files takes several paths; predict_file takes one")
         remaining = iter(paths)
         pending: deque[Future[FileResult[P]]] = deque()
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="listen")

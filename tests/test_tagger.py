@@ -118,6 +118,16 @@ def test_wrong_input_is_refused(tagger):
         tagger.predict_log_mel(np.zeros((0, 64)))
 
 
+def test_nonsense_is_refused_with_what_to_do(tagger, tiny_folder):
+    with pytest.raises(ValueError, match="finite"):
+        tagger.predict_log_mel(np.full((50, 64), np.nan))
+    for path in ("song.mp3", b"song.mp3"):
+        with pytest.raises(TypeError, match="predict_file takes one"):
+            next(tagger.predict_files(path))
+    with pytest.raises(ValueError, match="threads must be 1 or more"):
+        GenreTagger.load(tiny_folder, threads=-1)
+
+
 def test_one_tagger_in_several_threads(tagger, clips):
     expected = tagger.predict_file(clips[0]).probabilities
     with ThreadPoolExecutor(4) as pool:

@@ -11,11 +11,13 @@ import pytest
 
 from agf_core import bundle
 from agf_core.cache import FeatureCache
+from agf_core.export import network_from_bundle
 from agf_core.learning import Schedule
 from agf_core.spectrogram import InputSpec
 from agf_core.tagger import GenreTagger
 from training.corpora import COLUMNS, genres_of, read_table, spectrograms
 from training.crossvalidate import cross_validate
+from training.learn import describe, task_targets
 from training.recipes import FIRST, PAPER, Recipe
 from training.ship import ship
 
@@ -59,7 +61,7 @@ def test_from_corpus_to_a_model_that_tags(corpus, tmp_path):
     cache = FeatureCache(tmp_path / "features")
     tracks, spectra = spectrograms(read_table(corpus, tmp_path), TINY.input, cache)
     assert len(tracks) == 60
-    model = ship(tracks, spectra, TINY, tmp_path / "work", tmp_path / "model", device="cpu")
+    model = ship(tracks, spectra, {}, TINY, tmp_path / "work", tmp_path / "model", device="cpu")
     scores = model.metadata.scores
     assert (scores["tracks"], scores["artists"]) == (40, 20)
     assert scores["overall"]["accuracy"][0] > 0.9
@@ -71,6 +73,43 @@ def test_from_corpus_to_a_model_that_tags(corpus, tmp_path):
     assert tagger.predict_file(tracks[0].path).top(1)[0][0] == "Doom"
     assert tagger.predict_file(tracks[1].path).top(1)[0][0] == "Chiptune"
     assert Recipe.from_dict(json.loads(json.dumps(model.metadata.recipe))) == TINY
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_artist_groups_are_learnt_beside_the_genre(corpus, tmp_path, shared):
+    recipe = replace(TINY, tasks="gsm", shared=shared, networks=replace(TINY.networks, epochs=2))
+    cache = FeatureCache(tmp_path / "features")
+    tracks, spectra = spectrograms(read_table(corpus, tmp_path), recipe.input, cache)
+    descriptors = describe(tracks, recipe, cache)
+    genres = genres_of(tracks)
+    cross_validate(tracks, spectra, descriptors, genres, recipe, tmp_path / "work", only=[0])
+    model = bundle.load(tmp_path / "work" / "fold-0" / "model")
+    assert model.metadata.tasks == {"g": 2, "s": 2, "m": 2}
+    assert model.metadata.architecture["networks"] == (
+        [["g", "s", "m"]] if shared else [["g"], ["s"], ["m"]]
+    )
+    again = network_from_bundle(model)
+    assert again.mlp.layers[1].in_features == 3 * 64
+    tagger = GenreTagger.load(model.folder)
+    assert tagger.predict_file(tracks[0].path).labels == genres
+
+
+def test_groups_come_from_training_artists_alone(corpus, tmp_path):
+    recipe = replace(TINY, tasks="sm")
+    cache = FeatureCache(tmp_path / "features")
+    tracks = read_table(corpus, tmp_path)
+    descriptors = describe(tracks, recipe, cache)
+    train = np.array([i for i, track in enumerate(tracks) if track.fold])
+    clean = task_targets(tracks, descriptors, genres_of(tracks), recipe, train)
+    poisoned = {
+        "m": [
+            rows if t.fold else rows * 1e3 for rows, t in zip(descriptors["m"], tracks, strict=True)
+        ],
+        "s": [t.labels if t.fold else ("poison",) * 99 for t in tracks],
+    }
+    again = task_targets(tracks, poisoned, genres_of(tracks), recipe, train)
+    for task in "sm":
+        np.testing.assert_array_equal(clean[task][train], again[task][train])
 
 
 def test_nothing_of_a_fold_reaches_its_predictions(corpus, tmp_path):
@@ -89,8 +128,10 @@ def test_nothing_of_a_fold_reaches_its_predictions(corpus, tmp_path):
         replace(t, genre=genres[i % 2]) if held else t
         for i, (t, held) in enumerate(zip(tracks, in_fold, strict=True))
     ]
-    cross_validate(tracks, spectra, genres, recipe, tmp_path / "clean", only=[0])
-    cross_validate(poisoned_tracks, poisoned_spectra, genres, recipe, tmp_path / "odd", only=[0])
+    cross_validate(tracks, spectra, {}, genres, recipe, tmp_path / "clean", only=[0])
+    cross_validate(
+        poisoned_tracks, poisoned_spectra, {}, genres, recipe, tmp_path / "odd", only=[0]
+    )
     one, other = (bundle.load(tmp_path / name / "fold-0" / "model") for name in ("clean", "odd"))
     weights = [(b.folder / bundle.WEIGHTS).read_bytes() for b in (one, other)]
     assert weights[0] == weights[1]
@@ -102,7 +143,7 @@ def test_finished_folds_are_not_learnt_again(corpus, tmp_path, monkeypatch):
         read_table(corpus, tmp_path), TINY.input, FeatureCache(tmp_path / "features")
     )
     recipe = replace(TINY, networks=replace(TINY.networks, epochs=1))
-    arguments = (tracks, spectra, genres_of(tracks), recipe, tmp_path / "work")
+    arguments = (tracks, spectra, {}, genres_of(tracks), recipe, tmp_path / "work")
     first = cross_validate(*arguments)
     monkeypatch.setattr("training.crossvalidate.learn", None)
     np.testing.assert_array_equal(cross_validate(*arguments).calibrated, first.calibrated)

@@ -1,12 +1,13 @@
 """Honest scores of a recipe: every track predicted by a model that met no track of its fold."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from agf_core import calibration
+from agf_core.artist_groups import Observations
 from agf_core.corpus import Track, hold_out_artists
 from training.learn import learn, write_bundle
 from training.recipes import Recipe
@@ -33,6 +34,7 @@ class FoldPredictions:
 def cross_validate(
     tracks: Sequence[Track],
     spectrograms: Sequence[np.ndarray],
+    descriptors: Mapping[str, Observations],
     genres: Sequence[str],
     recipe: Recipe,
     folder: Path,
@@ -62,6 +64,7 @@ def cross_validate(
         learnt = learn(
             tracks,
             spectrograms,
+            descriptors,
             genres,
             recipe,
             train=train,

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from agf_core import bundle
+from agf_core.artist_groups import Observations, group_targets
+from agf_core.cache import FeatureCache
 from agf_core.corpus import Track, genre_targets
+from agf_core.descriptors import extract, possible_sources
 from agf_core.examples import Segments, fit_normaliser
 from agf_core.export import network_to_onnx, network_to_safetensors
 from agf_core.learning import extract_features, predict, train_networks, train_transfer
@@ -35,9 +38,47 @@ class Learnt:
     probabilities: np.ndarray
 
 
+def describe(
+    tracks: Sequence[Track], recipe: Recipe, cache: FeatureCache
+) -> dict[str, Observations]:
+    """What the recipe's artist groups are made of: per source, an item for every track.
+
+    A source that cannot be had here is named and left out.
+    """
+    sources, left_out = possible_sources(recipe.tasks.replace("g", ""))
+    if left_out:
+        print(left_out)
+    return {
+        source: [track.labels for track in tracks]
+        if source == "s"
+        else extract(tracks, source, cache, fmax=recipe.input.fmax)
+        for source in sources
+    }
+
+
+def task_targets(
+    tracks: Sequence[Track],
+    descriptors: Mapping[str, Observations],
+    genres: Sequence[str],
+    recipe: Recipe,
+    train: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Return the targets of every task, groups found in the tracks of `train` alone."""
+    artists = [track.artist for track in tracks]
+    targets = {}
+    for task in recipe.tasks:
+        if task == "g":
+            targets[task] = genre_targets(tracks, genres)
+        elif task in descriptors:
+            seed = recipe.networks.seed
+            _, targets[task] = group_targets(task, descriptors[task], artists, train, seed=seed)
+    return targets
+
+
 def learn(
     tracks: Sequence[Track],
     spectrograms: Sequence[np.ndarray],
+    descriptors: Mapping[str, Observations],
     genres: Sequence[str],
     recipe: Recipe,
     *,
@@ -51,15 +92,16 @@ def learn(
 
     Parameters
     ----------
+    descriptors : mapping
+        See `describe`.
     train, valid, predicted : np.ndarray [dtype=int]
         Indices of the tracks to learn from, to score on the way, and to predict at the end.
     """
-    targets = genre_targets(tracks, genres)
     mean, std = fit_normaliser(spectrograms[i] for i in train)
     segments = Segments(spectrograms, recipe.input, mean, std, device=device)
     networks = train_networks(
         segments,
-        {"g": targets},
+        task_targets(tracks, descriptors, genres, recipe, train),
         recipe.networks,
         train=train,
         valid=valid,
@@ -68,6 +110,7 @@ def learn(
         checkpoints=folder,
     )
     features = extract_features(networks, segments)
+    targets = genre_targets(tracks, genres)
     mlp = train_transfer(
         features,
         targets,
@@ -109,7 +152,7 @@ def write_bundle(
     metadata = bundle.Metadata(
         name=name,
         labels=tuple(genres),
-        tasks={"g": len(genres)},
+        tasks=learnt.network.n_classes,
         architecture={"networks": learnt.network.tasks, "width": recipe.width},
         input=recipe.input,
         mean=learnt.mean,

@@ -8,7 +8,7 @@ Stopped, it goes on where it was.
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +16,13 @@ import numpy as np
 import torch
 
 from agf_core import bundle, calibration, metrics
+from agf_core.artist_groups import Observations
 from agf_core.cache import FeatureCache
 from agf_core.corpus import Track
 from training.card import model_card
 from training.corpora import genres_of, read_table, spectrograms
 from training.crossvalidate import cross_validate, truth_of
-from training.learn import learn, write_bundle
+from training.learn import describe, learn, write_bundle
 from training.recipes import RECIPES, Recipe
 
 
@@ -81,6 +82,7 @@ def score_sheet(
 def ship(
     tracks: Sequence[Track],
     spectra: Sequence[np.ndarray],
+    descriptors: Mapping[str, Observations],
     recipe: Recipe,
     work: Path,
     output: Path,
@@ -89,7 +91,7 @@ def ship(
 ) -> bundle.Bundle:
     """Score the recipe by folds, learn from every track, and save the model."""
     genres = genres_of(tracks)
-    predictions = cross_validate(tracks, spectra, genres, recipe, work, device=device)
+    predictions = cross_validate(tracks, spectra, descriptors, genres, recipe, work, device=device)
     scores = score_sheet(tracks, genres, predictions.calibrated)
     print(json.dumps(scores, indent=1))
 
@@ -97,6 +99,7 @@ def ship(
     learnt = learn(
         tracks,
         spectra,
+        descriptors,
         genres,
         recipe,
         train=everything,
@@ -141,14 +144,16 @@ def main() -> None:
         transfer=replace(recipe.transfer, seed=arguments.seed),
     )
     clips = read_table(arguments.table, arguments.audio)
+    cache = FeatureCache(arguments.work / "features")
     tracks, spectra = spectrograms(
         [clip for clip in clips if clip.genre],  # the others neither teach nor judge genres
         recipe.input,
-        FeatureCache(arguments.work / "features"),
+        cache,
     )
     model = ship(
         tracks,
         spectra,
+        describe(tracks, recipe, cache),
         recipe,
         arguments.work / f"{arguments.recipe}-{arguments.seed}",
         arguments.output,

@@ -1,0 +1,51 @@
+"""Names of artists, folded so that one artist is one key however it is spelt."""
+# ruff: noqa: RUF001 (letters that look alike are the point)
+
+import re
+import unicodedata
+
+ARTICLES = "the|a|an|die|der|das|los|las|les|la|le|el|il"
+NOBODY = re.compile(
+    r"various|va|v a|unknown|(various|unknown|no) artists?|artistes divers|divers artistes|"
+    r"(verschiedene|diverse) interpreten|varios artistas|artisti vari|разные исполнители|"
+    r"неизвестный исполнитель|ヴァリアス アーティスツ?ト?|群星|未知艺术家"
+)
+GUEST = re.compile(
+    r"[\s(\[{]+(feat|ft|featuring)(\.\s?|\s)(?!and\b|(feat|ft|featuring)\b)(?=[\w\"'$!*@])", re.I
+)
+LETTERS = str.maketrans(
+    dict(zip("øđðłıæœþё", ["o", "d", "d", "l", "i", "ae", "oe", "th", "е"], strict=True))
+)
+
+
+def fold_artist_name(name: str) -> str:
+    """Key of an artist, the same for the spellings under which one is filed.
+
+    Case, width, accents, punctuation, a leading "The" and "&" for "and" do not count; what is
+    "featured" is cut off. "Beatles, The" is "The Beatles". Signs alone are a name ("!!!").
+
+    Returns
+    -------
+    str
+        Empty where the name stands for nobody ("Various Artists", "").
+    """
+    name = " ".join(unicodedata.normalize("NFKC", name).split())
+    if guest := GUEST.search(name, 1):
+        name = name[: guest.start()]
+    whole = re.sub(rf"^(.+), ({ARTICLES})$", r"\2 \1", name.casefold())
+    letters: list[str] = []
+    for character in unicodedata.normalize("NFKD", whole):
+        # Accents on Latin and Greek letters do not count; marks of other scripts tell words apart.
+        if not (unicodedata.combining(character) and letters and letters[-1] < "\u0400"):
+            letters.append(character)
+    folded = unicodedata.normalize("NFC", "".join(letters)).translate(LETTERS)
+    folded = re.sub(r"(?<=\w)\$(?=\w)", "s", folded)  # Ke$ha
+    folded = re.sub(r"(?<=\w)!(?=\w)", "i", folded)  # P!nk
+    folded = re.sub(r"(?<=\w) ?[&+] (?=\w)", " and ", folded)
+    folded = re.sub(r"['’‘`´.]", "", folded)  # Destiny's Child, R.E.M.
+    words = "".join(c if unicodedata.category(c)[0] in "LNM" else " " for c in folded).split()
+    key = " ".join(words) or whole
+    if NOBODY.fullmatch(key):
+        return ""
+    short = key.removeprefix("the ")
+    return key if short == "the" or NOBODY.fullmatch(short) else short
