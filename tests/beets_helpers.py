@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from beets import plugins
 from beets.library import Album, Item
 from beets.test.helper import ImportHelper, PluginMixin
 from mediafile import MediaFile
@@ -131,7 +132,9 @@ class LogLines(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage().removeprefix("agfgenre: ")  # as beets 2.10 begins it
+        message = record.getMessage()
+        if hasattr(plugins, "PluginLogFilter"):  # beets 2.10 begins messages with the plugin
+            message = message.removeprefix("agfgenre: ")
         self.lines.append(f"{record.levelname}: {message}")
 
     def lines_at(self, level: str) -> list[str]:

@@ -1,5 +1,6 @@
 import os
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from beets_helpers import ELECTRONIC, EVEN, FakeTagger, open_library, silent_wav
 from mediafile import MediaFile
 
 from agf_core.audio import UnreadableAudioError
+from beetsplug.agfgenre import tagging
 
 
 @pytest.fixture
@@ -74,6 +76,30 @@ def test_albums_as_they_are_get_genres_in_the_library_only(library, threaded):
     assert [item.genres for item in items] == [["Rock"]]
     assert not MediaFile(items[0].path).genres
     assert library.lib.albums().get().genres == ["Rock"]
+
+
+AS_IS = "imported as they are: genres are in the library only"
+
+
+@pytest.mark.parametrize("autotag", [False, True])
+def test_genres_that_are_in_the_library_only_are_told_once(library, autotag):
+    prepare(library, "a", "one", album="One")
+    place = prepare(library, "b", "two", album="Two").parent
+    items = run_import(library, place, autotag=autotag)
+    assert [bool(MediaFile(item.path).genres) for item in items] == [autotag] * 2
+    assert [line.partition(":")[0] for line in library.log.having(AS_IS)] == (
+        [] if autotag else ["INFO"]
+    )
+
+
+@pytest.mark.parametrize("why", ["unsure", "not writing"])
+def test_nothing_is_told_of_files_without_cause(library, tagger, why):
+    if why == "unsure":
+        tagger.sounds["a"] = EVEN
+    else:
+        library.config["import"]["write"] = False
+    run_import(library, prepare(library, "a"), autotag=False)
+    assert not library.log.having(AS_IS)
 
 
 @pytest.mark.parametrize("autotag", [False, True])
@@ -190,3 +216,24 @@ def test_what_makes_tagging_impossible_is_said_once(monkeypatch, config, problem
         (line,) = library.log.lines_at("WARNING")
         assert problem in line
         assert "no genres are set in this import" in line
+        assert "agfgenre: " not in line
+
+
+def test_library_that_cannot_be_written_for_a_while(library, monkeypatch):
+    library.configure(auto=True)
+    prepare(library, "a", "one")
+    failures = [sqlite3.OperationalError("database is locked")]
+    store = tagging._store
+
+    def fail_once(model):
+        if failures:
+            raise failures.pop()
+        store(model)
+
+    monkeypatch.setattr(tagging, "_store", fail_once)
+    items = run_import(library, prepare(library, "b", "two").parent, autotag=False)
+    assert len(items) == 2
+    assert any(item.genres for item in library.lib.items())
+    (line,) = library.log.lines_at("WARNING")
+    assert "cannot be written: database is locked" in line
+    assert "agfgenre: " not in line

@@ -1,6 +1,8 @@
+import errno
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +13,7 @@ from beets import ui
 from beets.library import Item
 from beets_helpers import ELECTRONIC, EVEN, ROCK, FakeTagger, open_library, silent_wav
 from mediafile import MediaFile
+from mutagen import MutagenError
 
 from agf_core.audio import AudioTooShortError, SilentAudioError, UnreadableAudioError
 from beetsplug.agfgenre import report, tagging
@@ -254,7 +257,7 @@ def test_failed_files_are_named_counted_and_tried_again(library, tagger):
         library.track(title)
     library.beet("agfgenre")
     assert [len(library.log.having(f"WARNING: {t}.wav")) for t in "ab"] == [1, 1]
-    assert "tagged 1 track; failed: 2 tracks (unreadable 1, silent 1)" in summary(library)
+    assert "tagged 1 track; failed: 2 tracks (1 unreadable, 1 silent)" in summary(library)
     assert "agf_model" not in library.get("a")
     library.beet("agfgenre")
     assert tagger.listened == ["a", "b", "c", "a", "b"]
@@ -268,14 +271,38 @@ def test_nothing_but_failures_is_an_error(library, tagger):
 
 
 def test_file_that_cannot_be_written_is_named_and_stored_in_the_library(library, tagger):
-    item = library.track("a")
-    library.track("b")
-    os.remove(item.path)
+    for title in "abc":
+        library.track(title)
+    os.remove(library.get("a").path)
+    Path(os.fsdecode(library.get("b").path)).write_bytes(b"no audio")
     library.beet("agfgenre")
-    assert library.genres("a") == library.genres("b") == ["Rock"]
-    assert library.file_genres("b") == ["Rock"]
-    assert len([line for line in library.log.having("a.wav") if "ERROR" in line]) == 1
-    assert "1 file could not be written" in summary(library)
+    assert [library.genres(title) for title in "abc"] == [["Rock"]] * 3
+    assert library.file_genres("c") == ["Rock"]
+    gone, broken = library.log.lines_at("ERROR")
+    path = os.fsdecode(library.get("a").path)
+    why = "(No such file or directory); the library has its genres"
+    assert gone == f"ERROR: {path} cannot be written {why}"
+    assert broken.count("b.wav") == 1
+    assert (
+        "tagged 3 tracks; of these, 1 file could not be written (`beet write` tries again); "
+        "of these, 1 file could not be found (`beet update` looks into it)"
+    ) in summary(library)
+
+
+def test_forbidden_file_is_named_once(library, monkeypatch):
+    item = library.track("a")
+    error = PermissionError(errno.EPERM, "Operation not permitted", os.fsdecode(item.path))
+
+    def save(*arguments, **options):
+        raise MutagenError(error) from error
+
+    monkeypatch.setattr("mutagen.wave.WAVE.save", save)
+    library.beet("agfgenre")
+    (line,) = library.log.lines_at("ERROR")
+    assert line.endswith(
+        "a.wav cannot be written (Operation not permitted); the library has its genres"
+    )
+    assert line.count("a.wav") == 1
 
 
 def during(tagger, action):
@@ -397,7 +424,7 @@ def test_silent_track_goes_with_its_album_and_a_broken_one_does_not(library, tag
     library.beet("agfgenre", "-a")
     assert [library.genres(t) for t in "abc"] == [["Rock"], ["Rock"], []]
     assert "agf_model" not in library.get("b").keys(with_album=False)
-    assert "tagged 2 tracks and 1 album; failed: 1 track (unreadable 1)" in summary(library)
+    assert "tagged 2 tracks and 1 album; failed: 1 track (1 unreadable)" in summary(library)
 
 
 def test_album_without_a_track_that_can_be_heard_is_left_alone(library, tagger):
@@ -406,7 +433,7 @@ def test_album_without_a_track_that_can_be_heard_is_left_alone(library, tagger):
     library.track("c")
     library.beet("agfgenre", "-a")
     assert library.lib.albums().get().genres == []
-    assert "tagged 1 track; failed: 2 tracks (silent 2)" in summary(library)
+    assert "tagged 1 track; failed: 2 tracks (2 silent)" in summary(library)
 
 
 def test_album_without_tracks(library, tagger):
@@ -437,7 +464,123 @@ def test_album_gets_the_genres_that_all_of_its_tracks_got_by_themselves(
     assert library.genres("a") == ["Rock"]
 
 
+@pytest.mark.parametrize("when", ["failed at first", "added later"])
+def test_album_is_listened_to_again_unless_each_of_its_tracks_was_heard(library, tagger, when):
+    broken = UnreadableAudioError("c.wav cannot be read")
+    album = library.album("ab")
+    if when == "failed at first":
+        tagger.sounds["c"] = broken
+        library.track("c", album_id=album.id)
+        library.beet("agfgenre", "-a")
+        assert library.genres("c") == []
+    else:
+        library.beet("agfgenre", "-a")
+        tagger.sounds["c"] = broken
+        library.track("c", album_id=album.id)
+    tagger.listened.clear()
+    library.beet("agfgenre", "-a")
+    assert sorted(tagger.listened) == ["a", "b", "c"]
+    assert library.genres("c") == library.file_genres("c") == []
+    tagger.sounds["c"] = ROCK
+    library.beet("agfgenre", "-a")
+    assert library.genres("c") == library.file_genres("c") == ["Rock"]
+    assert library.get("c").get("agf_model", with_album=False) == "fake-1"
+
+
+# When something fails while genres are being set
+
+
+@pytest.mark.parametrize("options", [[], ["-a"]])
+def test_closed_pipe_leaves_files_and_library_in_agreement(library, monkeypatch, options):
+    library.album("abc")
+    shown = []
+
+    def show(model, **options):
+        if len(shown) == 2:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+        shown.append(model)
+
+    monkeypatch.setattr(ui, "show_model_changes", show)
+    with pytest.raises(BrokenPipeError):
+        library.beet("agfgenre", *options)
+    tracks = [model["title"] for model in shown if isinstance(model, Item)]
+    assert tracks == (["a"] if options else ["a", "b"])
+    for title in "abc":
+        assert library.genres(title) == library.file_genres(title)
+        assert bool(library.genres(title)) == (title in tracks)
+
+
+@pytest.fixture
+def disk_library(monkeypatch):
+    yield from open_library(monkeypatch, FakeTagger(), on_disk=True)
+
+
+def lock(library) -> sqlite3.Connection:
+    library.lib._connection().execute("PRAGMA busy_timeout = 0")
+    other = sqlite3.connect(os.fsdecode(library.lib.path), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    return other
+
+
+def test_locked_library_is_one_clear_line_before_anything_is_done(disk_library):
+    library = disk_library
+    library.track("a")
+    other = lock(library)
+    with pytest.raises(ui.UserError, match=r"library .*\.(db|blb) cannot be written: .*locked"):
+        library.beet("agfgenre")
+    library.beet("agfgenre", "-p")
+    other.close()
+    assert library.tagger.listened == ["a"]  # by the second
+    assert library.file_genres("a") == []
+    library.beet("agfgenre")
+    assert library.genres("a") == library.file_genres("a") == ["Rock"]
+
+
+def test_read_only_library_is_one_clear_line_before_anything_is_done(disk_library):
+    disk_library.track("a")
+    disk_library.lib._connection().execute("PRAGMA query_only = 1")
+    with pytest.raises(ui.UserError, match="cannot be written: attempt to write a readonly"):
+        disk_library.beet("agfgenre")
+    assert disk_library.tagger.listened == disk_library.file_genres("a") == []
+
+
+def test_looking_whether_a_library_can_be_written_changes_nothing(disk_library):
+    disk_library.track("a")
+    path = Path(os.fsdecode(disk_library.lib.path))
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    tagging.check_writable(disk_library.lib)
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+
+
+def test_library_that_is_locked_later_is_one_clear_line(disk_library):
+    disk_library.track("a")
+    others = []
+    during(disk_library.tagger, lambda: others.append(lock(disk_library)))
+    with pytest.raises(ui.UserError, match=r"cannot be written: .*locked"):
+        disk_library.beet("agfgenre")
+    others[0].close()
+
+
 # Options and configuration
+
+
+def test_help(library, capsys):
+    library.load_plugins()
+    with pytest.raises(SystemExit):
+        library.run_command("agfgenre", "-h")
+    out = " ".join(capsys.readouterr().out.split())
+    assert "agfgenre [options] [QUERY]" in out
+    assert "in compilations for each track" in out
+    assert "as import.write says" in out
+    assert "listens to tracks that have genres, too" in out
+
+
+def test_auto_that_makes_no_sense_is_one_line_and_stops_nothing(library):
+    library.configure(auto="maybe")
+    library.track("a")
+    library.beet("ls")
+    (line,) = library.log.lines_at("WARNING")
+    assert line == "WARNING: auto must be yes or no, not 'maybe' (taken for no)"
 
 
 @pytest.mark.parametrize(
@@ -452,6 +595,11 @@ def test_album_gets_the_genres_that_all_of_its_tracks_got_by_themselves(
         ({}, ["-t", "-1"], "threads must be a whole number from 0 up, not -1"),
         ({"force": "maybe"}, [], "force must be yes or no, not 'maybe'"),
         ({"title_case": 3}, [], "title_case must be yes or no, not 3"),
+        ({"title_case": "yes"}, [], "title_case must be yes or no (without quotes), not 'yes'"),
+        ({"count": "2"}, [], "count must be a whole number from 1 up (without quotes), not '2'"),
+        ({"count": "0"}, [], "count must be a whole number from 1 up, not '0'"),
+        ({"count": "["}, [], "count must be a whole number from 1 up, not '['"),
+        ({"count": "2001-13-13"}, [], "count must be a whole number from 1 up, not '2001-13-13'"),
         ({"model": 3}, [], "model must be the folder of a model, not 3"),
         ({"whitelist": "/no/such.txt"}, [], "whitelist: /no/such.txt cannot be read"),
     ],
@@ -484,15 +632,17 @@ def test_options_of_one_run_do_not_outlive_it(library):
 # Progress
 
 
-def test_progress_off_a_terminal_is_a_line_now_and_then(library, monkeypatch):
+def test_progress_off_a_terminal_is_a_line_now_and_then(library, tagger, monkeypatch):
     monkeypatch.setattr(report, "SECONDS_BETWEEN_LINES", 0.0)
     for title in "ab":
         library.track(title)
     library.beet("agfgenre")
     assert len(library.log.having("of 2 tracks")) == 2
     assert library.log.having("0:00:00 left")
-    library.beet("agfgenre", "-q", "-f", "agf_model!")
-    assert len(library.log.having("of 2 tracks")) == 2
+    tagger.model_id = "fake-2"
+    library.beet("agfgenre", "-q", "-f")
+    assert tagger.listened == ["a", "b", "a", "b"]
+    assert len(library.log.having(" tracks, ")) == 2
 
 
 def test_progress_on_a_terminal_is_a_bar_that_goes_away(library, monkeypatch, capsys):
@@ -579,5 +729,5 @@ def test_bad_files_do_not_stop_a_run(real_library, clips):
     for name in (*bad, "short.wav", "silent.wav"):
         assert len(library.log.having(name)) == 1
     assert "failed: 6 tracks (" in summary(library)
-    assert "silent 1" in summary(library)
-    assert "shorter than one second 1" in summary(library)
+    assert "1 silent" in summary(library)
+    assert "1 shorter than one second" in summary(library)

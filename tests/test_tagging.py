@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from beets.library import Item
 
+from agf_core.audio import SilentAudioError
 from agf_core.tagger import Prediction
 from beetsplug.agfgenre.decision import Decision, Heard, Outcome, decide, rank
 from beetsplug.agfgenre.report import Summary
@@ -50,7 +51,8 @@ def test_what_is_remembered_is_recalled_for_the_same_model_only():
     ("confidence", "wanted", "count", "decision"),
     [
         (0.5, "", 1, Decision(("a",))),
-        (0.49, "", 1, Decision(outcome=Outcome.UNSURE)),
+        (0.4951, "", 1, Decision(("a",))),  # shown as 0.50
+        (0.4949, "", 1, Decision(outcome=Outcome.UNSURE)),
         (0.9, "", 9, Decision(("a", "b", "c"))),
         (0.9, "ac", 2, Decision(("a", "c"))),
         (0.9, "bc", 2, Decision(outcome=Outcome.UNWANTED)),
@@ -78,9 +80,14 @@ def test_summary_counts_by_kind_and_reason():
     summary.add(Outcome.UNSURE, Item())
     summary.add(Outcome.UNSURE, Item())
     summary.fail(OSError())
+    summary.fail(SilentAudioError())
+    summary.fail(SilentAudioError())
     summary.unwritten = 2
+    summary.missing = 1
     assert summary.text(pretend=True) == (
-        "would tag 1 track; left alone because unsure: 2 tracks; "
-        "failed: 1 track (other reasons 1); "
-        "2 files could not be written (`beet write` tries again)"
+        "would tag 1 track; "
+        "of these, 2 files could not be written (`beet write` tries again); "
+        "of these, 1 file could not be found (`beet update` looks into it); "
+        "left alone because unsure: 2 tracks; "
+        "failed: 3 tracks (1 for other reasons, 2 silent)"
     )

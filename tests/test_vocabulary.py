@@ -113,11 +113,15 @@ def bundled(name: str) -> bool:
     return os.path.exists(os.path.join(folder, name))
 
 
-@pytest.mark.parametrize("value", [True, "", None])
-def test_yes_means_the_files_of_lastgenre(value):
-    words = vocabulary(whitelist=value, canonical=value)
+def test_yes_means_the_files_of_lastgenre():
+    words = vocabulary(whitelist=True, canonical=True)
     assert words.translate("Doom Metal") == ["Doom Metal", "Heavy Metal", "Rock"]
-    assert vocabulary(canonical=value).translate("Doom Metal") == ["Rock"]
+    assert vocabulary(canonical=True).translate("Doom Metal") == ["Rock"]
+
+
+@pytest.mark.parametrize("value", [False, "", None])
+def test_nothing_means_no(value):
+    assert vocabulary(whitelist=value, canonical=value, aliases=value) == vocabulary()
 
 
 def test_aliases_of_lastgenre_are_used_where_beets_has_them():
@@ -157,9 +161,16 @@ def test_malformed_file_is_one_clear_line(write, option, text, problem):
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("option", ["whitelist", "canonical", "aliases"])
-def test_missing_file_and_folder_and_number(option, tmp_path):
-    with pytest.raises(UserError, match=r"cannot be read \(No such file"):
+@pytest.mark.parametrize(
+    ("option", "remedy"),
+    [
+        ("whitelist", "name a text file"),
+        ("canonical", "name a file with a YAML tree"),
+        ("aliases", "name a file with a YAML mapping"),
+    ],
+)
+def test_missing_file_and_folder_and_number(option, remedy, tmp_path):
+    with pytest.raises(UserError, match=rf"cannot be read \(No such file .*: {remedy}, or"):
         vocabulary(**{option: str(tmp_path / "none")})
     with pytest.raises(UserError, match="cannot be read"):
         vocabulary(**{option: str(tmp_path)})

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from beets.dbcore import types
 from beets.dbcore.query import AndQuery, NoneQuery
+from beets.importer import Action
 from beets.library import Item, parse_query_parts
+from beets.logging import getLogger
 from beets.plugins import BeetsPlugin
-from beets.ui import Subcommand, UserError
+from beets.ui import Subcommand, UserError, should_write
 from beets.util import displayable_path
 
 from . import tagging
-from .settings import DEFAULTS, Settings
+from .decision import SHOWN_DIGITS
+from .settings import DEFAULTS, Settings, switch
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -27,9 +30,11 @@ if TYPE_CHECKING:
 
     from agf_core.tagger import GenreTagger
 
+    from .report import Summary
+
 FIELDS: dict[str, types.Type] = {
     "agf_genres": types.MULTI_VALUE_DSV,
-    "agf_confidence": types.NullFloat(2),
+    "agf_confidence": types.NullFloat(SHOWN_DIGITS),
     "agf_model": types.STRING,
 }
 
@@ -42,8 +47,18 @@ SWITCHES = (
         "keep_existing",
         "add to genres that are there",
     ),
-    (("-a", "--albums"), ("-A", "--items"), "albums", "match albums, and decide for each"),
-    (("-w", "--write"), ("-W", "--nowrite"), "write", "write genres to the files' tags"),
+    (
+        ("-a", "--albums"),
+        ("-A", "--items"),
+        "albums",
+        "match albums, and decide for each (in compilations for each track)",
+    ),
+    (
+        ("-w", "--write"),
+        ("-W", "--nowrite"),
+        "write",
+        "write genres to the files' tags (default: as import.write says)",
+    ),
 )
 
 
@@ -58,14 +73,19 @@ class AGFGenrePlugin(BeetsPlugin):
         self.config.add(DEFAULTS)
         self._import: tuple[Settings, Vocabulary, GenreTagger] | None = None
         self._import_given_up = False
-        if self.config["auto"]:
-            self.import_stages = [self.imported]
+        self._as_is_told = False
+        try:
+            if switch("auto", self.config["auto"].get()):
+                self.import_stages = [self.imported]
+        except UserError as error:  # but every command of beets passes here
+            self._log.warning("{} (taken for no)", _plain(error))
 
     # The command
 
     def commands(self) -> list[Subcommand]:
         """Return ``beet agfgenre``."""
         command = Subcommand("agfgenre", help="set genres by listening to the music")
+        command.parser.set_usage("%prog [options] [QUERY]")
         add = command.parser.add_option
         for on, off, name, meaning in SWITCHES:
             add(*on, dest=name, action="store_true", help=meaning)
@@ -73,7 +93,10 @@ class AGFGenrePlugin(BeetsPlugin):
         add("-p", "--pretend", action="store_true", help="show changes, but make none")
         add("-q", "--quiet", action="store_true", help="show neither changes nor progress")
         add("-t", "--threads", type="int", help="number of threads (0: one for each core)")
-        add("--explain", action="store_true", help="show the probabilities of every track")
+        explain = (
+            "also show every track's most probable genres; listens to tracks that have genres, too"
+        )
+        add("--explain", action="store_true", help=explain)
         command.func = self._command
         return [command]
 
@@ -81,6 +104,8 @@ class AGFGenrePlugin(BeetsPlugin):
         settings = Settings.from_config(self.config, vars(options))
         vocabulary = Vocabulary.from_config(self.config)
         tagger = tagging.load_tagger(settings)
+        if not settings.pretend:
+            tagging.check_writable(lib)
         run = tagging.Run(lib, tagger, vocabulary, settings, self._log)
         try:
             self._select(run, lib, query, settings.albums)
@@ -107,21 +132,30 @@ class AGFGenrePlugin(BeetsPlugin):
     # The importer
 
     def imported(self, session: ImportSession, task: ImportTask) -> None:
-        """Set the genres of what is being imported; the importer writes them with its own tags."""
+        """Set the genres of what is being imported.
+
+        The importer writes them to the files together with its own tags; what is imported as it is
+        has them in the library only, since beets leaves the tags of such files alone.
+        """
         if self._import_given_up:
             return
         try:
             with session.lib.music_dir_context():
-                self._tag_task(session.lib, task)
-        except UserError as error:
-            self._import_given_up = True
-            self._log.warning("{} (no genres are set in this import)", error)
+                summary = self._tag_task(session.lib, task)
         except Exception as error:
+            if self._import is None and isinstance(error, UserError):
+                self._import_given_up = True
+                self._log.warning("{} (no genres are set in this import)", _plain(error))
+                return
             place = displayable_path(task.paths)
-            self._log.warning("no genres are set in {}: {}", place, error or repr(error))
+            self._log.warning("no genres are set in {}: {}", place, _plain(error))
             self._log.debug("", exc_info=True)
+        else:
+            as_is = not task.apply and task.choice_flag is not Action.RETAG
+            if as_is and summary.tagged and should_write():
+                self._tell_as_is()
 
-    def _tag_task(self, lib: Library, task: ImportTask) -> None:
+    def _tag_task(self, lib: Library, task: ImportTask) -> Summary:
         if self._import is None:
             quiet: dict[str, Any] = {"write": False, "quiet": True}
             settings = Settings.from_config(self.config, quiet)
@@ -134,3 +168,18 @@ class AGFGenrePlugin(BeetsPlugin):
         else:
             run.select_tracks(task.imported_items())
         run.listen(show_progress=False)
+        return run.summary
+
+    def _tell_as_is(self) -> None:
+        """Say once what was not written; by the log of beets, for stages may but warn by theirs."""
+        if not self._as_is_told:
+            self._as_is_told = True
+            getLogger("beets").info(
+                "agfgenre: imported as they are: genres are in the library only; "
+                "`beet write` puts them into the files"
+            )
+
+
+def _plain(error: Exception) -> str:
+    """Return what an error says, less the name that the plugin's log begins every line with."""
+    return str(error).removeprefix("agfgenre: ") or repr(error)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST_CANDIDATES = 5
 LEAST_SHARE = 0.5  # of the first candidate's probability
+SHOWN_DIGITS = 2  # of a confidence
 
 
 class Outcome(Enum):
@@ -92,9 +93,9 @@ def decide(heard: Heard, vocabulary: Vocabulary, settings: Settings) -> Decision
     """Turn what was heard into at most ``settings.count`` genres of the vocabulary.
 
     The first candidate decides whether anything is set at all: it must be probable enough, and
-    it must stand for a wanted genre.
+    it must stand for a wanted genre. Probable enough is what is shown as probable enough.
     """
-    if heard.confidence < settings.min_confidence:
+    if round(heard.confidence, SHOWN_DIGITS) < settings.min_confidence:
         return Decision(outcome=Outcome.UNSURE)
     names = [vocabulary.translate(label) for label in heard.genres]
     if not names[0]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LINES = 30.0
 
 REASONS = {
-    "NoAudioStreamError": "no audio in them",
+    "NoAudioStreamError": "without audio",
     "UnreadableAudioError": "unreadable",
     "AudioTooShortError": "shorter than one second",
     "SilentAudioError": "silent",
@@ -33,6 +33,7 @@ class Summary:
         self._outcomes: Counter[tuple[Outcome, type]] = Counter()
         self._reasons: Counter[str] = Counter()
         self.unwritten = 0
+        self.missing = 0
 
     def add(self, outcome: Outcome, model: Album | Item) -> None:
         """Count a track or an album."""
@@ -41,7 +42,12 @@ class Summary:
     def fail(self, error: Exception | None) -> None:
         """Count a track that could not be listened to."""
         self._outcomes[Outcome.FAILED, Item] += 1
-        self._reasons[REASONS.get(type(error).__name__, "other reasons")] += 1
+        self._reasons[REASONS.get(type(error).__name__, "for other reasons")] += 1
+
+    @property
+    def tagged(self) -> int:
+        """How many tracks and albums got genres."""
+        return self._count(Outcome.TAGGED)
 
     @property
     def failed(self) -> int:
@@ -56,16 +62,19 @@ class Summary:
     def text(self, pretend: bool = False) -> str:
         """Return the whole summary as one line."""
         parts = [f"{'would tag' if pretend else 'tagged'} {self._amount(Outcome.TAGGED)}"]
+        if self.unwritten:
+            files = _plural(self.unwritten, "file")
+            parts.append(f"of these, {files} could not be written (`beet write` tries again)")
+        if self.missing:
+            files = _plural(self.missing, "file")
+            parts.append(f"of these, {files} could not be found (`beet update` looks into it)")
         parts += [
             f"{outcome.value}: {self._amount(outcome)}"
             for outcome in Outcome
             if outcome is not Outcome.TAGGED and self._count(outcome)
         ]
         if self._reasons:
-            parts[-1] += f" ({', '.join(f'{what} {n}' for what, n in self._reasons.items())})"
-        if self.unwritten:
-            files = _plural(self.unwritten, "file")
-            parts.append(f"{files} could not be written (`beet write` tries again)")
+            parts[-1] += f" ({', '.join(f'{n} {what}' for what, n in self._reasons.items())})"
         return "; ".join(parts)
 
     def _count(self, outcome: Outcome) -> int:
@@ -79,7 +88,10 @@ class Summary:
 
 
 class Progress:
-    """How far the listening has come: a bar on a terminal, a line now and then elsewhere."""
+    """How far the listening has come: a bar on a terminal, a line now and then elsewhere.
+
+    With a total of 0 it says nothing.
+    """
 
     def __init__(self, total: int, log: BeetsLogger) -> None:
         self._total, self._log = total, log
@@ -92,7 +104,7 @@ class Progress:
         self._done += 1
         if self._bar is not None:
             self._bar.update()
-        elif time.monotonic() - self._told >= SECONDS_BETWEEN_LINES:
+        elif self._total and time.monotonic() - self._told >= SECONDS_BETWEEN_LINES:
             self._tell()
 
     @contextmanager

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from beets import ui
 from beets.ui import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from confuse import ConfigView
 
@@ -104,19 +105,34 @@ class Settings:
 
 
 def _number(name: str, value: Any, kind: type, low: int, high: int | None) -> Any:
-    numeric = isinstance(value, int | kind) and not isinstance(value, bool)
-    if not (numeric and low <= value and (high is None or value <= high)):
-        what = "a whole number" if kind is int else "a number"
-        limits = f"from {low} up" if high is None else f"from {low} to {high}"
-        raise UserError(f"agfgenre: {name} must be {what} {limits}, not {value!r}")
-    return kind(value)
+    def right(value: Any) -> bool:
+        numeric = isinstance(value, int | kind) and not isinstance(value, bool)
+        return numeric and low <= value and (high is None or value <= high)
+
+    what = "a whole number" if kind is int else "a number"
+    limits = f"from {low} up" if high is None else f"from {low} to {high}"
+    return kind(_checked(name, value, f"{what} {limits}", right))
 
 
 def switch(name: str, value: Any) -> bool:
     """Return the value of an option that is yes or no, or raise a `UserError`."""
-    if not isinstance(value, bool):
-        raise UserError(f"agfgenre: {name} must be yes or no, not {value!r}")
-    return value
+    return _checked(name, value, "yes or no", lambda value: isinstance(value, bool))
+
+
+def _checked(name: str, value: Any, what: str, right: Callable[[Any], bool]) -> Any:
+    """Return a value that is right, or raise a `UserError` that says what would be."""
+    if right(value):
+        return value
+    quoted = isinstance(value, str) and right(_unquoted(value))
+    hint = " (without quotes)" if quoted else ""
+    raise UserError(f"agfgenre: {name} must be {what}{hint}, not {value!r}")
+
+
+def _unquoted(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):  # the latter from what looks like a date
+        return text
 
 
 def _folder(config: ConfigView) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from beets import ui
 from beets.library import FileOperationError, Item
-from beets.util import displayable_path
+from beets.util import displayable_path, syspath
 
 from .decision import Outcome, current_genres, decide, rank
 from .report import Summary
@@ -86,7 +87,21 @@ class Settler:
         try:
             item.write()
         except (FileOperationError, OSError) as error:
-            self.summary.unwritten += 1
+            if os.path.exists(syspath(item.path)):
+                self.summary.unwritten += 1
+            else:
+                self.summary.missing += 1
             path = displayable_path(item.path)
-            reason = getattr(error, "reason", error)
-            self._log.error("{} cannot be written, the library has its genres ({})", path, reason)
+            reason = _reason(error, path)
+            self._log.error("{} cannot be written ({}); the library has its genres", path, reason)
+
+
+def _reason(error: Exception, path: str) -> str:
+    """Return why a file cannot be written, without its path."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    reason = str(getattr(error, "reason", error))
+    return reason.removeprefix(f"{path}: ").replace(path, "the file")

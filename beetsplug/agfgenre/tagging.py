@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,9 +14,10 @@ from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, cast
 
+from beets.dbcore.db import DBAccessError
 from beets.library import Album
 from beets.ui import UserError
-from beets.util import syspath
+from beets.util import displayable_path, syspath
 
 from .decision import Heard, Outcome, current_genres
 from .report import Progress
@@ -53,6 +56,19 @@ def load_tagger(settings: Settings) -> GenreTagger:
         return GenreTagger.load(settings.model or None, threads=settings.threads or None)
     except BundleError as error:
         raise UserError(f"agfgenre: {error}") from None
+
+
+def check_writable(lib: Library) -> None:
+    """See that the library can be written, by a change that is taken back at once.
+
+    Raises
+    ------
+    UserError
+        If it cannot.
+    """
+    with _writing(lib), lib.transaction() as transaction:
+        transaction.mutate("UPDATE items SET id = id WHERE id = (SELECT max(id) FROM items)")
+        transaction.mutate("ROLLBACK")
 
 
 @dataclass(frozen=True)
@@ -122,7 +138,10 @@ class Run:
                 self._jobs.append(Job.of([item]))
 
     def select_albums(self, albums: Iterable[Album]) -> None:
-        """Do the same for albums; the tracks of a compilation stand each for itself."""
+        """Do the same for albums; the tracks of a compilation stand each for itself.
+
+        An album has been heard before if each of its present tracks has.
+        """
         for album in albums:
             self.matched += 1
             items = list(album.items())
@@ -132,7 +151,7 @@ class Run:
             elif not self._concerns(models):
                 for model in models:
                     self.summary.add(Outcome.TAKEN, model)
-            elif heard := self._recall(album):
+            elif all(map(self._recall, items)) and (heard := self._recall(album)):
                 self._later(partial(self._settle_album, models, heard))
             else:
                 self._jobs.append(Job.of(items, album.id))
@@ -156,14 +175,16 @@ class Run:
                 self._later(partial(self._settle_job, job, heard))
         finally:
             results.close()
-            self._flush()
-            self._progress.close()
+            try:
+                self._flush()
+            finally:
+                self._progress.close()
 
     def _counted(self, result: FileResult) -> FileResult:
         self._progress.step()
         return result
 
-    def _settle_job(self, job: Job, results: Sequence[FileResult]) -> Iterable[Model]:
+    def _settle_job(self, job: Job, results: Sequence[FileResult]) -> Iterator[Model]:
         """Settle what has been listened to, as far as the library still has it."""
         items = [self._lib.get_item(number) for number in job.items]
         there = [(item, result) for item, result in zip(items, results, strict=True) if item]
@@ -172,19 +193,18 @@ class Run:
                 self._log.info("{}: passed over {:.1f} s of damage", item.filepath, result.lost)
         album = self._lib.get_album(job.album) if job.album else None
         if album and any(result.prediction for _, result in there):
-            return self._settle_heard_album(album, there)
-        return [item for item, result in there if self._settle_heard_track(item, result)]
-
-    def _settle_heard_track(self, item: Item, result: FileResult) -> bool:
-        if result.prediction is None:
-            self._settler.fail(result.error)
-            return False
-        self._settle_track(item, self._remember(item, [result.prediction]))
-        return True
+            yield from self._settle_heard_album(album, there)
+            return
+        for item, result in there:
+            if result.prediction is None:
+                self._settler.fail(result.error)
+            else:
+                self._settle_track(item, self._remember(item, [result.prediction]))
+                yield item
 
     def _settle_heard_album(
         self, album: Album, there: Sequence[tuple[Item, FileResult]]
-    ) -> Iterable[Model]:
+    ) -> Iterator[Model]:
         """Settle an album from the tracks that could be heard; silent ones go along with them."""
         models: list[Model] = [album]
         predictions = []
@@ -196,8 +216,10 @@ class Run:
                 self._settler.fail(result.error)
                 continue
             models.append(item)
-        self._settle_album(models, self._remember(album, predictions))
-        return models
+        heard = self._remember(album, predictions)
+        for model in models:
+            self._settler.settle(model, heard)
+            yield model
 
     def _remember(self, model: Model, predictions: Sequence[Prediction]) -> Heard:
         heard = Heard.of(predictions)
@@ -205,16 +227,16 @@ class Run:
         self._settler.explain(model, predictions)
         return heard
 
-    # Settling. Each returns what has changed.
+    # Settling. What is to be stored comes out one by one, as soon as its file has been written.
 
-    def _settle_track(self, item: Item, heard: Heard) -> Iterable[Model]:
+    def _settle_track(self, item: Item, heard: Heard) -> Sequence[Model]:
         changed = self._settler.settle(item, heard)
         if changed and item.album_id:
             self._touched.add(item.album_id)
         return [item] if changed else []
 
-    def _settle_album(self, models: Iterable[Model], heard: Heard) -> Iterable[Model]:
-        return [model for model in models if self._settler.settle(model, heard)]
+    def _settle_album(self, models: Iterable[Model], heard: Heard) -> Iterator[Model]:
+        return (model for model in models if self._settler.settle(model, heard))
 
     # Storing
 
@@ -225,20 +247,33 @@ class Run:
             self._flush()
 
     def _flush(self) -> None:
-        """Settle what has been heard and not been settled yet: show, write, store."""
+        """Settle what has been heard and not been settled yet: show, write, store.
+
+        What has been settled before something goes wrong is stored all the same.
+        """
         pending, self._pending = self._pending, []
-        with _uninterrupted(), self._progress.aside():
-            models = list(chain.from_iterable(settle() for settle in pending))
-            if not self._settings.pretend:
-                with self._lib.transaction():
-                    for model in models:
-                        _store(model)
-                    self._complete_albums()
+        models: list[Model] = []
+        with _writing(self._lib), _uninterrupted(), self._progress.aside():
+            try:
+                for model in chain.from_iterable(settle() for settle in pending):
+                    models.append(model)
+            finally:
+                if not self._settings.pretend:
+                    self._store(models)
         self._flushed = time.monotonic()
 
-    def _complete_albums(self) -> None:
+    def _store(self, models: Sequence[Model]) -> None:
+        touched, self._touched = self._touched, set()
+        if not models:
+            return
+        with self._lib.transaction():
+            for model in models:
+                _store(model)
+            self._complete_albums(touched)
+
+    def _complete_albums(self, numbers: Iterable[int]) -> None:
         """Give albums without genres those that all of their tracks have, by now, in common."""
-        for number in self._touched:
+        for number in numbers:
             album = self._lib.get_album(number)
             if album is None or current_genres(album):
                 continue
@@ -247,7 +282,6 @@ class Run:
             if genres and self._settler.change(album, genres):
                 self.summary.add(Outcome.TAGGED, album)
                 _store(album)
-        self._touched.clear()
 
 
 def _is_mute(error: Exception | None) -> bool:
@@ -262,6 +296,16 @@ def _store(model: Model) -> None:
         model.store(inherit=False)  # or every track would get the album's genres
     else:
         model.store()
+
+
+@contextmanager
+def _writing(lib: Library) -> Iterator[None]:
+    """Turn what the database has against it into one clear line."""
+    try:
+        yield
+    except (DBAccessError, sqlite3.Error) as error:
+        path = displayable_path(os.fsencode(lib.path))
+        raise UserError(f"agfgenre: the library {path} cannot be written: {error}") from error
 
 
 @contextmanager

@@ -5,8 +5,8 @@
 - ``aliases``: a YAML mapping from a genre to regular expressions of its other spellings;
 - ``title_case``: whether names that come out in lower case get capitals.
 
-The first three are ``no`` (not used), ``yes`` (the file that comes with lastgenre) or the name of a
-file; ``aliases`` may also be written into the configuration itself, as lastgenre has it.
+The first three are ``no`` or empty (not used), ``yes`` (the file that comes with lastgenre) or the
+name of a file; ``aliases`` may also be written into the configuration itself, as lastgenre has it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,12 @@ BUNDLED = {
     "whitelist": "genres.txt",
     "canonical": "genres-tree.yaml",
     "aliases": "aliases.yaml",
+}
+
+KINDS = {
+    "whitelist": "a text file",
+    "canonical": "a file with a YAML tree",
+    "aliases": "a file with a YAML mapping",
 }
 
 
@@ -193,9 +199,9 @@ def _pattern(genre: str, spelling: str, source: str) -> re.Pattern[str]:
 def _file(config: ConfigView, option: str) -> Path | None:
     """Return the file an option names, or None if the option is off."""
     value = config[option].get()
-    if value is False:
+    if value is False or value is None or value == "":
         return None
-    if value in (True, "", None):
+    if value is True:
         return _bundled(option)
     if not isinstance(value, str):
         raise _error(option, f"{value!r} is neither yes, no nor a file", "give one of them")
@@ -220,7 +226,8 @@ def _read(option: str, path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         problem = error.strerror or error
-        raise _error(option, f"{path} cannot be read ({problem})", "name a text file") from None
+        remedy = f"name {KINDS[option]}"
+        raise _error(option, f"{path} cannot be read ({problem})", remedy) from None
     except UnicodeDecodeError:
         raise _error(option, f"{path} is not UTF-8 text", "save it as UTF-8") from None
 
