@@ -253,7 +253,9 @@ class ArtistGroups:
 
         if source not in ("m", "d", "e", "s"):
             raise ValueError(f"the source is {source!r}, not m, d, e or s")
-        sizes = [len(o) if artist else 0 for o, artist in zip(observations, artists, strict=True)]
+        if len(observations) != len(artists):
+            raise ValueError(f"{len(observations)} tracks, but {len(artists)} artists")
+        sizes = [len(observations[i]) if artist else 0 for i, artist in enumerate(artists)]
         given = np.flatnonzero(sizes).tolist()
         chosen, keys = _Part(observations, given), [artists[i] for i in given]
         n_artists = len(set(keys))
