@@ -15,9 +15,9 @@ from agf_core.export import network_from_bundle
 from agf_core.learning import Schedule
 from agf_core.spectrogram import InputSpec
 from agf_core.tagger import GenreTagger
-from training.corpora import COLUMNS, genres_of, read_table, spectrograms
+from training.corpora import COLUMNS, describe, genres_of, read_table, spectrograms
 from training.crossvalidate import cross_validate
-from training.learn import describe, task_targets
+from training.learn import task_targets
 from training.recipes import FIRST, PAPER, Recipe
 from training.ship import ship
 
@@ -80,7 +80,7 @@ def test_artist_groups_are_learnt_beside_the_genre(corpus, tmp_path, shared):
     recipe = replace(TINY, tasks="gsm", shared=shared, networks=replace(TINY.networks, epochs=2))
     cache = FeatureCache(tmp_path / "features")
     tracks, spectra = spectrograms(read_table(corpus, tmp_path), recipe.input, cache)
-    descriptors = describe(tracks, recipe, cache)
+    descriptors = describe(tracks, recipe.tasks, cache, fmax=4_000.0)
     genres = genres_of(tracks)
     cross_validate(tracks, spectra, descriptors, genres, recipe, tmp_path / "work", only=[0])
     model = bundle.load(tmp_path / "work" / "fold-0" / "model")
@@ -98,7 +98,7 @@ def test_groups_come_from_training_artists_alone(corpus, tmp_path):
     recipe = replace(TINY, tasks="sm")
     cache = FeatureCache(tmp_path / "features")
     tracks = read_table(corpus, tmp_path)
-    descriptors = describe(tracks, recipe, cache)
+    descriptors = describe(tracks, recipe.tasks, cache, fmax=4_000.0)
     train = np.array([i for i, track in enumerate(tracks) if track.fold])
     clean = task_targets(tracks, descriptors, genres_of(tracks), recipe, train)
     poisoned = {

@@ -9,8 +9,10 @@ import numpy as np
 from tqdm import tqdm
 
 from agf_core import audio
+from agf_core.artist_groups import Observations
 from agf_core.cache import FeatureCache
 from agf_core.corpus import Track
+from agf_core.descriptors import extract, possible_sources
 from agf_core.spectrogram import InputSpec, log_mel
 
 COLUMNS = (
@@ -95,3 +97,35 @@ def spectrograms(
             continue
         readable.append(track)
     return readable, result
+
+
+def describe(
+    tracks: Sequence[Track],
+    sources: str,
+    cache: FeatureCache,
+    *,
+    fmax: float,
+    processes: int | None = None,
+) -> dict[str, Observations]:
+    """What artist groups are made of: per source, an item for every track.
+
+    A source that cannot be had here is named and left out; task g has no groups.
+
+    Parameters
+    ----------
+    sources : str
+        Letters.
+    fmax : float
+        Where the mel bands of MFCCs end, hertz.
+    processes : int, optional
+        At a time; by default one per core.
+    """
+    possible, left_out = possible_sources(sources.replace("g", ""))
+    if left_out:
+        print(left_out)
+    return {
+        source: [track.labels for track in tracks]
+        if source == "s"
+        else extract(tracks, source, cache, fmax=fmax, processes=processes)
+        for source in possible
+    }

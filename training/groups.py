@@ -17,8 +17,7 @@ from agf_core.artist_groups import ArtistGroups, Observations
 from agf_core.cache import FeatureCache
 from agf_core.constants import SAMPLE_RATE
 from agf_core.corpus import Track
-from agf_core.descriptors import extract, possible_sources
-from training.corpora import genres_of, read_table
+from training.corpora import describe, genres_of, read_table
 
 TITLES = {
     "m": "MFCCs",
@@ -235,18 +234,13 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.sources) - set(TITLES):
         parser.error(f"unknown sources: {', '.join(sorted(unknown))}")
-    sources, left_out = possible_sources(arguments.sources)
-    if left_out:
-        print(left_out)
     tracks = read_table(arguments.table, arguments.audio)
     cache = FeatureCache(arguments.work / "features")
+    descriptors = describe(
+        tracks, arguments.sources, cache, fmax=arguments.fmax, processes=arguments.processes
+    )
     views = []
-    for source in sources:
-        observations: Observations = [track.labels for track in tracks]
-        if source != "s":
-            observations = extract(
-                tracks, source, cache, fmax=arguments.fmax, processes=arguments.processes
-            )
+    for source, observations in descriptors.items():
         views.append(look(source, tracks, observations, arguments.seed))
         print(summary(views[-1]), flush=True)
     made = (

@@ -10,9 +10,7 @@ import numpy as np
 
 from agf_core import bundle
 from agf_core.artist_groups import Observations, group_targets
-from agf_core.cache import FeatureCache
 from agf_core.corpus import Track, genre_targets
-from agf_core.descriptors import extract, possible_sources
 from agf_core.examples import Segments, fit_normaliser
 from agf_core.export import network_to_onnx, network_to_safetensors
 from agf_core.learning import extract_features, predict, train_networks, train_transfer
@@ -36,24 +34,6 @@ class Learnt:
     mean: np.ndarray
     std: np.ndarray
     probabilities: np.ndarray
-
-
-def describe(
-    tracks: Sequence[Track], recipe: Recipe, cache: FeatureCache
-) -> dict[str, Observations]:
-    """What the recipe's artist groups are made of: per source, an item for every track.
-
-    A source that cannot be had here is named and left out.
-    """
-    sources, left_out = possible_sources(recipe.tasks.replace("g", ""))
-    if left_out:
-        print(left_out)
-    return {
-        source: [track.labels for track in tracks]
-        if source == "s"
-        else extract(tracks, source, cache, fmax=recipe.input.fmax)
-        for source in sources
-    }
 
 
 def task_targets(
@@ -93,7 +73,7 @@ def learn(
     Parameters
     ----------
     descriptors : mapping
-        See `describe`.
+        See `training.corpora.describe`.
     train, valid, predicted : np.ndarray [dtype=int]
         Indices of the tracks to learn from, to score on the way, and to predict at the end.
     """

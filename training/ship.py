@@ -20,9 +20,9 @@ from agf_core.artist_groups import Observations
 from agf_core.cache import FeatureCache
 from agf_core.corpus import Track
 from training.card import model_card
-from training.corpora import genres_of, read_table, spectrograms
+from training.corpora import describe, genres_of, read_table, spectrograms
 from training.crossvalidate import cross_validate, truth_of
-from training.learn import describe, learn, write_bundle
+from training.learn import learn, write_bundle
 from training.recipes import RECIPES, Recipe
 
 
@@ -153,7 +153,7 @@ def main() -> None:
     model = ship(
         tracks,
         spectra,
-        describe(tracks, recipe, cache),
+        describe(tracks, recipe.tasks, cache, fmax=recipe.input.fmax),
         recipe,
         arguments.work / f"{arguments.recipe}-{arguments.seed}",
         arguments.output,
