@@ -5,7 +5,9 @@ make of them, as one random window per track. Both answer the same three calls, 
 loop and one prediction serve networks and MLP alike.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
+from typing import Self
 
 import numpy as np
 import torch
@@ -55,6 +57,13 @@ class Examples:
     def device(self) -> torch.device:
         """Where the examples come out."""
         return self.rows.device
+
+    def subset(self, tracks: Sequence[int] | np.ndarray) -> Self:
+        """Return some of the tracks, in the order given; the rows themselves are shared."""
+        part = copy.copy(self)
+        chosen = torch.as_tensor(tracks)
+        part.counts, part.offsets = self.counts[chosen], self.offsets[chosen]
+        return part
 
     def _gather(self, starts: Tensor) -> Tensor:
         """Return examples that begin at the given rows, (n, length, n_columns)."""
@@ -117,6 +126,13 @@ class Features(Examples):
 
     def _gather(self, starts: Tensor) -> Tensor:
         return super()._gather(starts).squeeze(1)
+
+
+def side_by_side(features: Sequence[Features]) -> Features:
+    """Return several networks' features of the same tracks as those of one network."""
+    together = copy.copy(features[0])
+    together.rows = torch.cat([part.rows for part in features], dim=1)
+    return together
 
 
 def fit_normaliser(spectrograms: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -2,16 +2,23 @@
 
 import logging
 import warnings
+from collections import defaultdict
+from collections.abc import Mapping
 
+import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import Tensor
 
 from agf_core import bundle
+from agf_core.artist_groups import ArtistGroups
 from agf_core.network import GenreNet, MultiTaskNet, TransferMLP
 from agf_core.spectrogram import InputSpec
 
 INPUT_NAME, OUTPUT_NAME = "log_mel", "logits"
+GROUPS = "groups/"  # stands before the names of artist groups' arrays, among the weights
 
 
 def network_to_onnx(network: GenreNet, spec: InputSpec) -> bytes:
@@ -34,9 +41,17 @@ def network_to_onnx(network: GenreNet, spec: InputSpec) -> bytes:
     return program.model_proto.SerializeToString()
 
 
-def network_to_safetensors(network: GenreNet) -> bytes:
-    """Return the weights, by the names of `GenreNet`'s state."""
-    return save_tensors({k: v.cpu().contiguous() for k, v in network.state_dict().items()})
+def weights_to_safetensors(network: GenreNet, groups: Mapping[str, ArtistGroups]) -> bytes:
+    """Return what a model needs to learn further.
+
+    The network's weights by the names of `GenreNet`'s state, and the artist groups that its tasks
+    are about, as ``groups/<task>/<array>``.
+    """
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+    for task, found in groups.items():
+        for name, array in found.to_arrays().items():
+            tensors[f"{GROUPS}{task}/{name}"] = torch.from_numpy(np.array(array))
+    return save_tensors(tensors)
 
 
 def network_from_bundle(model: bundle.Bundle) -> GenreNet:
@@ -57,10 +72,45 @@ def network_from_bundle(model: bundle.Bundle) -> GenreNet:
         ]
         mlp = TransferMLP(sum(n.n_features for n in networks), len(model.metadata.labels))
         network = GenreNet(networks, mlp)
-        network.load_state_dict(load_tensors((model.folder / bundle.WEIGHTS).read_bytes()))
-    except (KeyError, TypeError, RuntimeError, OSError) as error:
-        raise bundle.BundleError(
-            f"the weights of the model in {model.folder} do not fit its description; "
-            "choose another model or make it again"
-        ) from error
+        network.load_state_dict(
+            {name: t for name, t in _tensors(model).items() if not name.startswith(GROUPS)}
+        )
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise _unfitting(model) from error
     return network.eval()
+
+
+def groups_from_bundle(model: bundle.Bundle) -> dict[str, ArtistGroups]:
+    """Read the artist groups that a model learnt to tell, by task.
+
+    Raises
+    ------
+    bundle.BundleError
+        When they are damaged or do not fit the model's tasks.
+    """
+    arrays: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+    for name, tensor in _tensors(model).items():
+        if name.startswith(GROUPS):
+            task, _, array = name.removeprefix(GROUPS).partition("/")
+            arrays[task][array] = tensor.numpy()
+    try:
+        groups = {task: ArtistGroups.from_arrays(given) for task, given in arrays.items()}
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unfitting(model) from error
+    if any(model.metadata.tasks.get(task) != found.n_groups for task, found in groups.items()):
+        raise _unfitting(model)
+    return groups
+
+
+def _tensors(model: bundle.Bundle) -> dict[str, Tensor]:
+    try:
+        return load_tensors((model.folder / bundle.WEIGHTS).read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise _unfitting(model) from error
+
+
+def _unfitting(model: bundle.Bundle) -> bundle.BundleError:
+    return bundle.BundleError(
+        f"the weights of the model in {model.folder} do not fit its description; "
+        "choose another model or make it again"
+    )

@@ -293,19 +293,24 @@ def train_networks(
 
 @torch.inference_mode()
 def extract_features(
-    networks: Iterable[MultiTaskNet], segments: Segments, *, progress: bool = True
+    networks: Iterable[MultiTaskNet],
+    segments: Segments,
+    *,
+    bfloat16: bool = False,
+    progress: bool = True,
 ) -> Features:
     """Transfer features of every window of every track, from frozen networks."""
     networks = list(networks)
     rows = []
-    for track in tqdm(
-        range(len(segments)), desc="features", unit="track", disable=not progress, leave=False
-    ):
-        parts = [
-            torch.cat([network.features(part) for network in networks], dim=1)
-            for part in segments.windows(track).split(WINDOWS_AT_ONCE)
-        ]
-        rows.append(torch.cat(parts).cpu().numpy())
+    with torch.autocast(segments.device.type, torch.bfloat16, enabled=bfloat16):
+        for track in tqdm(
+            range(len(segments)), desc="features", unit="track", disable=not progress, leave=False
+        ):
+            parts = [
+                torch.cat([network.features(part) for network in networks], dim=1)
+                for part in segments.windows(track).split(WINDOWS_AT_ONCE)
+            ]
+            rows.append(torch.cat(parts).float().cpu().numpy())
     return Features(rows, device=segments.device)
 
 

@@ -4,7 +4,7 @@ Throughout, `probabilities` is [shape=(n_tracks, n_classes)] and `truth` [shape=
 the index of each track's genre.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +59,12 @@ class Score:
     low: float
     high: float
 
+    @classmethod
+    def of(cls, value: float, resampled: Sequence[float] | np.ndarray) -> "Score":
+        """Take the interval from the same score of resamples."""
+        low, high = np.percentile(resampled, [2.5, 97.5]).tolist()
+        return cls(value, low, high)
+
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
@@ -80,16 +86,20 @@ def bootstrap(
     artists : np.ndarray [shape=(n_tracks,)]
         Any values that tell artists apart.
     """
-    _, owner = np.unique(artists, return_inverse=True)
-    tracks_of = np.split(np.argsort(owner, kind="stable"), np.cumsum(np.bincount(owner))[:-1])
-    rng = np.random.default_rng(seed)
     drawn: dict[str, list[float]] = {name: [] for name in SCORES}
-    for _ in range(resamples):
-        chosen = rng.integers(len(tracks_of), size=len(tracks_of))
-        tracks = np.concatenate([tracks_of[a] for a in chosen])
+    for tracks in artist_resamples(artists, resamples, seed):
         for name, score in SCORES.items():
             drawn[name].append(score(probabilities[tracks], truth[tracks]))
     return {
-        name: Score(score(probabilities, truth), *np.percentile(drawn[name], [2.5, 97.5]).tolist())
-        for name, score in SCORES.items()
+        name: Score.of(score(probabilities, truth), drawn[name]) for name, score in SCORES.items()
     }
+
+
+def artist_resamples(artists: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield indices of the tracks of as many artists as there are, drawn with replacement."""
+    _, owner = np.unique(artists, return_inverse=True)
+    tracks_of = np.split(np.argsort(owner, kind="stable"), np.cumsum(np.bincount(owner))[:-1])
+    rng = np.random.default_rng(seed)
+    for _ in range(resamples):
+        chosen = rng.integers(len(tracks_of), size=len(tracks_of))
+        yield np.concatenate([tracks_of[a] for a in chosen])

@@ -53,7 +53,7 @@ def tiny_network():
 @pytest.fixture(scope="session")
 def tiny_parts(tiny_spec, tiny_network):
     """Metadata and files of a complete, if untrained, model."""
-    from agf_core.export import network_to_onnx, network_to_safetensors
+    from agf_core.export import network_to_onnx, weights_to_safetensors
 
     metadata = bundle.Metadata(
         name="tiny",
@@ -67,7 +67,7 @@ def tiny_parts(tiny_spec, tiny_network):
     )
     files = {
         bundle.NETWORK: network_to_onnx(tiny_network, tiny_spec),
-        bundle.WEIGHTS: network_to_safetensors(tiny_network),
+        bundle.WEIGHTS: weights_to_safetensors(tiny_network, {}),
         bundle.CARD: b"# Tiny model, untrained\n",
     }
     return metadata, files

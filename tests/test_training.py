@@ -11,7 +11,7 @@ import pytest
 
 from agf_core import bundle
 from agf_core.cache import FeatureCache
-from agf_core.export import network_from_bundle
+from agf_core.export import groups_from_bundle, network_from_bundle
 from agf_core.learning import Schedule
 from agf_core.spectrogram import InputSpec
 from agf_core.tagger import GenreTagger
@@ -90,26 +90,35 @@ def test_artist_groups_are_learnt_beside_the_genre(corpus, tmp_path, shared):
     )
     again = network_from_bundle(model)
     assert again.mlp.layers[1].in_features == 3 * 64
+    groups = groups_from_bundle(model)
+    assert {task: found.n_groups for task, found in groups.items()} == {"s": 2, "m": 2}
+    learnt_from = {track.artist for track in tracks if track.fold != 0}
+    names, shares = groups["s"].transform([("a", "b")] * 2, ["new", "newer"])
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)
+    assert names == ["new", "newer"]
+    assert not learnt_from & set(names)
     tagger = GenreTagger.load(model.folder)
     assert tagger.predict_file(tracks[0].path).labels == genres
 
 
 def test_groups_come_from_training_artists_alone(corpus, tmp_path):
-    recipe = replace(TINY, tasks="sm")
     cache = FeatureCache(tmp_path / "features")
     tracks = read_table(corpus, tmp_path)
-    descriptors = describe(tracks, recipe.tasks, cache, fmax=4_000.0)
+    descriptors = describe(tracks, "sm", cache, fmax=4_000.0)
     train = np.array([i for i, track in enumerate(tracks) if track.fold])
-    clean = task_targets(tracks, descriptors, genres_of(tracks), recipe, train)
+    genres = genres_of(tracks)
+    clean, groups = task_targets(tracks, descriptors, genres, "sm", train, seed=0)
     poisoned = {
         "m": [
             rows if t.fold else rows * 1e3 for rows, t in zip(descriptors["m"], tracks, strict=True)
         ],
         "s": [t.labels if t.fold else ("poison",) * 99 for t in tracks],
     }
-    again = task_targets(tracks, poisoned, genres_of(tracks), recipe, train)
+    again, same = task_targets(tracks, poisoned, genres, "sm", train, seed=0)
     for task in "sm":
         np.testing.assert_array_equal(clean[task][train], again[task][train])
+        for name, array in groups[task].to_arrays().items():
+            np.testing.assert_array_equal(array, same[task].to_arrays()[name])
 
 
 def test_nothing_of_a_fold_reaches_its_predictions(corpus, tmp_path):
@@ -147,7 +156,8 @@ def test_finished_folds_are_not_learnt_again(corpus, tmp_path, monkeypatch):
     first = cross_validate(*arguments)
     monkeypatch.setattr("training.crossvalidate.learn", None)
     np.testing.assert_array_equal(cross_validate(*arguments).calibrated, first.calibrated)
-    assert not np.isnan(first.calibrated).any()
+    has_genre = [bool(track.genre) for track in tracks]
+    np.testing.assert_array_equal(np.isfinite(first.calibrated).all(axis=1), has_genre)
 
 
 def test_an_unreadable_clip_is_named_and_left_out(corpus, tmp_path, capsys):

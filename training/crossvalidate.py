@@ -16,8 +16,45 @@ CALIBRATION_SHARE = 0.1  # of a fold's training artists, kept back to fit its te
 
 
 @dataclass(frozen=True)
+class Split:
+    """One fold's tracks: indices that share no artist.
+
+    Attributes
+    ----------
+    train : np.ndarray [dtype=int]
+        To learn from, those without a genre too.
+    kept_back, test : np.ndarray [dtype=int]
+        To fit the temperature on, and to judge; each has a genre.
+    """
+
+    train: np.ndarray
+    kept_back: np.ndarray
+    test: np.ndarray
+
+
+def split(tracks: Sequence[Track], fold: int, seed: int) -> Split:
+    """Leave a fold out, and keep some of the other artists back for the temperature."""
+    rest = np.array([i for i, track in enumerate(tracks) if track.fold != fold])
+    test = np.array([i for i, track in enumerate(tracks) if track.fold == fold and track.genre])
+    train, kept_back = hold_out_artists(tracks, rest, CALIBRATION_SHARE, seed=seed)
+    return Split(train, np.array([i for i in kept_back if tracks[i].genre]), test)
+
+
+def calibrated(
+    probabilities: np.ndarray, part: Split, tracks: Sequence[Track], genres: Sequence[str]
+) -> tuple[np.ndarray, float]:
+    """Fit the temperature on the tracks kept back; return all probabilities with it, and it."""
+    temperature = calibration.fit_temperature(
+        probabilities[part.kept_back], truth_of(tracks, part.kept_back, genres)
+    )
+    return calibration.apply_temperature(probabilities, temperature), temperature
+
+
+@dataclass(frozen=True)
 class FoldPredictions:
-    """Predictions of all tracks, each by a model that met no track of its fold.
+    """Predictions of all tracks with a genre, each by a model that met no track of its fold.
+
+    The others' are NaN.
 
     Attributes
     ----------
@@ -47,38 +84,34 @@ def cross_validate(
     Some of a fold's training artists are kept back to fit its temperature, so that nothing at all
     comes from the tracks it is tested on. With `only`, other folds' predictions are NaN.
     """
-    fold_of = np.array([track.fold for track in tracks])
     shape = (len(tracks), len(genres))
-    raw, calibrated = np.full(shape, np.nan), np.full(shape, np.nan)
-    for fold in np.unique(fold_of) if only is None else only:
-        test = np.flatnonzero(fold_of == fold)
+    raw, final = np.full(shape, np.nan), np.full(shape, np.nan)
+    folds = sorted({track.fold for track in tracks if track.fold is not None})
+    for fold in folds if only is None else only:
+        part = split(tracks, fold, recipe.networks.seed)
         stored = folder / f"fold-{fold}" / "predictions.npy"
         if stored.exists():
-            raw[test], calibrated[test] = np.load(stored)
+            raw[part.test], final[part.test] = np.load(stored)
             continue
-        rest = np.flatnonzero(fold_of != fold)
-        train, kept_back = hold_out_artists(
-            tracks, rest, CALIBRATION_SHARE, seed=recipe.networks.seed
+        print(
+            f"fold {fold}: {len(part.train)} tracks to learn from, {len(part.test)} to test on",
+            flush=True,
         )
-        print(f"fold {fold}: {len(train)} tracks to learn from, {len(test)} to test on", flush=True)
         learnt = learn(
             tracks,
             spectrograms,
             descriptors,
             genres,
             recipe,
-            train=train,
-            valid=kept_back,
-            predicted=np.concatenate([kept_back, test]),
+            train=part.train,
+            valid=part.kept_back,
+            predicted=np.concatenate([part.kept_back, part.test]),
             folder=stored.parent,
             device=device,
         )
-        judged = np.array([i for i in kept_back if tracks[i].genre])
-        temperature = calibration.fit_temperature(
-            learnt.probabilities[judged], truth_of(tracks, judged, genres)
-        )
-        raw[test] = learnt.probabilities[test]
-        calibrated[test] = calibration.apply_temperature(raw[test], temperature)
+        with_temperature, temperature = calibrated(learnt.probabilities, part, tracks, genres)
+        raw[part.test] = learnt.probabilities[part.test]
+        final[part.test] = with_temperature[part.test]
         write_bundle(
             learnt,
             temperature,
@@ -86,12 +119,12 @@ def cross_validate(
             name=f"fold-{fold}",
             genres=genres,
             recipe=recipe,
-            tracks=[tracks[i] for i in train],
+            tracks=[tracks[i] for i in part.train],
             scores={},
             card=lambda metadata: f"# {metadata.name}\n\nLearnt without the tracks of its fold.\n",
         )
-        np.save(stored, np.stack([raw[test], calibrated[test]]))
-    return FoldPredictions(raw, calibrated)
+        np.save(stored, np.stack([raw[part.test], final[part.test]]))
+    return FoldPredictions(raw, final)
 
 
 def truth_of(tracks: Sequence[Track], indices: np.ndarray, genres: Sequence[str]) -> np.ndarray:

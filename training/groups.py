@@ -17,6 +17,7 @@ from agf_core.artist_groups import ArtistGroups, Observations
 from agf_core.cache import FeatureCache
 from agf_core.constants import SAMPLE_RATE
 from agf_core.corpus import Track
+from training import page
 from training.corpora import describe, genres_of, read_table
 
 TITLES = {
@@ -200,12 +201,8 @@ def draw(view: View, path: Path) -> None:
 def write(views: Sequence[View], output: Path, made: str) -> None:
     """Write figures and ``README.md``, keeping what a person wrote above the marker."""
     output.mkdir(parents=True, exist_ok=True)
-    page = output / "README.md"
-    kept = "# Artist groups\n\n"
-    if page.exists():
-        kept = page.read_text(encoding="utf-8").split(MARKER)[0]
     parts = [
-        f"{kept}{MARKER}\n\n{made}\n",
+        f"{made}\n",
         "| source | made of | artists | groups | groups in use | groups per artist "
         "| told of the genre (by chance) | told of the corpus (by chance) |\n"
         "|---|---|---|---|---|---|---|---|\n" + "\n".join(map(summary, views)) + "\n",
@@ -217,7 +214,7 @@ def write(views: Sequence[View], output: Path, made: str) -> None:
     for view in views:
         draw(view, output / f"{view.source}.png")
         parts.append(table(view))
-    page.write_text("\n".join(parts), encoding="utf-8")
+    page.write(output / "README.md", "# Artist groups\n\n", MARKER, parts)
 
 
 def main() -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from agf_core import bundle
-from agf_core.artist_groups import Observations, group_targets
+from agf_core.artist_groups import ArtistGroups, Observations, group_targets
 from agf_core.corpus import Track, genre_targets
 from agf_core.examples import Segments, fit_normaliser
-from agf_core.export import network_to_onnx, network_to_safetensors
+from agf_core.export import network_to_onnx, weights_to_safetensors
 from agf_core.learning import extract_features, predict, train_networks, train_transfer
 from agf_core.network import GenreNet
 from training.recipes import Recipe
@@ -25,12 +25,15 @@ class Learnt:
     Attributes
     ----------
     network : GenreNet
+    groups : dict of ArtistGroups
+        By task.
     mean, std : np.ndarray [shape=(n_mels,)]
     probabilities : np.ndarray [shape=(n_tracks, n_genres)]
         Of every track asked for, before any temperature; NaN for the others.
     """
 
     network: GenreNet
+    groups: dict[str, ArtistGroups]
     mean: np.ndarray
     std: np.ndarray
     probabilities: np.ndarray
@@ -40,19 +43,34 @@ def task_targets(
     tracks: Sequence[Track],
     descriptors: Mapping[str, Observations],
     genres: Sequence[str],
-    recipe: Recipe,
+    tasks: str,
     train: np.ndarray,
-) -> dict[str, np.ndarray]:
-    """Return the targets of every task, groups found in the tracks of `train` alone."""
+    *,
+    seed: int,
+) -> tuple[dict[str, np.ndarray], dict[str, ArtistGroups]]:
+    """Find groups in the tracks of `train` alone, and the targets of every task.
+
+    Parameters
+    ----------
+    descriptors : mapping
+        See `training.corpora.describe`; a task without them is left out.
+
+    Returns
+    -------
+    targets : dict of np.ndarray [shape=(n_tracks, n_classes)]
+    groups : dict of ArtistGroups
+        Of every task but g.
+    """
     artists = [track.artist for track in tracks]
-    targets = {}
-    for task in recipe.tasks:
+    targets, groups = {}, {}
+    for task in tasks:
         if task == "g":
             targets[task] = genre_targets(tracks, genres)
         elif task in descriptors:
-            seed = recipe.networks.seed
-            _, targets[task] = group_targets(task, descriptors[task], artists, train, seed=seed)
-    return targets
+            groups[task], targets[task] = group_targets(
+                task, descriptors[task], artists, train, seed=seed
+            )
+    return targets, groups
 
 
 def learn(
@@ -70,6 +88,8 @@ def learn(
 ) -> Learnt:
     """Learn from `train` alone, then predict; goes on from the checkpoints in `folder`.
 
+    Tracks without a genre teach the tasks that are about artist groups.
+
     Parameters
     ----------
     descriptors : mapping
@@ -79,9 +99,12 @@ def learn(
     """
     mean, std = fit_normaliser(spectrograms[i] for i in train)
     segments = Segments(spectrograms, recipe.input, mean, std, device=device)
+    targets, groups = task_targets(
+        tracks, descriptors, genres, recipe.tasks, train, seed=recipe.networks.seed
+    )
     networks = train_networks(
         segments,
-        task_targets(tracks, descriptors, genres, recipe, train),
+        targets,
         recipe.networks,
         train=train,
         valid=valid,
@@ -89,20 +112,26 @@ def learn(
         width=recipe.width,
         checkpoints=folder,
     )
-    features = extract_features(networks, segments)
-    targets = genre_targets(tracks, genres)
+    labelled = np.array([i for i, track in enumerate(tracks) if track.genre])
+    heard = np.union1d(labelled, predicted)
+    features = extract_features(networks, segments.subset(heard))
     mlp = train_transfer(
         features,
-        targets,
+        genre_targets([tracks[i] for i in heard], genres),
         recipe.transfer,
-        train=train,
-        valid=valid,
+        train=places(train, heard),
+        valid=None if valid is None else places(valid, heard),
         checkpoint=folder / "transfer.safetensors",
     )
-    probabilities = np.full(targets.shape, np.nan)
+    probabilities = np.full((len(tracks), len(genres)), np.nan)
     if len(predicted):
-        probabilities[predicted] = predict(mlp, features, predicted.tolist())
-    return Learnt(GenreNet(networks, mlp), mean, std, probabilities)
+        probabilities[predicted] = predict(mlp, features, places(predicted, heard))
+    return Learnt(GenreNet(networks, mlp), groups, mean, std, probabilities)
+
+
+def places(tracks: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Return where in `chosen`, which is in order, those of `tracks` stand that are in it."""
+    return np.searchsorted(chosen, tracks[np.isin(tracks, chosen)])
 
 
 def write_bundle(
@@ -148,7 +177,7 @@ def write_bundle(
     )
     files = {
         bundle.NETWORK: network_to_onnx(learnt.network, recipe.input),
-        bundle.WEIGHTS: network_to_safetensors(learnt.network),
+        bundle.WEIGHTS: weights_to_safetensors(learnt.network, learnt.groups),
         bundle.CARD: card(metadata).encode(),
     }
     return bundle.save(folder, metadata, files)

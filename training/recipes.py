@@ -1,6 +1,6 @@
 """Recipes: everything that is chosen about a model, in one place."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from agf_core.learning import Schedule
@@ -71,5 +71,12 @@ FIRST = Recipe(
 Its mel range ends at 8 kHz, because the corpora's clips are cut at different bandwidths and a model
 that hears above that learns which corpus a clip is from.
 """
+
+COMPARED = Recipe(
+    "compared",
+    input=replace(FIRST.input, window_hop=FIRST.input.segment_frames),
+    networks=Schedule(epochs=60, bfloat16=True, validate_every=10),
+)
+"""What `training.compare` teaches every case; windows do not overlap, to halve what it costs."""
 
 RECIPES = {recipe.name: recipe for recipe in (PAPER, FIRST)}

@@ -145,11 +145,8 @@ def main() -> None:
     )
     clips = read_table(arguments.table, arguments.audio)
     cache = FeatureCache(arguments.work / "features")
-    tracks, spectra = spectrograms(
-        [clip for clip in clips if clip.genre],  # the others neither teach nor judge genres
-        recipe.input,
-        cache,
-    )
+    teaching = [clip for clip in clips if clip.genre or recipe.tasks != "g"]
+    tracks, spectra = spectrograms(teaching, recipe.input, cache)
     model = ship(
         tracks,
         spectra,

@@ -1,0 +1,387 @@
+"""What artist groups are worth: the genre task alone against the genre with groups beside it.
+
+    python -m training.compare --table development.csv --audio corpora --work work --output compare
+
+scores every case on every fold and writes ``README.md``, ``scores.png`` and ``scores.json``. What
+stands in ``README.md`` above its marker line is kept. Stopped, it goes on where it was; with
+``--folds`` and ``--only`` several of it can share the work, and the last writes the scores.
+
+Within a fold the single-task networks serve every case that has their task, and every case has the
+same training tracks, the same groups and as many updates of each task's branch as any other.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from agf_core import metrics
+from agf_core.artist_groups import Observations
+from agf_core.cache import FeatureCache
+from agf_core.corpus import Track, genre_targets
+from agf_core.examples import Features, Segments, fit_normaliser, side_by_side
+from agf_core.learning import extract_features, predict, train_networks, train_transfer
+from agf_core.metrics import Score
+from training import page
+from training.corpora import describe, genres_of, read_table, spectrograms
+from training.crossvalidate import calibrated, split, truth_of
+from training.learn import places, task_targets
+from training.recipes import COMPARED, Recipe
+
+MARKER = "<!-- Below this line: written by `python -m training.compare`. -->"
+RESAMPLES = 1_000
+TITLES = {"accuracy": "accuracy", "macro_f1": "macro F1", "log_loss": "log loss"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to learn.
+
+    Attributes
+    ----------
+    tasks : str
+        Letters.
+    shared : bool
+        One network for all of them (MTN) instead of one for each (STN).
+    shuffled : bool
+        Groups are made after the artists were shuffled among the training tracks: what remains of
+        a gain then is not due to the artists.
+    """
+
+    tasks: str
+    shared: bool = False
+    shuffled: bool = False
+
+    @property
+    def name(self) -> str:
+        """For files and tables."""
+        kind = "" if self.tasks == "g" else " MTN" if self.shared else " STN"
+        return "+".join(self.tasks) + kind + (", artists shuffled" if self.shuffled else "")
+
+    @property
+    def networks(self) -> list[str]:
+        """The tasks of each of its networks."""
+        return [self.tasks] if self.shared else list(self.tasks)
+
+
+ALONE = Case("g")
+CASES = [
+    ALONE,
+    *(Case(tasks, shared) for tasks in ("gs", "gmd", "gmdes") for shared in (False, True)),
+]
+
+
+def run_fold(
+    tracks: Sequence[Track],
+    spectra: Sequence[np.ndarray],
+    descriptors: Mapping[str, Observations],
+    genres: Sequence[str],
+    recipe: Recipe,
+    cases: Sequence[Case],
+    fold: int,
+    folder: Path,
+    *,
+    device: str = "cpu",
+) -> None:
+    """Predict a fold's tracks by every case; what is done already is read from `folder`."""
+    if all(_predictions(folder, case).exists() for case in cases):
+        return
+    part = split(tracks, fold, recipe.networks.seed)
+    mean, std = fit_normaliser(spectra[i] for i in part.train)
+    segments = Segments(spectra, recipe.input, mean, std, device=device)
+    labelled = np.array([i for i, track in enumerate(tracks) if track.genre])
+    heard = segments.subset(labelled)
+    genre_of = genre_targets([tracks[i] for i in labelled], genres)
+    features: dict[tuple[str, bool], Features] = {}
+    for case in cases:
+        if _predictions(folder, case).exists():
+            continue
+        print(f"seed {recipe.networks.seed}, fold {fold}: {case.name}", flush=True)
+        own = folder / ("shuffled" if case.shuffled else "")
+        for tasks in case.networks:
+            if (tasks, case.shuffled) not in features:
+                networks = train_networks(
+                    segments,
+                    _targets(tracks, descriptors, genres, tasks, part.train, recipe, case, own),
+                    recipe.networks,
+                    train=part.train,
+                    checkpoints=own,
+                )
+                features[tasks, case.shuffled] = extract_features(
+                    networks, heard, bfloat16=recipe.networks.bfloat16
+                )
+        mine = side_by_side([features[tasks, case.shuffled] for tasks in case.networks])
+        mlp = train_transfer(mine, genre_of, recipe.transfer, train=places(part.train, labelled))
+        judged = np.concatenate([part.kept_back, part.test])
+        raw = np.full((len(tracks), len(genres)), np.nan)
+        raw[judged] = predict(mlp, mine, places(judged, labelled))
+        np.save(_predictions(folder, case), calibrated(raw, part, tracks, genres)[0][part.test])
+
+
+def _predictions(folder: Path, case: Case) -> Path:
+    return folder / f"{case.name}.npy"
+
+
+def _targets(
+    tracks: Sequence[Track],
+    descriptors: Mapping[str, Observations],
+    genres: Sequence[str],
+    tasks: str,
+    train: np.ndarray,
+    recipe: Recipe,
+    case: Case,
+    folder: Path,
+) -> dict[str, np.ndarray]:
+    """Return the targets of `tasks`; those of groups are made once and kept in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if case.shuffled:
+        tracks = shuffle_artists(tracks, train, recipe.networks.seed)
+    targets = {}
+    for task in tasks:
+        kept = folder / f"targets-{task}.npy"
+        if task != "g" and kept.exists():
+            targets[task] = np.load(kept)
+            continue
+        made, _ = task_targets(tracks, descriptors, genres, task, train, seed=recipe.networks.seed)
+        if task not in made:
+            raise SystemExit(f"task {task} is not possible here; leave its cases out")
+        targets |= made
+        if task != "g":
+            np.save(kept, made[task])
+    return targets
+
+
+def shuffle_artists(tracks: Sequence[Track], train: np.ndarray, seed: int) -> list[Track]:
+    """Give the training tracks each other's artists; how many tracks an artist has stays."""
+    shuffled = list(tracks)
+    for i, j in zip(train, np.random.default_rng(seed).permutation(train), strict=True):
+        shuffled[i] = replace(tracks[i], artist=tracks[j].artist)
+    return shuffled
+
+
+def score(
+    predictions: Mapping[Case, np.ndarray], truth: np.ndarray, artists: np.ndarray
+) -> dict[Case, tuple[dict[str, Score], dict[str, Score]]]:
+    """Scores of every case, and their differences to the genre alone.
+
+    Parameters
+    ----------
+    predictions : mapping of np.ndarray [shape=(n_seeds, n_tracks, n_genres)]
+    truth, artists : np.ndarray [shape=(n_tracks,)]
+
+    Returns
+    -------
+    dict
+        Per case, scores and differences by name: means over seeds, with 95 % intervals from a
+        bootstrap over artists in which all cases meet the same resamples.
+    """
+
+    def scores_of(p: np.ndarray, chosen: np.ndarray | slice) -> list[float]:
+        return [
+            float(np.mean([metrics.SCORES[name](one[chosen], truth[chosen]) for one in p]))
+            for name in TITLES
+        ]
+
+    value = {case: np.array(scores_of(p, slice(None))) for case, p in predictions.items()}
+    resampled: dict[Case, np.ndarray] = {}
+    resamples = list(metrics.artist_resamples(artists, RESAMPLES, seed=0))
+    for case, p in predictions.items():
+        resampled[case] = np.array([scores_of(p, chosen) for chosen in resamples])
+    return {
+        case: (
+            {
+                name: Score.of(float(value[case][k]), resampled[case][:, k])
+                for k, name in enumerate(TITLES)
+            },
+            {
+                name: Score.of(
+                    float(value[case][k] - value[ALONE][k]),
+                    resampled[case][:, k] - resampled[ALONE][:, k],
+                )
+                for k, name in enumerate(TITLES)
+            },
+        )
+        for case in predictions
+    }
+
+
+def table(scored: Mapping[Case, tuple[dict[str, Score], dict[str, Score]]]) -> str:
+    """Markdown: scores, then differences; those whose interval leaves out 0 stand in bold."""
+    head = " | ".join(TITLES.values())
+    rule = "|---" * (1 + len(TITLES)) + "|"
+    lines = [f"| learnt | {head} |", rule]
+    for case, (scores, _) in scored.items():
+        lines.append(f"| {case.name} | " + " | ".join(map(str, scores.values())) + " |")
+    lines += ["", f"| against {ALONE.name} alone | {head} |", rule]
+    for case, (_, differences) in scored.items():
+        if case != ALONE:
+            cells = (
+                f"**{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}]**"
+                if d.low > 0 or d.high < 0
+                else f"{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}]"
+                for d in differences.values()
+            )
+            lines.append(f"| {case.name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def draw(scored: Mapping[Case, tuple[dict[str, Score], dict[str, Score]]], path: Path) -> None:
+    """Figure: scores above, differences to the genre alone below, with their intervals."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    cases = list(scored)
+    figure, axes = plt.subplots(
+        2, len(TITLES), figsize=(12, 1.6 + 0.55 * len(cases)), layout="constrained", sharey=True
+    )
+    rows = np.arange(len(cases))
+    for column, (name, title) in enumerate(TITLES.items()):
+        for which, axis in enumerate(axes[:, column]):
+            found = [scored[case][which][name] for case in cases]
+            middle = np.array([s.value for s in found])
+            reach = [middle - [s.low for s in found], [s.high for s in found] - middle]
+            axis.errorbar(middle, rows, xerr=reach, fmt="o", color="C0", capsize=3)
+            axis.axvline(middle[cases.index(ALONE)], color="0.5", linestyle=":", linewidth=1)
+            axis.set_title(title if which == 0 else f"{title}, difference to g alone", fontsize=10)
+            axis.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].set_yticks(rows, [case.name for case in cases])
+    axes[0, 0].invert_yaxis()
+    figure.savefig(path, dpi=70)
+    plt.close(figure)
+
+
+def report(
+    tracks: Sequence[Track],
+    genres: Sequence[str],
+    recipe: Recipe,
+    cases: Sequence[Case],
+    seeds: Sequence[int],
+    work: Path,
+    output: Path,
+) -> None:
+    """Write the scores of what all folds and seeds have predicted."""
+    folds = sorted({track.fold for track in tracks if track.fold is not None})
+    parts = {fold: split(tracks, fold, 0).test for fold in folds}
+    judged = np.concatenate(list(parts.values()))
+    predictions = {
+        case: np.stack(
+            [
+                np.concatenate([np.load(_predictions(_folder(work, s, f), case)) for f in folds])
+                for s in seeds
+            ]
+        )
+        for case in cases
+    }
+    truth = truth_of(tracks, judged, genres)
+    artists = np.array([tracks[i].artist for i in judged])
+    scored = score(predictions, truth, artists)
+    output.mkdir(parents=True, exist_ok=True)
+    made = (
+        f"{len(judged)} clips by {len(set(artists))} artists, {len(genres)} genres, "
+        f"{len(folds)} folds; {len(tracks)} clips by {len({t.artist for t in tracks})} artists to "
+        f"learn from, those of the tested fold left out; "
+        f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}; "
+        f"{recipe.networks.epochs} epochs a task. 95 % intervals by bootstrap over artists, "
+        "differences paired; bold where the interval leaves out 0."
+    )
+    draw(scored, output / "scores.png")
+    page.write(
+        output / "README.md",
+        "# What artist groups are worth\n\n",
+        MARKER,
+        [f"{made}\n", table(scored), "\n![Scores of each case](scores.png)\n"],
+    )
+    (output / "scores.json").write_text(
+        json.dumps(
+            {
+                "tracks": len(judged),
+                "artists": len(set(artists)),
+                "seeds": list(seeds),
+                "recipe": recipe.to_dict(),
+                "cases": {
+                    case.name: {
+                        "scores": {name: asdict(s) for name, s in scores.items()},
+                        "differences": {name: asdict(s) for name, s in differences.items()},
+                    }
+                    for case, (scores, differences) in scored.items()
+                },
+            },
+            indent=1,
+        )
+        + "\n"
+    )
+    print(table(scored))
+
+
+def _folder(work: Path, seed: int, fold: int) -> Path:
+    return work / f"seed-{seed}" / f"fold-{fold}"
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--table", type=Path, required=True, help="CSV of the clips")
+    parser.add_argument("--audio", type=Path, required=True, help="folder of owner/repository")
+    parser.add_argument("--work", type=Path, required=True, help="features and checkpoints")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--epochs", type=int, default=COMPARED.networks.epochs, help="of each task")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--folds", type=int, nargs="+", help="only these; scores when all are done")
+    parser.add_argument("--only", choices=["STN", "MTN"], help="only these networks, likewise")
+    parser.add_argument(
+        "--shuffled", nargs="*", default=[], metavar="TASKS", help="MTNs with artists shuffled too"
+    )
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    cache = FeatureCache(arguments.work / "features")
+    tracks, spectra = spectrograms(
+        read_table(arguments.table, arguments.audio), COMPARED.input, cache
+    )
+    genres = genres_of(tracks)
+    cases = [*CASES, *(Case(tasks, True, True) for tasks in arguments.shuffled)]
+    tasks = "".join(sorted({task for case in cases for task in case.tasks}))
+    descriptors = describe(tracks, tasks, cache, fmax=COMPARED.input.fmax)
+    work = arguments.work / f"compare-{arguments.epochs}"
+    folds = sorted({track.fold for track in tracks if track.fold is not None})
+
+    def seeded(seed: int) -> Recipe:
+        return replace(
+            COMPARED,
+            networks=replace(COMPARED.networks, epochs=arguments.epochs, seed=seed),
+            transfer=replace(COMPARED.transfer, seed=seed),
+        )
+
+    for seed in arguments.seeds:
+        for fold in arguments.folds or folds:
+            run_fold(
+                tracks,
+                spectra,
+                descriptors,
+                genres,
+                seeded(seed),
+                [c for c in cases if not arguments.only or c.shared == (arguments.only == "MTN")],
+                fold,
+                _folder(work, seed, fold),
+                device=arguments.device,
+            )
+    missing = [
+        (seed, fold)
+        for seed in arguments.seeds
+        for fold in folds
+        if not all(_predictions(_folder(work, seed, fold), case).exists() for case in cases)
+    ]
+    if missing:
+        print(f"no scores yet: {len(missing)} of the folds are still to be done")
+        return
+    first = seeded(arguments.seeds[0])
+    report(tracks, genres, first, cases, arguments.seeds, work, arguments.output)
+
+
+if __name__ == "__main__":
+    main()
