@@ -26,6 +26,8 @@ class Track:
         Given cross-validation fold.
     source : str
         Where the track comes from.
+    album : str
+        The key of its album, or empty.
     """
 
     track_id: str
@@ -35,6 +37,12 @@ class Track:
     labels: tuple[str, ...] = ()
     fold: int | None = None
     source: str = ""
+    album: str = ""
+
+
+def album_key(track: Track) -> tuple[str, str, str]:
+    """Return what counts as one album: of a compilation, each artist's part."""
+    return (track.album or f"track {track.track_id}", track.artist, track.genre)
 
 
 def genre_targets(tracks: Sequence[Track], genres: Sequence[str]) -> np.ndarray:
