@@ -20,7 +20,8 @@ lint: .venv/ready
 
 test-oldest-beets: .venv-oldest-beets/ready  ## The plugin's tests on the oldest beets it supports
 	.venv-oldest-beets/bin/python -m pytest tests/test_plugin.py tests/test_import.py \
-		tests/test_tagging.py tests/test_vocabulary.py
+		tests/test_tagging.py tests/test_undo.py tests/test_vocabulary.py tests/test_writing.py \
+		tests/test_agftrain.py tests/test_agfmodels.py
 
 test-wheel:  ## The built wheel, installed alone, tags a file
 	sh tests/wheel.sh "$(PYTHON)"
@@ -39,7 +40,7 @@ test-wheel:  ## The built wheel, installed alone, tags a file
 	$(PYTHON) -m venv .venv-oldest-beets
 	grep -v '^beets==' constraints.txt > .venv-oldest-beets/constraints.txt
 	.venv-oldest-beets/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint .venv-oldest-beets/constraints.txt --editable . 'beets==2.10.0' pytest responses
+		--constraint .venv-oldest-beets/constraints.txt --editable '.[train]' 'beets==2.10.0' pytest responses
 	touch $@
 
 clean:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 TRAIN_PACKAGES = (
     "librosa",
+    "matplotlib",
     "onnx",
     "onnxscript",
     "safetensors",

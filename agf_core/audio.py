@@ -7,12 +7,13 @@ another file or a network connection.
 
 import dataclasses
 import errno
+import hashlib
 import io
 import math
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import av
 import av.error
@@ -20,6 +21,14 @@ import numpy as np
 from av.container import InputContainer
 
 from agf_core.constants import SAMPLE_RATE, SHORTEST_SECONDS
+from agf_core.errors import (
+    AudioError,  # noqa: F401  # whoever reads files finds all of their errors here
+    AudioTooShortError,
+    NoAudioStreamError,
+    SilentAudioError,  # noqa: F401
+    UnreadableAudioError,
+    shown,
+)
 
 Path = str | bytes | os.PathLike
 
@@ -33,6 +42,7 @@ BATCH = 1 << 16  # samples mixed down at a time
 READ_SIZE = 1 << 16  # bytes read at a time
 RATES = range(1_000, 6_000_000)  # hertz that a stream may have; DSD reaches 2.8 million
 LOUDEST = 4.0  # times full scale; damaged mp3 frames may decode to thousands
+KEY_BYTES = 1 << 20  # of a stream, of which its key is made
 DEMUX_ERRORS = 20  # in a row, after which a file is taken to have ended
 
 # The containers that are opened: all that may hold sound, and pictures and films, of which it can
@@ -64,26 +74,6 @@ FORMATS: dict[str, tuple[np.dtype, float]] = {
     "flt": (np.dtype("f4"), 1.0),
     "dbl": (np.dtype("f8"), 1.0),
 }
-
-
-class AudioError(Exception):
-    """No usable audio in a file; the message is one sentence that names the file."""
-
-
-class NoAudioStreamError(AudioError):
-    """A file that can be read but has no sound: a picture, a silent film."""
-
-
-class UnreadableAudioError(AudioError):
-    """A file that is missing, forbidden, empty, not audio at all, or damaged beyond use."""
-
-
-class AudioTooShortError(AudioError):
-    """A file with less sound than a prediction needs."""
-
-
-class SilentAudioError(AudioError):
-    """A file of digital silence, or nearly."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,10 +171,31 @@ def read_excerpt(path: Path, seconds: float, *, sample_rate: int = SAMPLE_RATE) 
     return _enough(audio, path, seconds)
 
 
-def shown(path: Path) -> str:
-    """Return a file's name as a message can show it, whatever bytes it is made of."""
-    name = os.fsencode(path).decode(errors="backslashreplace")
-    return name if name.isprintable() else repr(name)[1:-1]
+def content_key(path: Path) -> str:
+    """Key of the sound in a file: the same wherever the file lies and whatever its tags say.
+
+    It is made of the first packets of the stream, a megabyte of them, as they are stored: nothing
+    is decoded, and tags lie outside of packets, so that it takes milliseconds and outlives every
+    change of tags. Files that differ only after their first megabyte (26 s of MP3 at 320 kbit/s,
+    6 s of a WAVE file) share a key.
+
+    Raises
+    ------
+    NoAudioStreamError, UnreadableAudioError
+    """
+    with _opened(path) as (container, stream):
+        codec = stream.codec_context
+        digest = hashlib.sha256(f"{codec.name} {codec.sample_rate} {codec.channels}".encode())
+        left = KEY_BYTES
+        with suppress(*LIBAV_ERRORS):  # damage: what lies before it is key enough
+            for packet in container.demux(stream):
+                digest.update(memoryview(packet)[:left])
+                left -= packet.size
+                if left <= 0:
+                    break
+        if left == KEY_BYTES:
+            raise UnreadableAudioError(f"{shown(path)} has no sound in it that can be read.")
+        return digest.hexdigest()[:32]
 
 
 def _check_seconds(seconds: float) -> None:

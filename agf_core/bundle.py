@@ -15,6 +15,7 @@ import hashlib
 import json
 import math
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ METADATA, NETWORK, WEIGHTS, CARD = (
 )
 SHIPPED = Path(__file__).parent / "models" / "default"
 LARGEST_FILE = 512 * 2**20  # bytes; a model is a few megabytes
+LARGEST_TEXT = 16 * 2**20  # bytes, of its description
+LONGEST_NAME = 100  # characters
 
 
 class BundleError(Exception):
@@ -79,11 +82,11 @@ class Metadata:
             if not holds:
                 raise ValueError(complaint)
 
-        check(isinstance(self.name, str) and self.name.strip() != "", "it has no name")
+        check(_is_name(self.name), "it has no name")
         check(
             len(self.labels) > 1
             and len(set(self.labels)) == len(self.labels)
-            and all(isinstance(label, str) and label.strip() for label in self.labels),
+            and all(map(_is_name, self.labels)),
             "its labels are not two or more different names",
         )
         shape = (self.input.n_mels,)
@@ -133,6 +136,16 @@ class Metadata:
             trained_on=dict(values["trained_on"]),
             scores=dict(values["scores"]),
         )
+
+
+def _is_name(value: object) -> bool:
+    """Whether a value is what a terminal and a tag can show: no control characters, no novel."""
+    return (
+        isinstance(value, str)
+        and value.strip() != ""
+        and value.isprintable()
+        and len(value) <= LONGEST_NAME
+    )
 
 
 @dataclass(frozen=True)
@@ -206,8 +219,12 @@ def load(folder: str | Path | None = None) -> Bundle:
 
 
 def _read(path: Path, way_out: str) -> bytes:
+    largest = LARGEST_TEXT if path.name == METADATA else LARGEST_FILE
     try:
-        if path.stat().st_size > LARGEST_FILE:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device has no end
+            raise BundleError(f"{path} of the model is not a file; {way_out}")
+        if status.st_size > largest:
             raise BundleError(f"{path} is too large for a model's file; {way_out}")
         return path.read_bytes()
     except OSError as error:

@@ -24,8 +24,7 @@ class FeatureCache:
 
     def get(self, kind: str, track_id: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
         """Return the stored feature, or compute and store it; errors of `compute` pass through."""
-        safe = re.sub(r"[^\w.-]", lambda m: f"%{ord(m[0]):02x}", track_id)
-        path = self.folder / kind / f"{safe}.npy"
+        path = self._path(kind, track_id)
         try:
             stored: np.ndarray = np.load(path, allow_pickle=False)
             return stored
@@ -38,3 +37,11 @@ class FeatureCache:
             np.save(file, value, allow_pickle=False)
         partial.replace(path)
         return value
+
+    def __contains__(self, item: tuple[str, str]) -> bool:
+        """Tell whether a feature, given by kind and track, is stored."""
+        return self._path(*item).exists()
+
+    def _path(self, kind: str, track_id: str) -> Path:
+        safe = re.sub(r"[^\w.-]", lambda m: f"%{ord(m[0]):02x}", track_id)
+        return self.folder / kind / f"{safe}.npy"

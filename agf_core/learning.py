@@ -5,7 +5,7 @@ and goes on from its checkpoint as if it had never stopped.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,7 @@ def fit(
     *,
     train: np.ndarray,
     valid: np.ndarray | None = None,
+    patience: int = 0,
     checkpoint: Path | None = None,
     title: str = "training",
     progress: bool = True,
@@ -104,6 +105,10 @@ def fit(
         Per task, a distribution over its classes for every track; a row of NaN where there is none.
     train, valid : np.ndarray [dtype=int]
         Indices of tracks; those of `valid` are only ever scored.
+    patience : int
+        After so many validations in which the log loss of the first task did not fall, training
+        ends; `model` is left as it was at the best of them, which may be before the first epoch.
+        0 trains to the end. Needs `valid`.
     checkpoint : Path, optional
         Written at every validation; where it exists, training goes on from it.
     title : str
@@ -143,10 +148,19 @@ def fit(
     settings = json.dumps(
         asdict(schedule) | {task: tracks.tolist() for task, tracks in usable.items()}
     )
+    if patience and valid is None:
+        raise ValueError("patience needs tracks to validate on")
+    if patience:  # an addition, so that checkpoints of training without it stay good
+        settings = json.dumps([settings, patience, np.asarray(valid).tolist()])
     history: list[dict[str, Any]] = []
+    best: dict[str, Tensor] = {}
     if checkpoint is not None and checkpoint.exists():
-        history = _load_checkpoint(checkpoint, model, optimisers, settings)
+        history, best = _load_checkpoint(checkpoint, model, optimisers, settings)
+    elif patience and valid is not None:
+        history = [{"epoch": 0} | _validate(model, examples, targets, valid)]
+        best = _copy_of_state(model)
     done = history[-1]["epoch"] if history else 0
+    criterion = f"{tasks[0]}_log_loss"
 
     bar = tqdm(
         range(done, n_epochs),
@@ -158,6 +172,8 @@ def fit(
     )
     losses: list[float] = []
     for epoch in bar:
+        if patience and len(history) - 1 - best_entry(history, criterion) >= patience:
+            break
         # All randomness of an epoch follows from the seed and its number: nothing else to restore.
         generator = torch.Generator().manual_seed(schedule.seed * 1_000_003 + epoch)
         torch.manual_seed(schedule.seed * 1_000_003 + epoch)
@@ -185,9 +201,22 @@ def fit(
                 entry |= _validate(model, examples, targets, valid)
             history.append(entry)
             bar.set_postfix({k: f"{v:.3f}" for k, v in entry.items() if k != "epoch"})
+            if patience and best_entry(history, criterion) == len(history) - 1:
+                best = _copy_of_state(model)
             if checkpoint is not None:
-                _save_checkpoint(checkpoint, model, optimisers, settings, history)
+                _save_checkpoint(checkpoint, model, best, optimisers, settings, history)
+    if patience:
+        model.load_state_dict(best)
     return history
+
+
+def best_entry(history: Sequence[Mapping[str, Any]], criterion: str = "g_log_loss") -> int:
+    """Return the index of the validation with the lowest score, the first of equals."""
+    return int(np.argmin([entry[criterion] for entry in history]))
+
+
+def _copy_of_state(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
 def _validate(
@@ -211,11 +240,13 @@ def _validate(
 def _save_checkpoint(
     path: Path,
     model: nn.Module,
+    best: Mapping[str, Tensor],
     optimisers: Mapping[str, torch.optim.Optimizer],
     settings: str,
     history: list[dict[str, Any]],
 ) -> None:
     tensors = {f"model/{k}": v.contiguous() for k, v in model.state_dict().items()}
+    tensors |= {f"best/{k}": v.contiguous() for k, v in best.items()}
     for task, optimiser in optimisers.items():
         for index, state in optimiser.state_dict()["state"].items():
             tensors |= {f"adam/{task}/{index}/{k}": v.contiguous() for k, v in state.items()}
@@ -230,7 +261,7 @@ def _load_checkpoint(
     model: nn.Module,
     optimisers: Mapping[str, torch.optim.Optimizer],
     settings: str,
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as stored:
             metadata = stored.metadata()
@@ -249,7 +280,8 @@ def _load_checkpoint(
                 _, _, index, key = name.split("/")
                 state.setdefault(int(index), {})[key] = tensor
         optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
-    return json.loads(metadata["history"])
+    best = {k.removeprefix("best/"): v for k, v in tensors.items() if k.startswith("best/")}
+    return json.loads(metadata["history"]), best
 
 
 def train_networks(

@@ -14,6 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from agf_core import constants
 
 FRAMES_PER_BLOCK = 256  # transformed at once: bounds the memory of a long file
+LARGEST_INPUT = 2**27  # numbers in all windows of an excerpt; the paper's are 330 thousand
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,18 @@ class InputSpec:
                 f"the sample rate of {self.sample_rate} Hz"
             )
 
+        frames = self.excerpt_seconds * self.sample_rate / self.hop_length
+        windows = frames / self.window_hop + 1
+        size = self.n_mels * max(frames, windows * self.segment_frames)
+        if size > LARGEST_INPUT:
+            raise ValueError(f"an excerpt would become {size:.0f} numbers")
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "InputSpec":
         """Make a spec of a mapping that holds every field and no other; `ValueError` otherwise."""
         names = {field.name for field in fields(cls)}
+        if not isinstance(values, dict):
+            raise ValueError(f"the input is {values!r}")
         if values.keys() != names:
             odd = ", ".join(sorted(values.keys() ^ names))
             raise ValueError(f"missing or unknown: {odd}")

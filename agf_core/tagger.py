@@ -7,63 +7,18 @@ import os
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Generic, TypeVar
 
 import numpy as np
 import onnxruntime
 
-from agf_core import audio, bundle
+from agf_core import audio, bundle, onnx_check
 from agf_core.calibration import apply_temperature
+from agf_core.prediction import FileResult, P, PathLike, Prediction
 from agf_core.spectrogram import log_mel, windows
 
-PathLike = str | bytes | os.PathLike
-P = TypeVar("P", bound=PathLike)
-
 SILENCE = 1e-4  # full scale is 1: an excerpt whose peak stays below -80 dB is silent
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Calibrated genre probabilities of one track.
-
-    Attributes
-    ----------
-    labels : tuple of str
-    probabilities : np.ndarray [shape=(n_labels,)]
-        Sum to 1.
-    """
-
-    labels: tuple[str, ...]
-    probabilities: np.ndarray
-
-    def top(self, n: int = 3) -> list[tuple[str, float]]:
-        """Return the `n` most probable genres with their probabilities, best first."""
-        best = np.argsort(-self.probabilities, kind="stable")[:n]
-        return [(self.labels[i], float(self.probabilities[i])) for i in best]
-
-
-@dataclass(frozen=True)
-class FileResult(Generic[P]):
-    """What became of one of many files: a prediction or an error.
-
-    Attributes
-    ----------
-    path
-        As it was given.
-    prediction : Prediction or None
-    error : audio.AudioError or None
-        Why there is no prediction.
-    lost : float
-        Seconds of the excerpt that were damaged and passed over.
-    """
-
-    path: P
-    prediction: Prediction | None = None
-    error: audio.AudioError | None = None
-    lost: float = 0.0
 
 
 class GenreTagger:
@@ -91,7 +46,9 @@ class GenreTagger:
         options.log_severity_level = 4
         # Files are what runs in parallel; a file's network needs one thread.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.load_model_format", "ONNX")  # as it is checked
         try:
+            onnx_check.check(model.network)
             self._session = onnxruntime.InferenceSession(
                 model.network, options, providers=["CPUExecutionProvider"]
             )
@@ -170,15 +127,15 @@ class GenreTagger:
 
     def predict_file(self, path: PathLike) -> Prediction:
         """Predict from the middle of an audio file; `audio.AudioError` where that fails."""
-        return self._listen(path)[0]
+        return self._predict(path)[0]
 
-    def _listen(self, path: PathLike) -> tuple[Prediction, float]:
+    def _predict(self, path: PathLike) -> tuple[Prediction, float]:
         """Return the prediction of a file and the seconds that were lost."""
         spec = self.metadata.input
         excerpt = audio.read_excerpt(path, spec.excerpt_seconds, sample_rate=spec.sample_rate)
         if np.abs(excerpt.samples).max() < SILENCE:
             raise audio.SilentAudioError(
-                f"{os.fsdecode(path)} is silent where it was listened to; tag it by hand."
+                f"{audio.shown(path)} is silent where it was listened to; tag it by hand."
             )
         return self.predict_samples(excerpt.samples, excerpt.sample_rate), excerpt.lost
 
@@ -205,18 +162,19 @@ class GenreTagger:
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="listen")
         try:
             for path in islice(remaining, 2 * self.threads):
-                pending.append(pool.submit(self._result, path))
+                pending.append(pool.submit(self.listen, path))
             while pending:
                 result = pending.popleft().result()
                 for path in islice(remaining, 1):
-                    pending.append(pool.submit(self._result, path))
+                    pending.append(pool.submit(self.listen, path))
                 yield result
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _result(self, path: P) -> FileResult[P]:
+    def listen(self, path: P) -> FileResult[P]:
+        """Predict from one of many files: what is wrong with it is part of the result."""
         try:
-            prediction, lost = self._listen(path)
+            prediction, lost = self._predict(path)
         except audio.AudioError as error:
             return FileResult(path, error=error)
         return FileResult(path, prediction, lost=lost)

@@ -93,6 +93,7 @@ def test_no_folder_at_all(tmp_path):
         ({"normaliser": {"mean": [0] * 64, "std": [0] * 64}}, "normaliser"),
         ({"normaliser": None}, "damaged"),
         ({"input": {}}, "damaged"),
+        ({"input": True}, "damaged"),
         ({"sha256": {}}, "not the file it was made with"),
         ({"sha256": 5}, "damaged"),
     ],

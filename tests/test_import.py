@@ -223,14 +223,14 @@ def test_library_that_cannot_be_written_for_a_while(library, monkeypatch):
     library.configure(auto=True)
     prepare(library, "a", "one")
     failures = [sqlite3.OperationalError("database is locked")]
-    store = tagging._store
+    store = tagging.store
 
     def fail_once(model):
         if failures:
             raise failures.pop()
         store(model)
 
-    monkeypatch.setattr(tagging, "_store", fail_once)
+    monkeypatch.setattr(tagging, "store", fail_once)
     items = run_import(library, prepare(library, "b", "two").parent, autotag=False)
     assert len(items) == 2
     assert any(item.genres for item in library.lib.items())

@@ -16,7 +16,7 @@ from mediafile import MediaFile
 from mutagen import MutagenError
 
 from agf_core.audio import AudioTooShortError, SilentAudioError, UnreadableAudioError
-from beetsplug.agfgenre import report, tagging
+from beetsplug.agfgenre import report, storing, tagging
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ def test_ctrl_c_waits_for_a_file_to_be_written():
     done = []
 
     def write():
-        with tagging._uninterrupted():
+        with storing.uninterrupted():
             signal.raise_signal(signal.SIGINT)
             done.append("written")
 
@@ -687,7 +687,7 @@ def test_missing_model_is_one_clear_line(real_library, tmp_path):
 
 
 def test_broken_installation_is_one_clear_line(real_library, monkeypatch):
-    monkeypatch.setitem(sys.modules, "agf_core.tagger", None)
+    monkeypatch.setitem(sys.modules, "agf_core.listener", None)
     with pytest.raises(ui.UserError, match="pip install"):
         real_library.beet("agfgenre")
 

@@ -18,7 +18,7 @@ from agf_core.tagger import GenreTagger
 from training.corpora import COLUMNS, describe, genres_of, read_table, spectrograms
 from training.crossvalidate import cross_validate
 from training.learn import task_targets
-from training.recipes import FIRST, PAPER, Recipe
+from training.recipes import OURS, PAPER, Recipe
 from training.ship import ship
 
 TINY = Recipe(
@@ -182,7 +182,7 @@ def test_a_table_with_an_artist_in_two_folds_is_refused(corpus, tmp_path):
 def test_recipes_are_the_papers_and_ours():
     assert PAPER.input.fmax == 22_050
     assert (PAPER.networks.epochs, PAPER.transfer.epochs) == (200, 50)
-    assert FIRST.input.fmax == 8_000
+    assert OURS.input.fmax == 8_000
     with pytest.raises(ValueError, match="epoch"):
         Recipe.from_dict(PAPER.to_dict() | {"networks": {"epoch": 3}})
     with pytest.raises(ValueError, match="colour"):

@@ -6,7 +6,7 @@ import pytest
 from beets.ui import UserError
 
 from beetsplug.agfgenre.settings import DEFAULTS
-from beetsplug.agfgenre.vocabulary import Vocabulary, title, unique
+from beetsplug.agfgenre.vocabulary import Vocabulary, read_learn_as, title, unique
 
 TREE = """
 - rock:
@@ -176,3 +176,45 @@ def test_missing_file_and_folder_and_number(option, remedy, tmp_path):
         vocabulary(**{option: str(tmp_path)})
     with pytest.raises(UserError, match="5 is neither yes, no nor a file"):
         vocabulary(**{option: 5})
+
+
+def test_genres_are_learnt_as_the_most_general_that_is_wanted(write, tmp_path):
+    words = vocabulary(canonical=write(TREE))
+    assert words.main("Doom Metal") == "Rock"
+    assert words.main("zydeco") == "Zydeco"
+    wanted = tmp_path / "wanted"
+    wanted.write_text("metal\n")
+    words = vocabulary(canonical=write(TREE), whitelist=str(wanted))
+    assert words.main("Doom Metal") == "Metal"
+    assert words.main("Jazz") == ""
+
+
+def learn_as(value) -> dict[str, str]:
+    config = confuse.Configuration("test", read=False)
+    config.set({**DEFAULTS, "learn_as": value})
+    return read_learn_as(config)
+
+
+def test_genres_are_learnt_as_a_file_or_the_configuration_says(write):
+    expected = {"shoegaze": "Rock", "spoken": "", "блюз": "Blues"}
+    assert learn_as(write("Shoegaze: Rock\nSpoken:\nБлюз: Blues\n")) == expected
+    assert learn_as({"Shoegaze": "Rock", "Spoken": None, "Блюз": "Blues"}) == expected
+    assert learn_as(False) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- Rock\n", "holds no mapping"),
+        ("Rock: [a, b]\n", "holds no mapping"),
+        ("a: b: c", "is not YAML"),
+    ],
+)
+def test_a_mapping_that_is_none_is_one_clear_line(write, text, message):
+    with pytest.raises(UserError, match=f"learn_as: .*{message}"):
+        learn_as(write(text))
+
+
+def test_there_is_no_mapping_that_comes_with_lastgenre():
+    with pytest.raises(UserError, match="learn_as: True is neither"):
+        learn_as(True)

@@ -1,6 +1,9 @@
 """The card of a model, filled from what the model says of itself."""
 
+from collections.abc import Iterable
+
 from agf_core.bundle import Metadata
+from training.groups import TITLES
 
 INTERVAL_NOTE = "95 % intervals by bootstrap over artists"
 
@@ -84,7 +87,7 @@ again is part of the model. Genre labels are those of the collections, merged to
 Recipe `{recipe["name"]}`: tasks {", ".join(metadata.tasks)}; \
 networks {recipe["networks"]["epochs"]} epochs, transfer MLP {recipe["transfer"]["epochs"]} epochs.
 The method is that of Kim et al., "Transfer Learning of Artist Group Factors to Musical Genre
-Classification" (2018), so far with the genre as the only task.
+Classification" (2018), {_beside(metadata.tasks)}.
 
 ## What it must not be used for
 
@@ -92,6 +95,13 @@ It knows {len(metadata.labels)} broad genres of mostly Western popular and class
 collections label them. It does not know your sub-genres, speech or field recordings, and gives them
 a genre all the same, if an unsure one. It is no judge of quality, origin or authorship.
 """
+
+
+def _beside(tasks: Iterable[str]) -> str:
+    sources = [TITLES[task] for task in tasks if task != "g"]
+    if not sources:
+        return "with the genre as its only task"
+    return f"with the genre and groups of artists made of {', '.join(sources)}"
 
 
 def _number(value: float | None) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from agf_core import constants
 from agf_core.learning import Schedule
 from agf_core.spectrogram import InputSpec
 
@@ -61,22 +62,22 @@ class Recipe:
 PAPER = Recipe("paper")
 """The paper's numbers, for the genre task alone."""
 
-FIRST = Recipe(
-    "first",
-    input=InputSpec(fmax=8_000.0),
-    networks=Schedule(epochs=120, bfloat16=True, validate_every=20),
+OURS = Recipe(
+    "ours",
+    tasks="gs",
+    input=InputSpec(fmax=8_000.0, window_hop=constants.SEGMENT_FRAMES),
+    networks=Schedule(epochs=120, bfloat16=True, validate_every=60),
 )
-"""The first model that ships.
+"""What ships: the genre with groups made of genre labels, which did best on the folds.
 
 Its mel range ends at 8 kHz, because the corpora's clips are cut at different bandwidths and a model
-that hears above that learns which corpus a clip is from.
+that hears above that learns which corpus a clip is from. Windows do not overlap, which takes half
+the time and scored the same.
 """
 
-COMPARED = Recipe(
-    "compared",
-    input=replace(FIRST.input, window_hop=FIRST.input.segment_frames),
-    networks=Schedule(epochs=60, bfloat16=True, validate_every=10),
+COMPARED = replace(
+    OURS, name="compared", networks=Schedule(epochs=60, bfloat16=True, validate_every=10)
 )
-"""What `training.compare` teaches every case; windows do not overlap, to halve what it costs."""
+"""What `training.compare` teaches every case, whatever the tasks."""
 
-RECIPES = {recipe.name: recipe for recipe in (PAPER, FIRST)}
+RECIPES = {recipe.name: recipe for recipe in (PAPER, OURS)}

@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--audio", type=Path, required=True, help="folder of owner/repository")
     parser.add_argument("--work", type=Path, required=True, help="features and checkpoints")
     parser.add_argument("--output", type=Path, default=bundle.SHIPPED, help="the model's folder")
-    parser.add_argument("--recipe", choices=RECIPES, default="first")
+    parser.add_argument("--recipe", choices=RECIPES, default="ours")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()

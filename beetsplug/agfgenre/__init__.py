@@ -6,6 +6,7 @@ heavy is imported before there is something to listen to.
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from beets.dbcore import types
@@ -17,10 +18,12 @@ from beets.plugins import BeetsPlugin
 from beets.ui import Subcommand, UserError, should_write
 from beets.util import displayable_path
 
-from . import tagging
+from agf_core import missing_for_learning
+
+from . import tagging, undo
 from .decision import SHOWN_DIGITS
-from .settings import DEFAULTS, Settings, switch
-from .vocabulary import Vocabulary
+from .settings import DEFAULTS, LearnSettings, Settings, switch
+from .vocabulary import Vocabulary, read_learn_as
 
 if TYPE_CHECKING:
     import optparse
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from beets.importer import ImportSession, ImportTask
     from beets.library import Library
 
-    from agf_core.tagger import GenreTagger
+    from agf_core.listener import Listener
 
     from .report import Summary
 
@@ -37,6 +40,8 @@ FIELDS: dict[str, types.Type] = {
     "agf_confidence": types.NullFloat(SHOWN_DIGITS),
     "agf_model": types.STRING,
 }
+
+NOT_BETTER = 3  # exit status of `beet agftrain` when nothing better was learnt
 
 SWITCHES = (
     # on, off, name, what "on" does
@@ -71,7 +76,7 @@ class AGFGenrePlugin(BeetsPlugin):
     def __init__(self) -> None:
         super().__init__()
         self.config.add(DEFAULTS)
-        self._import: tuple[Settings, Vocabulary, GenreTagger] | None = None
+        self._import: tuple[Settings, Vocabulary, Listener] | None = None
         self._import_given_up = False
         self._as_is_told = False
         try:
@@ -97,28 +102,89 @@ class AGFGenrePlugin(BeetsPlugin):
             "also show every track's most probable genres; listens to tracks that have genres, too"
         )
         add("--explain", action="store_true", help=explain)
+        add("--undo", action="store_true", help="put back what the last run replaced")
         command.func = self._command
-        return [command]
+        return [command, self._train_command(), self._models_command()]
+
+    def _train_command(self) -> Subcommand:
+        command = Subcommand("agftrain", help="learn your genres from your library")
+        command.parser.set_usage("%prog [options] [QUERY]")
+        add = command.parser.add_option
+        add("--quick", action="store_true", help="learn less well, in a minute")
+        add("-p", "--pretend", action="store_true", help="show what would be learnt from")
+        add("-q", "--quiet", action="store_true", help="show neither progress nor the report")
+        add("-t", "--threads", type="int", help="files listened to at a time (0: one a core)")
+        add("--name", help="what to call the model (default: the date)")
+        command.func = self._train
+        return command
+
+    def _models_command(self) -> Subcommand:
+        command = Subcommand("agfmodels", help="list models, choose or remove one")
+        command.parser.set_usage("%prog [use NAME | remove NAME]")
+        command.func = self._models
+        return command
 
     def _command(self, lib: Library, options: optparse.Values, query: list[str]) -> None:
         settings = Settings.from_config(self.config, vars(options))
+        if options.undo:
+            self._undo(lib, settings, query)
+            return
         vocabulary = Vocabulary.from_config(self.config)
         tagger = tagging.load_tagger(settings)
         if not settings.pretend:
             tagging.check_writable(lib)
-        run = tagging.Run(lib, tagger, vocabulary, settings, self._log)
-        try:
-            self._select(run, lib, query, settings.albums)
-            run.listen(show_progress=not settings.quiet)
-        except KeyboardInterrupt:
-            self._log.info("{}; stopped: run again to go on", run.summary.text(settings.pretend))
-            raise
+        done = "would tag" if settings.pretend else "tagged"
+        with closing(undo.Journal(lib)) as journal:
+            run = tagging.Run(lib, tagger, vocabulary, settings, self._log, journal)
+            try:
+                self._select(run, lib, query, settings.albums)
+                run.listen(show_progress=not settings.quiet)
+            except KeyboardInterrupt:
+                self._log.info("{}; stopped: run again to go on", run.summary.text(done))
+                raise
         if not run.matched:
             self._log.info("nothing in the library matches")
             return
-        self._log.info("{}", run.summary.text(settings.pretend))
+        self._log.info("{}", run.summary.text(done))
         if run.summary.all_failed:
             raise UserError("agfgenre: none of the files could be listened to")
+
+    def _undo(self, lib: Library, settings: Settings, query: list[str]) -> None:
+        if not settings.pretend:
+            tagging.check_writable(lib)
+        summary = undo.put_back(lib, query, settings, self._log)
+        if summary is None:
+            self._log.info("there is nothing to put back")
+        else:
+            self._log.info("{}", summary.text("would put back" if settings.pretend else "put back"))
+
+    def _train(self, lib: Library, options: optparse.Values, query: list[str]) -> None:
+        if missing := missing_for_learning():
+            raise UserError(f"agftrain: {missing}")
+        from .learning import Lesson
+        from .teaching import Teaching
+
+        settings = LearnSettings.from_config(self.config, vars(options))
+        vocabulary, learn_as = Vocabulary.from_config(self.config), read_learn_as(self.config)
+        lesson = Lesson(lib, vocabulary, learn_as, settings, self._log)
+        teaching = Teaching.of(lib, query, vocabulary, learn_as)
+        if not teaching.matched:
+            raise UserError("agftrain: nothing in the library matches")
+        if settings.pretend:
+            lesson.look(teaching)
+            return
+        try:
+            better = lesson.learn(teaching)
+        except KeyboardInterrupt:
+            self._log.info("stopped: run again to go on")
+            raise
+        if not better:
+            raise SystemExit(NOT_BETTER)
+
+    def _models(self, lib: Library, options: optparse.Values, arguments: list[str]) -> None:
+        from . import models
+
+        models.manage(arguments, Settings.from_config(self.config, {}).model, self._log)
 
     @staticmethod
     def _select(run: tagging.Run, lib: Library, query: list[str], albums: bool) -> None:
@@ -143,7 +209,8 @@ class AGFGenrePlugin(BeetsPlugin):
             with session.lib.music_dir_context():
                 summary = self._tag_task(session.lib, task)
         except Exception as error:
-            if self._import is None and isinstance(error, UserError):
+            unusable = isinstance(error, tagging.ModelError)
+            if unusable or (self._import is None and isinstance(error, UserError)):
                 self._import_given_up = True
                 self._log.warning("{} (no genres are set in this import)", _plain(error))
                 return

@@ -13,7 +13,7 @@ from beets.library import Album, Item
 from .vocabulary import Vocabulary, unique
 
 if TYPE_CHECKING:
-    from agf_core.tagger import Prediction
+    from agf_core.prediction import Prediction
 
     from .settings import Settings
 
@@ -32,6 +32,8 @@ class Outcome(Enum):
     UNSURE = "left alone because unsure"
     UNWANTED = "not in the whitelist"
     TAKEN = "already had genres"
+    CHANGED = "left alone because changed since"
+    GONE = "no longer in the library"
     FAILED = "failed"
 
 

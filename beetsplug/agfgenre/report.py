@@ -35,9 +35,9 @@ class Summary:
         self.unwritten = 0
         self.missing = 0
 
-    def add(self, outcome: Outcome, model: Album | Item) -> None:
+    def add(self, outcome: Outcome, kind: type[Album | Item]) -> None:
         """Count a track or an album."""
-        self._outcomes[outcome, type(model)] += 1
+        self._outcomes[outcome, kind] += 1
 
     def fail(self, error: Exception | None) -> None:
         """Count a track that could not be listened to."""
@@ -59,14 +59,14 @@ class Summary:
         """Whether there was something to do and nothing of it could be done."""
         return bool(self.failed) and self.failed == self._outcomes.total()
 
-    def text(self, pretend: bool = False) -> str:
-        """Return the whole summary as one line."""
-        parts = [f"{'would tag' if pretend else 'tagged'} {self._amount(Outcome.TAGGED)}"]
+    def text(self, done: str = "tagged") -> str:
+        """Return the whole summary as one line; `done` says what was done to what was changed."""
+        parts = [f"{done} {self._amount(Outcome.TAGGED)}"]
         if self.unwritten:
-            files = _plural(self.unwritten, "file")
+            files = plural(self.unwritten, "file")
             parts.append(f"of these, {files} could not be written (`beet write` tries again)")
         if self.missing:
-            files = _plural(self.missing, "file")
+            files = plural(self.missing, "file")
             parts.append(f"of these, {files} could not be found (`beet update` looks into it)")
         parts += [
             f"{outcome.value}: {self._amount(outcome)}"
@@ -83,21 +83,21 @@ class Summary:
     def _amount(self, outcome: Outcome) -> str:
         albums = self._outcomes[outcome, Album]
         tracks = self._outcomes[outcome, Item]
-        amounts = [_plural(tracks, "track")] if tracks or not albums else []
-        return " and ".join(amounts + ([_plural(albums, "album")] if albums else []))
+        amounts = [plural(tracks, "track")] if tracks or not albums else []
+        return " and ".join(amounts + ([plural(albums, "album")] if albums else []))
 
 
 class Progress:
     """How far the listening has come: a bar on a terminal, a line now and then elsewhere.
 
-    With a total of 0 it says nothing.
+    With a total of 0 it says nothing. The bar's title says what is being done.
     """
 
-    def __init__(self, total: int, log: BeetsLogger) -> None:
+    def __init__(self, total: int, log: BeetsLogger, title: str = "Listening") -> None:
         self._total, self._log = total, log
         self._done, self._began = 0, time.monotonic()
         self._told = self._began
-        self._bar = _bar(total) if total and sys.stderr.isatty() else None
+        self._bar = _bar(total, title) if total and sys.stderr.isatty() else None
 
     def step(self) -> None:
         """Count one more track that has been listened to."""
@@ -127,21 +127,23 @@ class Progress:
         left = (self._total - self._done) / rate
         self._log.info(
             "{} of {} tracks, {:.1f} a second, {} left",
-            *(self._done, self._total, rate, _duration(left)),
+            *(self._done, self._total, rate, duration(left)),
         )
 
 
-def _bar(total: int) -> Any:
+def _bar(total: int, title: str) -> Any:
     from tqdm import tqdm
 
-    return tqdm(total=total, unit=" tracks", desc="Listening", dynamic_ncols=True, leave=False)
+    return tqdm(total=total, unit=" tracks", desc=title, dynamic_ncols=True, leave=False)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return hours, minutes and seconds."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}"
 
 
-def _plural(count: int, what: str) -> str:
+def plural(count: int, what: str) -> str:
+    """Return a number and what it counts."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -27,6 +27,8 @@ DEFAULTS: dict[str, Any] = {
     "albums": False,
     "threads": 0,
     "model": "",
+    "min_tracks": 10,
+    "learn_as": False,
 }
 
 
@@ -102,6 +104,58 @@ class Settings:
     def open_only(self) -> bool:
         """Whether only what has no genres yet is to be changed."""
         return not (self.force or self.keep_existing)
+
+
+@dataclass(frozen=True)
+class LearnSettings:
+    """The options of one ``beet agftrain``.
+
+    Attributes
+    ----------
+    min_tracks : int
+        A genre with fewer tracks is not learnt.
+    threads : int
+        How many processes listen; 0 for as many as there are cores.
+    model : str
+        Folder of the model to begin with; empty for the one that ships.
+    quick : bool
+        Leave the networks as they are.
+    pretend : bool
+        Say what would be learnt from, and do nothing.
+    quiet : bool
+        Show neither progress nor the report, but the outcome.
+    name : str
+        What to call the model; empty for the date.
+    """
+
+    min_tracks: int = 10
+    threads: int = 0
+    model: str = ""
+    quick: bool = False
+    pretend: bool = False
+    quiet: bool = False
+    name: str = ""
+
+    @classmethod
+    def from_config(cls, config: ConfigView, options: Mapping[str, Any]) -> LearnSettings:
+        """Combine the configuration with the options of the command.
+
+        Raises
+        ------
+        UserError
+            If a value makes no sense.
+        """
+        threads = options.get("threads")
+        threads = config["threads"].get() if threads is None else threads
+        return cls(
+            min_tracks=_number("min_tracks", config["min_tracks"].get(), int, 2, None),
+            threads=_number("threads", threads, int, 0, None),
+            model=_folder(config),
+            quick=bool(options.get("quick")),
+            pretend=bool(options.get("pretend")),
+            quiet=bool(options.get("quiet")),
+            name=options.get("name") or "",
+        )
 
 
 def _number(name: str, value: Any, kind: type, low: int, high: int | None) -> Any:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from beets import ui
-from beets.library import FileOperationError, Item
-from beets.util import displayable_path, syspath
+from beets.library import Item
 
 from .decision import Outcome, current_genres, decide, rank
 from .report import Summary
+from .writing import try_write
 
 if TYPE_CHECKING:
     from beets.logging import BeetsLogger
 
-    from agf_core.tagger import Prediction
+    from agf_core.prediction import Prediction
 
     from .decision import Heard, Model
     from .settings import Settings
+    from .undo import Journal
     from .vocabulary import Vocabulary
 
 SHOWN_FIELDS = ("genres", "agf_confidence")
@@ -36,10 +36,19 @@ class Settler:
     vocabulary : Vocabulary
     settings : Settings
     log : BeetsLogger
+    journal : Journal, optional
+        Where it is noted what is replaced; without one, no file is written.
     """
 
-    def __init__(self, vocabulary: Vocabulary, settings: Settings, log: BeetsLogger) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        settings: Settings,
+        log: BeetsLogger,
+        journal: Journal | None = None,
+    ) -> None:
         self._vocabulary, self._settings, self._log = vocabulary, settings, log
+        self._journal = None if settings.pretend else journal
         self.summary = Summary()
 
     def may_change(self, model: Model) -> bool:
@@ -54,7 +63,7 @@ class Settler:
             outcome = Outcome.TAKEN
         elif outcome is Outcome.TAGGED and not self.change(model, decision.genres):
             outcome = Outcome.UNCHANGED
-        self.summary.add(outcome, model)
+        self.summary.add(outcome, type(model))
         return outcome is Outcome.TAGGED
 
     def change(self, model: Model, genres: Sequence[str]) -> bool:
@@ -64,11 +73,13 @@ class Settler:
         wanted = there + [genre for genre in genres if genre.casefold() not in known]
         if wanted == current_genres(model):
             return False
+        if self._journal:
+            self._journal.note(model, wanted)
         model.genres = wanted
         if not self._settings.quiet:
             ui.show_model_changes(model, fields=SHOWN_FIELDS)
-        if self._settings.write and not self._settings.pretend and isinstance(model, Item):
-            self._write(model)
+        if self._journal and self._settings.write and isinstance(model, Item):
+            try_write(model, self._journal.run, self.summary, self._log)
         return True
 
     def explain(self, model: Model, predictions: Sequence[Prediction]) -> None:
@@ -82,26 +93,3 @@ class Settler:
         """Count and name a file that could not be listened to."""
         self.summary.fail(error)
         self._log.warning("{}", error)
-
-    def _write(self, item: Item) -> None:
-        try:
-            item.write()
-        except (FileOperationError, OSError) as error:
-            if os.path.exists(syspath(item.path)):
-                self.summary.unwritten += 1
-            else:
-                self.summary.missing += 1
-            path = displayable_path(item.path)
-            reason = _reason(error, path)
-            self._log.error("{} cannot be written ({}); the library has its genres", path, reason)
-
-
-def _reason(error: Exception, path: str) -> str:
-    """Return why a file cannot be written, without its path."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        cause = cause.__cause__ or cause.__context__
-    reason = str(getattr(error, "reason", error))
-    return reason.removeprefix(f"{path}: ").replace(path, "the file")

@@ -2,60 +2,62 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, cast
 
-from beets.dbcore.db import DBAccessError
-from beets.library import Album
+from beets.library import Album, Item
 from beets.ui import UserError
-from beets.util import displayable_path, syspath
+from beets.util import syspath
 
 from .decision import Heard, Outcome, current_genres
 from .report import Progress
 from .settling import Settler
+from .storing import BATCH, store, uninterrupted, writing
 
 if TYPE_CHECKING:
-    from beets.library import Item, Library
+    from beets.library import Library
     from beets.logging import BeetsLogger
 
-    from agf_core.tagger import FileResult, GenreTagger, Prediction
+    from agf_core.listener import Listener
+    from agf_core.prediction import FileResult, Prediction
 
     from .decision import Model
     from .report import Summary
     from .settings import Settings
+    from .undo import Journal
     from .vocabulary import Vocabulary
 
-BATCH = 16  # tracks or albums that are written and stored together, and lost if the run is killed
-BATCH_SECONDS = 2.0  # but none of them waits for the others longer than this, if it can be helped
+BATCH_SECONDS = 2.0  # after which what has been settled is stored, if that can be helped
 
 
-def load_tagger(settings: Settings) -> GenreTagger:
-    """Load the model of the configuration, and with it everything heavy.
+class ModelError(UserError):
+    """A model cannot be used at all."""
+
+
+def load_tagger(settings: Settings) -> Listener:
+    """Load the model of the configuration.
 
     Raises
     ------
-    UserError
+    ModelError
         If there is no model, or none that can be used.
     """
     try:
         from agf_core.bundle import BundleError
-        from agf_core.tagger import GenreTagger
+        from agf_core.listener import Listener
+
+        from .models import chosen_model
     except ImportError as error:
         remedy = "pip install --force-reinstall beets-agf"
-        raise UserError(f"agfgenre: {error}; to mend the installation: {remedy}") from None
+        raise ModelError(f"agfgenre: {error}; to mend the installation: {remedy}") from None
     try:
-        return GenreTagger.load(settings.model or None, threads=settings.threads or None)
+        return Listener(chosen_model(settings.model), threads=settings.threads or None)
     except BundleError as error:
-        raise UserError(f"agfgenre: {error}") from None
+        raise ModelError(f"agfgenre: {error}") from None
 
 
 def check_writable(lib: Library) -> None:
@@ -66,7 +68,7 @@ def check_writable(lib: Library) -> None:
     UserError
         If it cannot.
     """
-    with _writing(lib), lib.transaction() as transaction:
+    with writing(lib), lib.transaction() as transaction:
         transaction.mutate("UPDATE items SET id = id WHERE id = (SELECT max(id) FROM items)")
         transaction.mutate("ROLLBACK")
 
@@ -96,22 +98,25 @@ class Run:
     Parameters
     ----------
     lib : Library
-    tagger : GenreTagger
+    tagger : Listener
     vocabulary : Vocabulary
     settings : Settings
     log : BeetsLogger
+    journal : Journal, optional
+        Where it is noted what is replaced; without one, no file is written.
     """
 
     def __init__(
         self,
         lib: Library,
-        tagger: GenreTagger,
+        tagger: Listener,
         vocabulary: Vocabulary,
         settings: Settings,
         log: BeetsLogger,
+        journal: Journal | None = None,
     ) -> None:
         self._lib, self._tagger, self._settings, self._log = lib, tagger, settings, log
-        self._settler = Settler(vocabulary, settings, log)
+        self._settler = Settler(vocabulary, settings, log, journal)
         self._progress = Progress(0, log)
         self._jobs: list[Job] = []
         self._pending: list[Callable[[], Iterable[Model]]] = []  # each returns what to store
@@ -131,7 +136,7 @@ class Run:
         for item in items:
             self.matched += 1
             if not self._concerns([item]):
-                self.summary.add(Outcome.TAKEN, item)
+                self.summary.add(Outcome.TAKEN, Item)
             elif heard := self._recall(item):
                 self._later(partial(self._settle_track, item, heard))
             else:
@@ -150,7 +155,7 @@ class Run:
                 self.select_tracks(items)
             elif not self._concerns(models):
                 for model in models:
-                    self.summary.add(Outcome.TAKEN, model)
+                    self.summary.add(Outcome.TAKEN, type(model))
             elif all(map(self._recall, items)) and (heard := self._recall(album)):
                 self._later(partial(self._settle_album, models, heard))
             else:
@@ -165,7 +170,15 @@ class Run:
     # Listening
 
     def listen(self, show_progress: bool = True) -> None:
-        """Listen to what has been selected, and settle it; if stopped, settle what was heard."""
+        """Listen to what has been selected, and settle it; if stopped, settle what was heard.
+
+        Raises
+        ------
+        ModelError
+            If the model cannot be run.
+        """
+        from agf_core.bundle import BundleError
+
         paths = [path for job in self._jobs for path in job.paths]
         self._progress = Progress(len(paths) if show_progress else 0, self._log)
         results = self._tagger.predict_files(paths)
@@ -173,6 +186,8 @@ class Run:
             for job in self._jobs:
                 heard = [self._counted(result) for result in islice(results, len(job.paths))]
                 self._later(partial(self._settle_job, job, heard))
+        except BundleError as error:
+            raise ModelError(f"agfgenre: {error}") from None
         finally:
             results.close()
             try:
@@ -253,7 +268,7 @@ class Run:
         """
         pending, self._pending = self._pending, []
         models: list[Model] = []
-        with _writing(self._lib), _uninterrupted(), self._progress.aside():
+        with writing(self._lib), uninterrupted(), self._progress.aside():
             try:
                 for model in chain.from_iterable(settle() for settle in pending):
                     models.append(model)
@@ -268,7 +283,7 @@ class Run:
             return
         with self._lib.transaction():
             for model in models:
-                _store(model)
+                store(model)
             self._complete_albums(touched)
 
     def _complete_albums(self, numbers: Iterable[int]) -> None:
@@ -280,45 +295,12 @@ class Run:
             common = {tuple(current_genres(item)) for item in album.items()}
             genres = common.pop() if len(common) == 1 else ()
             if genres and self._settler.change(album, genres):
-                self.summary.add(Outcome.TAGGED, album)
-                _store(album)
+                self.summary.add(Outcome.TAGGED, Album)
+                store(album)
 
 
 def _is_mute(error: Exception | None) -> bool:
     """Whether a file is fine but for there being nothing to hear in it."""
-    from agf_core.audio import AudioTooShortError, SilentAudioError
+    from agf_core.errors import AudioTooShortError, SilentAudioError
 
     return isinstance(error, AudioTooShortError | SilentAudioError)
-
-
-def _store(model: Model) -> None:
-    if isinstance(model, Album):
-        model.store(inherit=False)  # or every track would get the album's genres
-    else:
-        model.store()
-
-
-@contextmanager
-def _writing(lib: Library) -> Iterator[None]:
-    """Turn what the database has against it into one clear line."""
-    try:
-        yield
-    except (DBAccessError, sqlite3.Error) as error:
-        path = displayable_path(os.fsencode(lib.path))
-        raise UserError(f"agfgenre: the library {path} cannot be written: {error}") from error
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back until a file has been written whole."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    presses: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: presses.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if presses:
-        raise KeyboardInterrupt

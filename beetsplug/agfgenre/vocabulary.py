@@ -36,6 +36,7 @@ KINDS = {
     "whitelist": "a text file",
     "canonical": "a file with a YAML tree",
     "aliases": "a file with a YAML mapping",
+    "learn_as": "a file with a YAML mapping",
 }
 
 
@@ -90,6 +91,10 @@ class Vocabulary:
         else:
             names = names[-1:]
         return [title(name) for name in names] if self.title_case else names
+
+    def main(self, genre: str) -> str:
+        """Return the most general wanted genre that `genre` belongs to; empty if there is none."""
+        return next(reversed(self.translate(genre)), "")
 
     def _unalias(self, label: str) -> str:
         for pattern, genre in self.aliases:
@@ -196,12 +201,39 @@ def _pattern(genre: str, spelling: str, source: str) -> re.Pattern[str]:
     return pattern
 
 
+def read_learn_as(config: ConfigView) -> dict[str, str]:
+    """Read the user's mapping from genres, in lower case, to those they are learnt as.
+
+    An empty one means that a genre is not learnt at all.
+
+    Raises
+    ------
+    UserError
+        If the option or the file cannot be used.
+    """
+    mapping = config["learn_as"].get()
+    source = "the configuration"
+    if not isinstance(mapping, Mapping):
+        path = _file(config, "learn_as")
+        if path is None:
+            return {}
+        source, mapping = str(path), _read_yaml("learn_as", path)
+    if not isinstance(mapping, Mapping) or any(
+        isinstance(name, list | Mapping) for name in mapping.values()
+    ):
+        raise _error("learn_as", f"{source} holds no mapping", "write genre: main genre")
+    return {
+        str(genre).casefold(): "" if name is None or name is False else str(name).strip()
+        for genre, name in mapping.items()
+    }
+
+
 def _file(config: ConfigView, option: str) -> Path | None:
     """Return the file an option names, or None if the option is off."""
     value = config[option].get()
     if value is False or value is None or value == "":
         return None
-    if value is True:
+    if value is True and option in BUNDLED:
         return _bundled(option)
     if not isinstance(value, str):
         raise _error(option, f"{value!r} is neither yes, no nor a file", "give one of them")

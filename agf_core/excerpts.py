@@ -1,0 +1,126 @@
+"""Spectrograms of many tracks' excerpts, each made once and kept.
+
+What is kept goes by the sound itself (`agf_core.audio.content_key`): it outlives changes of tags
+and names, and of two files with the same sound only one is listened to. Which sound a file holds is
+kept as well, until the file's size or time of change is another.
+
+Files are listened to in processes of their own, as in `agf_core.descriptors`: one that crashes the
+decoder is named, and the others go on.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from agf_core import audio
+from agf_core.cache import FeatureCache
+from agf_core.descriptors import in_processes
+from agf_core.spectrogram import InputSpec, log_mel
+
+KEYS = "content-key"
+SILENCE = 1e-4  # full scale is 1: an excerpt whose peak stays below -80 dB is silent
+
+
+class Excerpts(Sequence[np.ndarray]):
+    """Spectrograms in a cache, each read when asked for: a corpus need not fit in memory.
+
+    Items are np.ndarray [shape=(frames, n_mels), dtype=float16], decibels, of one segment at least:
+    what is shorter is repeated, as in a prediction.
+
+    Parameters
+    ----------
+    keys : sequence of str
+        Content keys of tracks that have been listened to.
+    """
+
+    def __init__(self, keys: Sequence[str], spec: InputSpec, cache: FeatureCache) -> None:
+        self.keys, self.cache, self.kind = keys, cache, _kind(spec)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self.cache.get(self.kind, self.keys[index], _gone)
+
+
+def listen(
+    paths: Sequence[Path], spec: InputSpec, cache: FeatureCache, *, processes: int | None = None
+) -> Iterator[tuple[Path, str, str]]:
+    """Put the spectrogram of every file's excerpt into the cache; first come those that are there.
+
+    Parameters
+    ----------
+    processes : int, optional
+        At a time; by default one per core.
+
+    Yields
+    ------
+    path, key, error
+        The content key, or a sentence that says why there is none.
+    """
+    kind = _kind(spec)
+    wanted = []
+    for path in paths:
+        try:
+            file = _file_id(path)
+            key = _stored_key(cache, file)
+        except OSError:
+            yield path, "", f"{audio.shown(path)} does not exist."
+            continue
+        except KeyError:
+            wanted.append((file, path))
+            continue
+        if (kind, key) in cache:
+            yield path, key, ""
+        else:
+            wanted.append((file, path))
+    n_processes = min(processes or os.cpu_count() or 1, max(1, len(wanted)))
+    for (file, path), error in in_processes(partial(_hear, cache, spec), wanted, n_processes):
+        named = (
+            error if not error or audio.shown(path) in error else f"{audio.shown(path)}: {error}"
+        )
+        yield path, "" if error else _stored_key(cache, file), named
+
+
+def _hear(cache: FeatureCache, spec: InputSpec, job: tuple[str, Path]) -> None:
+    """Put a file's key and spectrogram into the cache."""
+    file, path = job
+
+    def identify() -> np.ndarray:
+        return np.frombuffer(audio.content_key(path).encode(), np.uint8)
+
+    def compute() -> np.ndarray:
+        excerpt = audio.read_excerpt(path, spec.excerpt_seconds, sample_rate=spec.sample_rate)
+        if np.abs(excerpt.samples).max() < SILENCE:
+            raise audio.SilentAudioError(f"{audio.shown(path)} is silent where it is listened to.")
+        rows = log_mel(excerpt.samples, spec).astype(np.float16)
+        return np.tile(rows, (-(-spec.segment_frames // len(rows)), 1))
+
+    key = cache.get(KEYS, file, identify).tobytes().decode()
+    cache.get(_kind(spec), key, compute)
+
+
+def _stored_key(cache: FeatureCache, file: str) -> str:
+    return cache.get(KEYS, file, _gone).tobytes().decode()
+
+
+def _gone() -> np.ndarray:
+    raise KeyError("not in the cache")
+
+
+def _file_id(path: Path) -> str:
+    """Return an identity of a file that changes when the file does."""
+    status = path.stat()
+    facts = f"{os.fspath(path)}\0{status.st_size}\0{status.st_mtime_ns}"
+    return hashlib.sha256(os.fsencode(facts)).hexdigest()[:32]
+
+
+def _kind(spec: InputSpec) -> str:
+    what = {name: size for name, size in spec.to_dict().items() if name != "window_hop"}
+    return "-".join(["excerpt", *(f"{size:g}" for size in what.values())])

@@ -1,0 +1,125 @@
+"""The models there are: ``beet agfmodels``, and which one listens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import beets
+from beets import ui
+from beets.logging import getLogger
+from beets.ui import UserError
+
+from agf_core import bundle
+from agf_core.model_store import SHIPPED_NAME, Entry, ModelStore
+
+if TYPE_CHECKING:
+    from beets.logging import BeetsLogger
+
+REPORT, PICTURE = "report.json", "confusion.png"
+USAGE = "beet agfmodels [use NAME | remove NAME]"
+
+
+def model_store() -> ModelStore:
+    """Return the personal models: they lie beside beets' configuration."""
+    return ModelStore(Path(beets.config.config_dir()) / "agfgenre")
+
+
+def chosen_model(configured: str) -> bundle.Bundle:
+    """Load the model that listens: that of the configuration, else the active one.
+
+    A personal one that cannot be used is named in a warning, and the shipped one takes its place.
+
+    Raises
+    ------
+    agf_core.bundle.BundleError
+        If the model of the configuration or the shipped one cannot be used.
+    """
+    if configured:
+        return bundle.load(configured)
+    store = model_store()
+    try:
+        return bundle.load(store.folder_of(store.active))
+    except bundle.BundleError as error:
+        if store.active == SHIPPED_NAME:
+            raise
+        getLogger("beets.agfgenre").warning("{}; the shipped model listens instead", error)
+        return bundle.load()
+
+
+def manage(arguments: list[str], configured: str, log: BeetsLogger) -> None:
+    """Do what ``beet agfmodels`` was asked for.
+
+    Raises
+    ------
+    UserError
+        If it cannot be done.
+    """
+    store = model_store()
+    verb, names = (arguments[0], arguments[1:]) if arguments else ("list", [])
+    if verb == "list" and not names:
+        for line in _table(store.entries(), "" if configured else store.active):
+            ui.print_(line)
+        if configured:
+            ui.print_(f"{configured} listens: the configuration says `model: {configured}`")
+        return
+    if verb not in ("use", "remove") or len(names) != 1:
+        raise UserError(f"agfmodels: {' '.join(arguments)!r} is not understood; say {USAGE}")
+    (name,) = names
+    if name not in (SHIPPED_NAME, *store.names()):
+        raise UserError(f"agfmodels: there is no model {name!r}; `beet agfmodels` lists them")
+    try:
+        if verb == "use":
+            store.activate(name)
+            log.info("{} listens from now on", name)
+            if configured:
+                log.warning("but the configuration says `model: {}`, which wins", configured)
+        elif name == SHIPPED_NAME:
+            raise UserError("agfmodels: the shipped model comes with the plugin and stays")
+        else:
+            was_active = store.active == name
+            store.remove(name)
+            log.info("removed {}{}", name, "; shipped listens from now on" if was_active else "")
+    except bundle.BundleError as error:
+        raise UserError(f"agfmodels: {error}") from None
+    except OSError as error:
+        raise UserError(f"agfmodels: {name} cannot be changed ({error.strerror})") from None
+
+
+def _table(entries: list[Entry], active: str) -> list[str]:
+    """Return a line for each model, the active one with a star."""
+    rows = [("", "name", "date", "genres", "tracks", "right")]
+    for entry in entries:
+        mark = "*" if entry.name == active else ""
+        if entry.model is None:
+            rows.append((mark, entry.name, "cannot be used", "", "", ""))
+            continue
+        metadata = entry.model.metadata
+        right = metadata.scores.get("overall", {}).get("accuracy")
+        rows.append(
+            (
+                mark,
+                entry.name,
+                str(metadata.trained_on.get("date", "")),
+                str(len(metadata.labels)),
+                str(metadata.trained_on.get("tracks", "")),
+                f"{right[0]:.1%} [{right[1]:.1%}, {right[2]:.1%}]" if right else "",
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    problems = [f"{entry.name}: {entry.problem}" for entry in entries if entry.problem]
+    return [*lines, *problems]
+
+
+def read_report(folder: Path) -> dict[str, Any] | None:
+    """Return the report beside a model, if there is one that can be read."""
+    try:
+        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return report if isinstance(report, dict) else None

@@ -1,0 +1,163 @@
+"""What a library has to teach: its tracks, their artists, and the genres they are learnt as."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from beets.util import syspath
+
+from agf_core.artist_names import fold_artist_name
+from agf_core.corpus import Track, album_key
+
+from .decision import current_genres
+from .report import plural
+
+if TYPE_CHECKING:
+    from beets.library import Item, Library
+
+    from .vocabulary import Vocabulary
+
+SHOWN = 12  # genres that are named in a line of an error
+
+
+@dataclass
+class Teaching:
+    """The tracks of a query, as far as anything can be learnt from them.
+
+    Attributes
+    ----------
+    tracks : list of Track
+        Those with an artist, by their number in the library; the genre is that which they are
+        learnt as, or empty.
+    matched : int
+        How many tracks there are at all.
+    nobody, own, unwanted : int
+        Tracks that teach no genre because they have no artist to be told apart by; because this
+        plugin has given them their genre; because the whitelist or ``learn_as`` leaves it out.
+    """
+
+    tracks: list[Track] = field(default_factory=list)
+    matched: int = 0
+    nobody: int = 0
+    own: int = 0
+    unwanted: int = 0
+
+    @classmethod
+    def of(
+        cls, lib: Library, query: list[str], vocabulary: Vocabulary, learn_as: Mapping[str, str]
+    ) -> Teaching:
+        """Read the library."""
+        result = cls()
+        for item in lib.items(query):
+            result._add(item, vocabulary, learn_as)
+        spelling = _common_spellings(track.genre for track in result.tracks)
+        result.tracks = [replace(t, genre=spelling[t.genre.casefold()]) for t in result.tracks]
+        return result
+
+    def _add(self, item: Item, vocabulary: Vocabulary, learn_as: Mapping[str, str]) -> None:
+        self.matched += 1
+        labels = current_genres(item)
+        artist = fold_artist_name(item.artist or item.albumartist or "")
+        genre = ""
+        if not artist:
+            self.nobody += bool(labels)
+        elif labels and _set_by_us(item, labels[0], vocabulary):
+            self.own += 1
+            labels = []
+        elif labels:
+            first = labels[0].strip()
+            mapped = learn_as.get(first.casefold())
+            genre = vocabulary.main(first) if mapped is None else mapped
+            self.unwanted += not genre
+        if artist:
+            self.tracks.append(
+                Track(
+                    track_id=str(item.id),
+                    path=Path(os.fsdecode(syspath(item.path))),
+                    artist=artist,
+                    genre=genre,
+                    labels=tuple(labels),
+                    album=str(item.album_id or ""),
+                )
+            )
+
+    @property
+    def tagged(self) -> list[Track]:
+        """The tracks that have a genre."""
+        return [track for track in self.tracks if track.genre]
+
+    def lines(self, genres: Iterable[str], not_learnt: Iterable[object]) -> list[str]:
+        """Describe it for people."""
+        chosen = set(genres)
+        teaching = [track for track in self.tracks if track.genre in chosen]
+        artists = {track.artist for track in self.tracks}
+        lines = [
+            f"{plural(self.matched, 'track')}, {plural(len(artists), 'artist')}",
+            f"{plural(len(teaching), 'track')} by "
+            f"{plural(len({t.artist for t in teaching}), 'artist')} teach "
+            f"{plural(len(chosen), 'genre')}:",
+        ]
+        tracks = Counter(t.genre for t in teaching)
+        albums = Counter(genre for _, _, genre in set(map(album_key, teaching)))
+        by = Counter(genre for genre, _ in {(t.genre, t.artist) for t in teaching})
+        lines += [
+            f"  {genre}: {plural(count, 'track')} by {plural(by[genre], 'artist')}"
+            f" (counted as {plural(albums[genre], 'album')})"
+            for genre, count in tracks.most_common()
+        ]
+        lines += [f"  {aside}, not learnt" for aside in not_learnt]
+        for count, why in (
+            (self.nobody, "without an artist"),
+            (self.own, "whose genre agfgenre has set itself"),
+            (self.unwanted, "with a genre that whitelist or learn_as leaves out"),
+        ):
+            if count:
+                lines.append(f"  {plural(count, 'track')} {why}: not learnt from")
+        return lines
+
+
+def why_not(tracks: list[Track], genres: tuple[str, ...], not_learnt: list) -> str:
+    """Return, in a sentence, why nothing can be learnt; empty if something can."""
+    tagged = [track for track in tracks if track.genre]
+    if not tracks:
+        return "no track has an artist to tell it from others by"
+    if not tagged:
+        return f"none of the {plural(len(tracks), 'track')} has a genre to learn from"
+    if len(genres) > 1:
+        return ""
+    present = {track.genre for track in tagged}
+    if len(present) == 1:
+        return f"there is but one genre, {present.pop()}: nothing to tell it from"
+    if len({track.artist for track in tagged}) == 1:
+        return "all tracks with a genre are by one artist: nothing could be said of any other"
+    named = "; ".join(map(str, not_learnt[:SHOWN]))
+    more = f"; and {len(not_learnt) - SHOWN} more" if len(not_learnt) > SHOWN else ""
+    return f"fewer than two genres have enough tracks and artists ({named}{more})"
+
+
+def _set_by_us(item: Item, genre: str, vocabulary: Vocabulary) -> bool:
+    """Tell whether a genre is what this plugin heard in a track: it must not teach itself.
+
+    A track that the plugin has listened to without setting anything, and that has the genre it
+    would have set, looks the same.
+    """
+    heard = item.get("agf_genres", with_album=False)
+    if not heard:
+        return False
+    return genre.casefold() in (name.casefold() for name in vocabulary.translate(heard[0])[:1])
+
+
+def _common_spellings(names: Iterable[str]) -> dict[str, str]:
+    """Return the most common spelling of each name that differs by case alone."""
+    spellings: dict[str, Counter[str]] = defaultdict(Counter)
+    for name in names:
+        spellings[name.casefold()][name] += 1
+    return {
+        folded: max(sorted(counts), key=lambda name: counts[name])
+        for folded, counts in spellings.items()
+    }

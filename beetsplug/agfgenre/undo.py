@@ -1,0 +1,328 @@
+"""What a run replaces, noted before it does, and put back when the user wants that.
+
+Every run notes in a file of its own, a line of JSON for each track or album, beside the library:
+``library.db-agfgenre/<time>.jsonl``. A line is there before anything is changed, so that a run that
+is killed can be put back as well, in the library and in the files. While a run goes on, its file
+ends in ``.open``; one that is found so later was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO, cast
+
+from beets import ui
+from beets.library import Album, Item
+from beets.ui import UserError
+from beets.util import syspath
+from mediafile import MediaFile, UnreadableFileError
+
+from .decision import Outcome
+from .report import Summary
+from .storing import BATCH, store, uninterrupted, writing
+from .writing import copy_beside, try_write
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a file that is in use cannot be renamed or removed
+    fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from beets.library import Library
+    from beets.logging import BeetsLogger
+
+    from .decision import Model
+    from .settings import Settings
+
+RUNS_KEPT = 20
+OPEN, CLOSED = ".open", ".jsonl"
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a track or an album had, and what it gets.
+
+    Attributes
+    ----------
+    id : int
+        In the library.
+    added : float
+        When it came there: numbers are used again, times are not.
+    path : str or None
+        Of a track's file; an album has none.
+    old, new : list of str
+        Genres.
+    """
+
+    id: int
+    added: float
+    path: str | None
+    old: list[str]
+    new: list[str]
+
+    def find(self, lib: Library) -> Model | None:
+        """Return the track or the album, if it is there still."""
+        model = lib.get_album(self.id) if self.path is None else lib.get_item(self.id)
+        return model if model and model.added == self.added else None
+
+
+class Journal:
+    """The notes of one run.
+
+    Parameters
+    ----------
+    lib : Library
+        A library in memory ends with its process: of such a one nothing is noted.
+    """
+
+    def __init__(self, lib: Library) -> None:
+        self.run = f"{datetime.now(UTC):%Y%m%dT%H%M%S-%f}-{os.getpid()}"
+        folder = _folder(lib)
+        self._path = folder and folder / (self.run + OPEN)
+        self._file: TextIO | None = None
+
+    def note(self, model: Model, new: Sequence[str]) -> None:
+        """Note the genres of a track or an album, and which it is going to get.
+
+        Raises
+        ------
+        UserError
+            If that cannot be noted: then nothing may be replaced.
+        """
+        if self._path is None:
+            return
+        path = os.fsdecode(syspath(model.path)) if isinstance(model, Item) else None
+        note = Note(cast(int, model.id), model.added, path, list(model.genres or ()), list(new))
+        try:
+            if self._file is None:
+                self._file = self._begin()
+            self._file.write(_line(note))
+            self._file.flush()
+        except OSError as error:
+            raise UserError(
+                f"agfgenre: what is to be replaced cannot be noted in {self._path.parent}"
+                f" ({error.strerror}); nothing more is changed"
+            ) from error
+
+    def close(self) -> None:
+        """End the run."""
+        if self._file is not None and self._path is not None:
+            self._file.close()
+            self._file = None
+            self._path.rename(self._path.with_suffix(CLOSED))
+
+    def _begin(self) -> TextIO:
+        assert self._path is not None
+        self._path.parent.mkdir(exist_ok=True)
+        tidy(self._path.parent)
+        file = self._path.open("w", encoding="ascii")
+        _locked(file)
+        return file
+
+
+def tidy(folder: Path) -> None:
+    """Remove the copies that killed runs left, and the notes of runs long ago."""
+    for path in folder.glob(f"*{OPEN}"):
+        with path.open(encoding="ascii") as file:
+            if not _locked(file):
+                continue  # it goes on
+            for note in _read(file):
+                if note.path is not None:
+                    with suppress(OSError):
+                        os.remove(copy_beside(os.path.realpath(note.path), path.stem))
+        with suppress(OSError):
+            path.rename(path.with_suffix(CLOSED))
+    for path in sorted(folder.glob(f"*{CLOSED}"))[:-RUNS_KEPT]:
+        path.unlink(missing_ok=True)
+
+
+def put_back(
+    lib: Library, query: Sequence[str], settings: Settings, log: BeetsLogger
+) -> Summary | None:
+    """Put back what the last run replaced, of all that matches; tell what became of it.
+
+    That is the last run that replaced anything of what matches, so that by putting back again
+    and again one comes ever further back. What has other genres by now than that run gave it, in
+    the library or in its file, is left alone and named.
+
+    Returns
+    -------
+    Summary or None
+        None where there is nothing to put back.
+
+    Raises
+    ------
+    UserError
+        If the library or the notes cannot be written.
+    """
+    folder = _folder(lib)
+    if folder is None or not folder.is_dir():
+        return None
+    with _usable(folder):
+        tidy(folder)
+    matches = _matching(lib, query)
+    for path in sorted(folder.glob(f"*{CLOSED}"), reverse=True):
+        with path.open(encoding="ascii") as file:
+            notes = list(_read(file))
+        chosen = [note for note in notes if matches(note)]
+        if not chosen:
+            continue
+        undo = _Undo(lib, path.stem, settings, log)
+        if settings.pretend:
+            undo.put_back(chosen)
+        else:
+            with _opened(path) as working:
+                undo.put_back(chosen)
+                with _usable(folder):
+                    _replace(working, [note for note in notes if not matches(note)])
+        return undo.summary
+    return None
+
+
+class _Undo:
+    """Puts notes back, and counts what became of the tracks and albums."""
+
+    def __init__(self, lib: Library, run: str, settings: Settings, log: BeetsLogger) -> None:
+        self._lib, self._run, self._settings, self._log = lib, run, settings, log
+        self.summary = Summary()
+
+    def put_back(self, notes: Sequence[Note]) -> None:
+        """Put back one note after the other, the last first, and store them by the batch."""
+        remaining = reversed(notes)
+        while batch := list(islice(remaining, BATCH)):
+            models: list[Model] = []
+            with writing(self._lib), uninterrupted():
+                try:
+                    for note in batch:
+                        if (model := self._put_back(note)) is not None:
+                            models.append(model)
+                finally:
+                    if models and not self._settings.pretend:
+                        with self._lib.transaction():
+                            for model in models:
+                                store(model)
+
+    def _put_back(self, note: Note) -> Model | None:
+        """Put one back; return it if it is to be stored."""
+        model = note.find(self._lib)
+        if model is None:
+            self.summary.add(Outcome.GONE, Item if note.path else Album)
+            return None
+        there = model.genres or []
+        in_file = self._genres_in_file(model)
+        if there not in (note.old, note.new) or not (
+            in_file is None or _alike(in_file, note.old) or _alike(in_file, note.new)
+        ):
+            self._log.warning("{}: left alone, for its genres have been changed since", model)
+            self.summary.add(Outcome.CHANGED, type(model))
+            return None
+        in_file_too = in_file is not None and not _alike(in_file, note.old)
+        if there == note.old and not in_file_too:
+            self.summary.add(Outcome.UNCHANGED, type(model))
+            return None
+        model.genres = note.old
+        if not self._settings.quiet:
+            ui.show_model_changes(model, fields=("genres",))
+        if in_file_too and not self._settings.pretend:
+            try_write(cast(Item, model), self._run, self.summary, self._log)
+        self.summary.add(Outcome.TAGGED, type(model))
+        return model
+
+    def _genres_in_file(self, model: Model) -> list[str] | None:
+        """Return what the file says, if there is one and files are to be written."""
+        if not self._settings.write or not isinstance(model, Item):
+            return None
+        try:
+            return MediaFile(syspath(model.path)).genres or []
+        except UnreadableFileError as error:
+            self._log.error("{}; only the library is put back", error)
+            return None
+
+
+def _alike(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Compare genres; where ``id3v23`` is set, several are one in the file, joined by a slash."""
+    return "/".join(one) == "/".join(other)
+
+
+def _matching(lib: Library, query: Sequence[str]) -> Callable[[Note], bool]:
+    """Return what tells whether a note is of a track or album that matches, or has such tracks."""
+    if not query:
+        return lambda note: True
+    tracks = {item.id: item.album_id for item in lib.items(query)}
+    albums = {album.id for album in lib.albums(query)} | set(tracks.values())
+    return lambda note: note.id in (albums if note.path is None else tracks)
+
+
+# The files
+
+
+def _folder(lib: Library) -> Path | None:
+    path = os.fsdecode(lib.path)
+    return None if path == ":memory:" else Path(path + "-agfgenre")
+
+
+def _line(note: Note) -> str:
+    return json.dumps(asdict(note)) + "\n"
+
+
+def _read(file: TextIO) -> Iterator[Note]:
+    """Yield a run's notes; a line that was being written when the run was killed is none."""
+    for line in file:
+        with suppress(ValueError, TypeError):
+            yield Note(**json.loads(line))
+
+
+def _locked(file: TextIO) -> bool:
+    """Lock a file as long as it is open; False if another process has done so."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # a file system without locks
+    return True
+
+
+@contextmanager
+def _usable(folder: Path) -> Iterator[None]:
+    """Turn what the disk has against the notes into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"agfgenre: the notes in {folder} cannot be used ({error.strerror})"
+        ) from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Path]:
+    """Hold a run's notes as those of a run that goes on, and let go of them if they are left."""
+    working = path.with_suffix(OPEN)
+    with _usable(path.parent):
+        path.rename(working)
+    try:
+        with working.open(encoding="ascii") as file:
+            _locked(file)
+            yield working
+    finally:
+        with suppress(OSError):
+            working.rename(path)
+
+
+def _replace(path: Path, notes: Sequence[Note]) -> None:
+    """Leave only these notes."""
+    if not notes:
+        path.unlink()
+        return
+    new = path.with_suffix(".new")
+    with new.open("w", encoding="ascii") as file:
+        file.writelines(map(_line, notes))
+    new.replace(path)

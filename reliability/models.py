@@ -1,0 +1,127 @@
+"""Damages models, and tries to listen with each as `beet agfgenre` does.
+
+python -m reliability.models [--models 500] [--seed 0]
+
+Copies of the model that ships: each of its files in turn is cut off, changed, blanked, exchanged
+with another, missing, or a folder. In half of them the checksums are made right again, as somebody
+would who means harm, so that what is damaged is really used. Each must be one line that names the
+model, or a prediction; the run goes on in any case.
+"""
+
+import argparse
+import hashlib
+import json
+import random
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from agf_core import bundle, listener
+from agf_core.bundle import CARD, METADATA, NETWORK, SHIPPED, WEIGHTS, BundleError
+from agf_core.listener import Listener
+from reliability.damage import blank, cut, empty, exaggerate, flip, flip_head, shuffle
+from reliability.workplace import CLIPS, versions
+
+FILES = (METADATA, NETWORK, WEIGHTS, CARD)
+DAMAGES = (blank, cut, empty, exaggerate, flip, flip_head, shuffle)
+NUMBERS = (0, -1, 1e308, 2**63, 2**31, 1e-308, None, "x", [], {}, True)
+
+
+def damage(folder: Path, name: str, rng: random.Random) -> str:
+    """Damage one file of a model; return how."""
+    path = folder / name
+    how = rng.choice((*DAMAGES, "missing", "folder", "exchanged", "nonsense"))
+    if callable(how):
+        path.write_bytes(how(bytearray(path.read_bytes()), b"", rng))
+        return how.__name__
+    if how == "exchanged":
+        other = folder / rng.choice([file for file in FILES if file != name])
+        content = path.read_bytes()
+        path.write_bytes(other.read_bytes())
+        other.write_bytes(content)
+    elif how == "nonsense":  # in the description, whichever file's turn it is
+        values = json.loads((folder / METADATA).read_text())
+        inner = rng.choice((values, values["input"], values["normaliser"], values["architecture"]))
+        inner[rng.choice(sorted(inner))] = rng.choice(NUMBERS)
+        (folder / METADATA).write_text(json.dumps(values))
+    else:
+        path.unlink()
+        if how == "folder":
+            path.mkdir()
+    return how
+
+
+def correct(folder: Path) -> None:
+    """Make the checksums those of the files, if the description can be read still."""
+    try:
+        values = json.loads((folder / METADATA).read_bytes())
+        for name in values["sha256"]:
+            values["sha256"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        (folder / METADATA).write_text(json.dumps(values))
+    except (OSError, ValueError, TypeError, KeyError):
+        pass
+
+
+def run(models: int, seed: int) -> tuple[Counter[str], float]:
+    """Do all of it; return what became of the models, and the longest time one took."""
+    listener.SECONDS = 30
+    rng = random.Random(seed)
+    counts: Counter[str] = Counter()
+    longest = 0.0
+    with TemporaryDirectory() as scratch:
+        for number in range(models):
+            folder = Path(scratch, f"model-{number}")
+            shutil.copytree(SHIPPED, folder)
+            how = damage(folder, FILES[number % len(FILES)], rng)
+            if number // len(FILES) % 2:
+                correct(folder)
+            start = time.monotonic()
+            outcome = attempt(folder)
+            longest = max(longest, time.monotonic() - start)
+            counts[outcome] += 1
+            if number % 50 == 49:
+                print(f"{number + 1} models, the last {how}: {outcome}", flush=True)
+            shutil.rmtree(folder)
+    return counts, longest
+
+
+def attempt(folder: Path) -> str:
+    """Listen with a model; return what came of it in a few words."""
+    try:
+        model = bundle.load(folder)
+    except BundleError as error:
+        _check(error, folder)
+        return "refused when loaded"
+    ears = Listener(model, threads=1)
+    try:
+        (result,) = ears.predict_files([CLIPS / "askyel.mp3"])
+    except BundleError as error:
+        _check(error, folder)
+        return "refused before listening"
+    finally:
+        ears.close()
+    return "heard a genre" if result.error is None else "could not listen, and said so"
+
+
+def _check(error: BundleError, folder: Path) -> None:
+    message = str(error)
+    assert folder.name in message, message
+    assert message.isprintable(), message
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--models", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    counts, longest = run(**vars(parser.parse_args()))
+    print(versions())
+    for outcome, count in counts.most_common():
+        print(f"{count:7} {outcome}")
+    print(f"the slowest took {longest:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

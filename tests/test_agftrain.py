@@ -1,0 +1,359 @@
+"""`beet agftrain` and `beet agfmodels`, on generated music and a tiny model to begin with."""
+
+import json
+import os
+import wave
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from beets import ui
+from beets.library import Item
+from beets_helpers import open_library
+
+from agf_core import bundle
+from agf_core.learning import Schedule
+from agf_core.personal import Plan
+
+RATE = 8_000  # hertz
+
+
+@pytest.fixture(scope="session")
+def start_folder(tmp_path_factory):
+    """A model to begin with, with random weights: what it hears tells something all the same."""
+    import torch
+
+    from agf_core.artist_groups import ArtistGroups
+    from agf_core.export import weights_to_safetensors
+    from agf_core.network import GenreNet, MultiTaskNet, TransferMLP
+    from agf_core.spectrogram import InputSpec
+
+    spec = InputSpec(
+        RATE, 256, 128, 32, 0.0, 4_000.0, segment_frames=40, window_hop=20, excerpt_seconds=2.0
+    )
+    torch.manual_seed(0)
+    network = MultiTaskNet({"g": 2, "s": 2}, width=0.25)
+    whole = GenreNet([network], TransferMLP(network.n_features, 2)).eval()
+    labels = [["Doom"], ["Chiptune"], ["Doom"], ["Chiptune"]]
+    groups = {"s": ArtistGroups.fit("s", labels, list("abcd"))}
+    metadata = bundle.Metadata(
+        name="start",
+        labels=("Chiptune", "Doom"),
+        tasks=whole.n_classes,
+        architecture={"networks": whole.tasks, "width": 0.25},
+        input=spec,
+        mean=np.full(32, -30, np.float32),
+        std=np.full(32, 15, np.float32),
+        temperature=1.2,
+    )
+    files = {
+        bundle.NETWORK: b"never run: learning goes on from the weights",
+        bundle.WEIGHTS: weights_to_safetensors(whole, groups),
+        bundle.CARD: b"# Start\n",
+    }
+    return bundle.save(tmp_path_factory.mktemp("models") / "start", metadata, files).folder
+
+
+PLAN = Plan(
+    networks=Schedule(epochs=4, batch_size=8, learning_rate=3e-3, validate_every=2),
+    transfer=Schedule(epochs=20, batch_size=8, learning_rate=3e-3, validate_every=5),
+    folds=3,
+)
+
+
+@pytest.fixture
+def library(monkeypatch, tmp_path, start_folder):
+    monkeypatch.setattr("beetsplug.agfgenre.learning.Plan", partial(replace, PLAN))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("agf_core.bundle.SHIPPED", start_folder)
+    monkeypatch.setattr("beetsplug.agfgenre.learning.cache_folder", lambda: tmp_path / "cache")
+    yield from open_library(monkeypatch, None)
+
+
+def add(library, title, genre, artist, seed, **fields) -> Item:
+    """Add a track of noise: low for names that begin with L, high for others."""
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(size=2 * RATE)
+    if title.startswith("L"):
+        noise = np.convolve(noise, np.ones(12) / 4, "same")
+    else:
+        noise = np.diff(noise, n=2, append=[0, 0])
+    path = Path(os.fsdecode(library.lib.directory)) / f"{title}.wav"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes((np.clip(0.05 * noise, -1, 1) * 32_767).astype("<i2").tobytes())
+    item = Item.from_path(os.fsencode(path))
+    item.update({"title": title, "artist": artist, "genres": [genre] if genre else [], **fields})
+    library.lib.add(item)
+    return item
+
+
+def fill(library, n=24, low="Блюз", high="🎹"):
+    """Add low and high tracks, two by each artist, in genres the model to begin with lacks."""
+    for i in range(n):
+        kind, genre = ("L", low) if i % 2 else ("H", high)
+        add(library, f"{kind}{i}", genre, f"Artist {i // 4} {kind}", i)
+
+
+def everything(library) -> dict[str, bytes]:
+    """Return all files below the library's home but the log and the cache."""
+    home = Path(os.fsdecode(library.lib.directory)).parent
+    return {
+        str(path): path.read_bytes()
+        for path in home.rglob("*")
+        if path.is_file() and "cache" not in path.parts
+    }
+
+
+def train(library, *options) -> int:
+    """Run `beet agftrain` and return its exit status; what makes it fail is in the log."""
+    try:
+        library.beet("agftrain", *options)
+    except SystemExit as exit_:
+        return exit_.code
+    except ui.UserError as error:
+        library.log.lines.append(str(error))
+        return 1
+    return 0
+
+
+def models(library) -> Path:
+    return Path(os.fsdecode(library.lib.directory)).parent / "agfgenre"
+
+
+def test_a_library_teaches_its_genres_and_agfgenre_speaks_them(library, capsys):
+    fill(library, 40)
+    add(library, "Hnew", "", "Somebody New", 1000)
+    add(library, "Lnew", "", "Somebody Else", 1001)
+    add(library, "Hodd", "Zydeco", "Clifton", 1002)
+    before = {p: c for p, c in everything(library).items() if p.endswith(".wav")}
+    assert train(library, "--name", "mine") == 0
+    report = capsys.readouterr().out
+    assert "Блюз: 20 tracks by 10 artists" in report
+    assert "Zydeco: 1 track by 1 artist, not learnt" in report
+    assert library.log.having("mine is better and listens from now on")
+    after = everything(library)
+    assert {p: c for p, c in after.items() if p.endswith(".wav")} == before
+
+    folder = models(library) / "models" / "mine"
+    stored = json.loads((folder / "report.json").read_text())
+    assert stored["overall"]["this model"]["accuracy"][0] > 0.9
+    assert (stored["tracks"], stored["artists"], stored["parts"]) == (40, 20, 3)
+    assert stored["genres"]["🎹"]["recall"] > 0.9
+    assert np.sum(stored["confusion"]) == 40
+    assert (folder / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    model = bundle.load(folder)
+    assert model.metadata.labels == ("Блюз", "🎹")
+    assert model.metadata.tasks["s"] == 2
+
+    library.configure(min_confidence=0)
+    library.beet("agfgenre", "-W", "title::new")
+    assert library.genres("Lnew") == ["Блюз"]
+    assert library.genres("Hnew") == ["🎹"]
+    assert library.get("Hnew").agf_model == model.model_id
+
+    # Listed; given back and taken again; broken; removed.
+    capsys.readouterr()
+    library.beet("agfmodels")
+    listing = capsys.readouterr().out.splitlines()
+    assert listing[1].split() == ["shipped", "2"]
+    assert listing[2].startswith("*  mine")
+    assert "40" in listing[2]
+    library.beet("agfmodels", "use", "shipped")
+    library.beet("agfmodels", "use", "mine")
+    (folder / bundle.WEIGHTS).write_bytes(b"broken")
+    add(library, "Lnext", "", "Somebody", 1003)
+    library.beet("agfgenre", "-W", "-p", "title:nothing")
+    (line,) = library.log.lines_at("WARNING")
+    assert "is damaged" in line
+    assert line.endswith("the shipped model listens instead")
+    library.beet("agfmodels")
+    assert "cannot be used" in capsys.readouterr().out
+    library.beet("agfmodels", "remove", "mine")
+    assert not folder.exists()
+    assert library.log.having("removed mine; shipped listens from now on")
+
+
+def test_pretending_says_what_would_be_learnt_from_and_does_nothing(library, capsys, tmp_path):
+    fill(library)
+    before = everything(library)
+    assert train(library, "-p") == 0
+    out = capsys.readouterr().out
+    assert "24 tracks, 12 artists" in out
+    assert "🎹: 12 tracks by 6 artists (counted as 12 albums)" in out
+    assert everything(library) == before
+    assert not (tmp_path / "cache").exists()
+
+
+def test_what_is_not_better_changes_nothing_and_says_so(library, monkeypatch):
+    fill(library, low="Doom", high="Chiptune")  # which the model to begin with knows
+    still = replace(PLAN.transfer, learning_rate=1e-12)
+    monkeypatch.setattr("beetsplug.agfgenre.learning.Plan", partial(replace, PLAN, transfer=still))
+    before = everything(library)
+    assert train(library, "--quick") == 3
+    assert library.log.having("not clearly better than start: nothing is changed")
+    assert everything(library) == before
+    path = library.log.having("the whole report: ")[0].split(": ", 2)[2]
+    assert json.loads(Path(path).read_text())["compared"]["start"]["better"] is False
+
+
+def no_genres(library):
+    fill(library, low="", high="")
+
+
+def one_genre(library):
+    fill(library, low="Doom", high="Doom")
+
+
+def one_artist(library):
+    for i in range(24):
+        add(library, f"H{i}", "AB"[i % 2], "Artist", i)
+
+
+def fifteen_tracks(library):
+    fill(library, 15)
+
+
+def all_missing(library):
+    fill(library)
+    for item in library.lib.items():
+        os.remove(item.path)
+
+
+def genres_of_five(library):
+    for i in range(300):
+        item = Item(title=str(i), artist=f"Artist {i}", genres=[f"Genre {i // 5}"], path=b"/x")
+        library.lib.add(item)
+
+
+def nobody(library):
+    for i in range(24):
+        add(library, f"H{i}", "AB"[i % 2], "Various Artists", i)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda library: None, "nothing in the library matches"),
+        (no_genres, "none of the 24 tracks has a genre to learn from"),
+        (one_genre, "there is but one genre, Doom"),
+        (one_artist, "all tracks with a genre are by one artist"),
+        (fifteen_tracks, "fewer than two genres have enough tracks and artists (🎹: 8 tracks by"),
+        (all_missing, "none of the tracks could be listened to"),
+        (genres_of_five, "(Genre 0: 5 tracks by 5 artists; "),
+        (nobody, "no track has an artist"),
+    ],
+)
+def test_libraries_that_teach_nothing_are_a_sentence_each(library, make, sentence):
+    make(library)
+    before = everything(library)
+    assert train(library) == 1
+    message = library.log.lines[-1]
+    assert message.startswith("agftrain: ")
+    assert sentence in message
+    assert "\n" not in message
+    assert everything(library) == before
+
+
+def test_interrupted_it_goes_on_and_listens_to_what_is_new_alone(library, monkeypatch):
+    from agf_core import excerpts, personal
+
+    fill(library, 40)
+    jobs = []
+    whole = excerpts.in_processes
+
+    def counted(work, wanted, processes):
+        jobs.append(len(wanted))
+        return whole(work, wanted, processes)
+
+    monkeypatch.setattr(excerpts, "in_processes", counted)
+    learnt = []
+    fit = personal.fit
+
+    def interrupted(*args, checkpoint, **options):
+        learnt.append(checkpoint.name)
+        if len(learnt) == 4:
+            raise KeyboardInterrupt
+        return fit(*args, checkpoint=checkpoint, **options)
+
+    monkeypatch.setattr(personal, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        library.beet("agftrain", "--quick")
+    assert library.log.having("stopped: run again to go on")
+    kept = {path.name for path in Path(os.environ["XDG_CACHE_HOME"]).rglob("*.safetensors")}
+    assert kept == set(learnt[:3])
+    # Our own tags, written meanwhile, are no reason to listen again.
+    for item in library.lib.items():
+        item.genres = [*item.genres, "agf"]
+        item.write()
+        item.store()
+    monkeypatch.setattr(excerpts, "log_mel", None)
+    monkeypatch.setattr(personal, "fit", fit)
+    assert train(library, "--quick") in (0, 3)
+    assert jobs == [40, 40]  # looked at again, for their content, but not listened to
+
+
+def test_another_model_takes_its_place_only_when_better(library, capsys):
+    fill(library, 40)
+    assert train(library, "--quick", "--name", "first") == 0
+    for i in range(100, 130):  # one more genre, which the first model does not know
+        add(library, f"M{i}", "Middle", f"Artist {i // 2}", i)
+    status = train(library, "--quick", "--name", "second")
+    report = capsys.readouterr().out
+    assert "this model against first" in report
+    assert status in (0, 3)
+
+
+def test_what_the_plugin_has_set_itself_does_not_teach(library, capsys):
+    fill(library)
+    library.load_plugins()
+    item = library.get("L1")
+    item["agf_genres"] = ["Блюз"]
+    item.store()
+    train(library, "-p")
+    assert "1 track whose genre agfgenre has set itself: not learnt from" in capsys.readouterr().out
+
+
+def test_albums_count_once_and_genres_follow_mapping_and_tree(library, capsys, tmp_path):
+    (tmp_path / "tree.yaml").write_text("- electronic:\n  - techno\n  - house\n")
+    library.configure(
+        canonical=str(tmp_path / "tree.yaml"), learn_as={"Shoegaze": "Rock", "Spoken": None}
+    )
+    for i in range(40):
+        add(library, f"H{i}", "techno" if i % 2 else "House", f"Artist {i // 20}", i, album_id=7)
+    for i in range(12):
+        add(library, f"L{i}", "shoegaze", f"Band {i}", 100 + i)
+    add(library, "Lx", "Spoken", "Band", 99)
+    train(library, "-p")
+    out = capsys.readouterr().out
+    assert "Electronic: 40 tracks by 2 artists (counted as 2 albums)" in out
+    assert "Rock: 12 tracks by 12 artists (counted as 12 albums)" in out
+    assert "1 track with a genre that whitelist or learn_as leaves out" in out
+
+
+def test_without_the_training_extra_one_line_says_what_to_install(library, monkeypatch):
+    monkeypatch.setattr(
+        "beetsplug.agfgenre.missing_for_learning", lambda: "learning needs torch: pip install x"
+    )
+    with pytest.raises(ui.UserError, match="agftrain: learning needs torch: pip install x"):
+        library.beet("agftrain")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["use", "nothing"], "there is no model 'nothing'"),
+        (["use"], "'use' is not understood"),
+        (["remove", "shipped"], "the shipped model comes with the plugin and stays"),
+        (["remove", "../x"], "there is no model '../x'"),
+    ],
+)
+def test_agfmodels_says_what_it_cannot_do(library, arguments, message):
+    with pytest.raises(ui.UserError, match="agfmodels: ") as caught:
+        library.beet("agfmodels", *arguments)
+    assert message in str(caught.value)

@@ -1,0 +1,55 @@
+"""The commands in reliability/ that back docs/reliability.md, each with small numbers."""
+
+import socket
+
+import pytest
+from beets_helpers import open_library
+
+from reliability import damage, imports, kills, models, world
+from reliability.workplace import CLIPS, workplace
+
+
+def test_a_run_that_is_killed_or_stopped():
+    counts = kills.run(kills=2, interrupts=1, tracks=11, folder=CLIPS)
+    assert counts["ended runs"] == 3
+
+
+def test_damaged_files():
+    verdict = damage.run(files=78, seed=1, seconds=60)
+    assert verdict.outcomes.total() == 78
+    assert verdict.ended == []
+
+
+def test_damaged_models():
+    counts, _ = models.run(models=16, seed=1)
+    assert counts.total() == 16
+
+
+def test_an_import_with_damaged_files():
+    for counts in imports.run(files=22, damaged=5).values():
+        assert counts["with genres"] >= 17
+
+
+@pytest.mark.parametrize("name", ["music_that_is_not_mounted", "links", "id3v23", "odd_paths"])
+def test_the_world_around(name):
+    with workplace(options=world.OPTIONS) as place:
+        world.SITUATIONS[name](place)
+
+
+def test_no_network_is_used(monkeypatch, clips):
+    """Not by the process that listens either: `sitecustomize` takes its sockets away, too."""
+    from agf_core import listener
+
+    def refuse(*_, **__):
+        raise AssertionError("somebody wants a network")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    without = "import socket; del socket.socket, socket.getaddrinfo, socket.create_connection; "
+    monkeypatch.setattr(listener, "PROGRAM", without + listener.PROGRAM)
+    for library in open_library(monkeypatch, None):
+        library.configure(min_confidence=0)
+        item = library.add_item(title="a", path=clips[0], genres=[])
+        library.beet("agfgenre", "-W")
+        item.load()
+        assert item.genres
