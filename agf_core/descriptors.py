@@ -330,11 +330,17 @@ def in_processes(
     ------
     job, error
         In the order in which they end; the error is empty where all went well.
+
+    Raises
+    ------
+    RuntimeError
+        When no process can be started: no job is to blame for that.
     """
     context = multiprocessing.get_context("spawn")
     pending = deque(jobs)
     idle: list[tuple[Connection, multiprocessing.process.BaseProcess]] = []
     busy: dict[Connection, tuple[multiprocessing.process.BaseProcess, Job, float]] = {}
+    started: set[multiprocessing.process.BaseProcess] = set()
     try:
         while pending or busy:
             while pending and len(busy) < processes:
@@ -352,14 +358,23 @@ def in_processes(
                 process, job, _ = busy.pop(ready)
                 try:
                     error = ready.recv()
+                    if error is None:  # it has started
+                        started.add(process)
+                        busy[ready] = (process, job, time.monotonic())
+                        continue
                     idle.append((ready, process))
                 except (EOFError, OSError):
                     process.join()
                     ready.close()
+                    if process not in started:
+                        raise RuntimeError(
+                            "no process to work in can be started; a script that needs them must "
+                            "do its work below `if __name__ == '__main__':`"
+                        ) from None
                     error = f"its process died (exit code {process.exitcode})."
                 yield job, error
             for process, _, since in busy.values():
-                if time.monotonic() - since > LONGEST_SECONDS:
+                if process in started and time.monotonic() - since > LONGEST_SECONDS:
                     process.kill()
     finally:
         for process in [process for _, process in idle] + [entry[0] for entry in busy.values()]:
@@ -368,10 +383,11 @@ def in_processes(
 
 
 def _serve(connection: Connection, work: Callable[[Job], None]) -> None:
-    """Do jobs until the other end closes; errors go back as text."""
+    """Do jobs until the other end closes; errors go back as text, after None to begin with."""
     from threadpoolctl import threadpool_limits
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other end hears it and ends us
+    connection.send(None)
     with threadpool_limits(1):  # there is a process for every core
         while True:
             try:

@@ -120,6 +120,18 @@ def test_a_crash_costs_that_file_alone(tmp_path, monkeypatch):
     assert done["fail"] == "RuntimeError: odd"
 
 
+def test_a_script_without_a_guard_is_told_so(tmp_path):
+    """Each process reads the script again and would start processes of its own."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from agf_core.descriptors import in_processes\n"
+        "list(in_processes(print, [('a', 'b')], 1))\n"
+    )
+    done = subprocess.run([sys.executable, script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "if __name__ == '__main__'" in done.stderr.splitlines()[-1]
+
+
 def test_interrupted_it_goes_on_where_it_stopped(clips, cache, monkeypatch):
     """Ctrl-C while it waits: processes end, what is done stays, and the next run does the rest."""
     tracks = tracks_of(clips[:4])
