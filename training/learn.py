@@ -157,7 +157,6 @@ def write_bundle(
     card : callable
         Writes the card from the metadata.
     """
-    teaching = [track for track in tracks if track.genre]
     metadata = bundle.Metadata(
         name=name,
         labels=tuple(genres),
@@ -169,9 +168,10 @@ def write_bundle(
         temperature=temperature,
         recipe=recipe.to_dict(),
         trained_on={
-            "tracks": len(teaching),
-            "artists": len({t.artist for t in teaching}),
-            "sources": dict(Counter(t.source for t in teaching)),
+            "tracks": len(tracks),
+            "artists": len({t.artist for t in tracks}),
+            "with_genre": sum(bool(t.genre) for t in tracks),
+            "sources": dict(Counter(t.source for t in tracks)),
         },
         scores=dict(scores),
     )

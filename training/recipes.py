@@ -76,7 +76,7 @@ the time and scored the same.
 """
 
 COMPARED = replace(
-    OURS, name="compared", networks=Schedule(epochs=60, bfloat16=True, validate_every=10)
+    OURS, name="compared", networks=Schedule(epochs=50, bfloat16=True, validate_every=10)
 )
 """What `training.compare` teaches every case, whatever the tasks."""
 
