@@ -74,13 +74,14 @@ predictions.
 
 ## What it learnt from
 
-{trained_on["tracks"]} clips, most of 30 to 60 seconds, by {trained_on["artists"]} artists; {trained_on["with_genre"]} of them have one main genre:
+{trained_on["tracks"]} clips, most of 30 to 60 seconds, by {trained_on["artists"]} artists;
+{trained_on["with_genre"]} of them have one main genre:
 
 {sources}
 
 Most of these recordings are under copyright; neither they nor anything they could be heard from
 again is part of the model. Genre labels are those of the collections, merged to
-{len(metadata.labels)} main genres; clips with several of them teach groups of artists alone, if any.
+{len(metadata.labels)} main genres; clips with several of them teach groups of artists, if anything.
 
 ## How
 
