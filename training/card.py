@@ -68,6 +68,7 @@ Read these scores with care: {len(one_source)} of the genres come from one colle
 ({", ".join(one_source)}),
 and a network can learn how a collection sounds rather than its music. Expect less on yours.
 
+What it learns beside the genre was chosen by these folds, so that the scores flatter it a little.
 The network that ships has learnt from the clips of all folds, so that no score of its own can be
 given without other music. Its temperature ({metadata.temperature:.3f}) is fitted on the folds'
 predictions.
