@@ -66,8 +66,8 @@ def test_it_hears_what_a_tagger_hears(ears, tiny_folder, clips, tmp_path):
             assert (type(one.error), str(one.error)) == (type(other.error), str(other.error))
             if one.prediction:
                 assert one.prediction.labels == other.prediction.labels
-                np.testing.assert_array_equal(
-                    one.prediction.probabilities, other.prediction.probabilities
+                np.testing.assert_allclose(  # the last bit depends on where memory lies
+                    one.prediction.probabilities, other.prediction.probabilities, rtol=1e-6
                 )
     assert list(ears.predict_files([])) == []
 
