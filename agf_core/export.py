@@ -38,7 +38,10 @@ def network_to_onnx(network: GenreNet, spec: InputSpec) -> bytes:
             verbose=False,
         )
     assert program is not None
-    return program.model_proto.SerializeToString()
+    model = program.model_proto
+    for part in (model.graph, *model.graph.node, *model.graph.value_info):
+        del part.metadata_props[:]  # where the exporter found each layer in its sources
+    return model.SerializeToString()
 
 
 def weights_to_safetensors(network: GenreNet, groups: Mapping[str, ArtistGroups]) -> bytes:
