@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from onnx import GraphProto, TensorProto, helper, numpy_helper
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -41,16 +42,35 @@ def network_to_onnx(network: GenreNet, spec: InputSpec) -> bytes:
     model = program.model_proto
     for part in (model.graph, *model.graph.node, *model.graph.value_info):
         del part.metadata_props[:]  # where the exporter found each layer in its sources
+    _halve(model.graph)
     return model.SerializeToString()
+
+
+def _halve(graph: GraphProto) -> None:
+    """Keep a network's weights in half precision; it computes in single precision as before."""
+    casts = []
+    for tensor in graph.initializer:
+        weights = numpy_helper.to_array(tensor)
+        if weights.dtype != np.float32 or weights.ndim < 2:  # the rest is small
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(weights.astype(np.float16), f"{name}.half"))
+        casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
+    computing = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*casts, *computing])
 
 
 def weights_to_safetensors(network: GenreNet, groups: Mapping[str, ArtistGroups]) -> bytes:
     """Return what a model needs to learn further.
 
-    The network's weights by the names of `GenreNet`'s state, and the artist groups that its tasks
-    are about, as ``groups/<task>/<array>``.
+    The network's weights by the names of `GenreNet`'s state, in half precision but for what is
+    small, and the artist groups that its tasks are about, as ``groups/<task>/<array>``.
     """
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+    tensors = {
+        name: (tensor.half() if tensor.ndim > 1 else tensor).cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+    }
     for task, found in groups.items():
         for name, array in found.to_arrays().items():
             tensors[f"{GROUPS}{task}/{name}"] = torch.from_numpy(np.array(array))

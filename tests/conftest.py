@@ -40,14 +40,18 @@ def tiny_spec() -> InputSpec:
 
 @pytest.fixture(scope="session")
 def tiny_network():
-    """An untrained network of two tasks, transferred to three genres."""
+    """An untrained network of two tasks, transferred to three genres.
+
+    Half precision, in which models are kept, holds its weights exactly.
+    """
     import torch
 
     from agf_core.network import GenreNet, MultiTaskNet, TransferMLP
 
     torch.manual_seed(1)
     network = MultiTaskNet({"g": 3, "s": 5}, width=0.25)
-    return GenreNet([network], TransferMLP(network.n_features, 3)).eval()
+    whole = GenreNet([network], TransferMLP(network.n_features, 3)).eval()
+    return whole.half().float()
 
 
 @pytest.fixture(scope="session")

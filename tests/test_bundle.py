@@ -2,13 +2,15 @@ import json
 import os
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from safetensors.torch import save
 
 from agf_core import bundle
 from agf_core.bundle import BundleError
-from agf_core.export import network_from_bundle
+from agf_core.export import network_from_bundle, network_to_onnx, weights_to_safetensors
+from agf_core.network import GenreNet, MultiTaskNet, TransferMLP, count_parameters
 from agf_core.tagger import GenreTagger
 
 FILES = (bundle.METADATA, bundle.NETWORK, bundle.WEIGHTS, bundle.CARD)
@@ -47,6 +49,20 @@ def test_torch_and_onnx_agree(tiny_folder, tiny_network, tiny_spec):
         (logits,) = tagger._session.run(None, {tagger._input: x})
         np.testing.assert_allclose(logits, expected, atol=1e-4)
         np.testing.assert_array_equal(again, expected)
+
+
+def test_half_precision_takes_half_the_space_and_changes_little(tiny_spec):
+    torch.manual_seed(3)
+    network = MultiTaskNet({"g": 3}, width=0.5)
+    whole = GenreNet([network], TransferMLP(network.n_features, 3)).eval()
+    stored = network_to_onnx(whole, tiny_spec)
+    session = onnxruntime.InferenceSession(stored)
+    x = torch.randn(5, 1, tiny_spec.segment_frames, tiny_spec.n_mels)
+    (logits,) = session.run(None, {"log_mel": x.numpy()})
+    with torch.inference_mode():
+        np.testing.assert_allclose(logits, whole(x).numpy(), atol=2e-3)
+    assert len(stored) < 2.5 * count_parameters(whole)
+    assert len(weights_to_safetensors(whole, {})) < 2.5 * count_parameters(whole)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -18,7 +18,7 @@ def test_it_is_whole_and_small(shipped):
     assert len(shipped.metadata.labels) == 14
     assert shipped.metadata.input.fmax == 8_000
     size = sum(path.stat().st_size for path in shipped.folder.iterdir())
-    assert size < 14e6
+    assert size < 10e6
     for name in (bundle.METADATA, bundle.CARD):
         assert "/home" not in (shipped.folder / name).read_text()
 
