@@ -38,7 +38,8 @@ class Schedule:
     seed : int
         Of initial weights, order, segments and dropout.
     bfloat16 : bool
-        Compute in bfloat16 where autocast does; faster on recent processors.
+        Compute in bfloat16 where autocast does, on processors that have it; others would take
+        several times as long as in float32, and compute in that.
     validate_every : int
         Epochs between two validations.
     """
@@ -186,7 +187,7 @@ def fit(
             if len(batch) == 1:  # batch normalisation cannot learn from one
                 continue
             x, y = examples.draw(batch, generator), soft[task][batch.to(device)]
-            with torch.autocast(device.type, torch.bfloat16, enabled=schedule.bfloat16):
+            with _autocast(device, schedule.bfloat16):
                 logits = model(x, task)
             step_loss = F.cross_entropy(logits.float(), y)
             optimisers[task].zero_grad(set_to_none=True)
@@ -208,6 +209,11 @@ def fit(
     if patience:
         model.load_state_dict(best)
     return history
+
+
+def _autocast(device: torch.device, bfloat16: bool) -> torch.autocast:
+    has_it = device.type != "cpu" or torch.cpu._is_avx512_bf16_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16 and has_it)
 
 
 def best_entry(history: Sequence[Mapping[str, Any]], criterion: str = "g_log_loss") -> int:
@@ -334,7 +340,7 @@ def extract_features(
     """Transfer features of every window of every track, from frozen networks."""
     networks = list(networks)
     rows = []
-    with torch.autocast(segments.device.type, torch.bfloat16, enabled=bfloat16):
+    with _autocast(segments.device, bfloat16):
         for track in tqdm(
             range(len(segments)), desc="features", unit="track", disable=not progress, leave=False
         ):
