@@ -65,6 +65,12 @@ class Examples:
         part.counts, part.offsets = self.counts[chosen], self.offsets[chosen]
         return part
 
+    def thinned(self, every: int) -> Self:
+        """Return the same tracks, of which `windows` gives but one window in so many."""
+        part = copy.copy(self)
+        part.hop = every * self.hop
+        return part
+
     def _gather(self, starts: Tensor) -> Tensor:
         """Return examples that begin at the given rows, (n, length, n_columns)."""
         index = starts[:, None] + torch.arange(self.length)

@@ -1,16 +1,12 @@
 """A model of one's own: what a trained model knows, taught the genres of one collection of music.
 
-The networks go on from where they are, with heads for the collection's genres and artist groups;
-then the transfer MLP goes on; then the temperature is fitted. How good the outcome is on artists it
-has not met is found by doing all of it without some of the artists, and asking about them.
-
-A genre of the same name in the trained model keeps what is known of it: its weights in the heads.
+The networks go on from where they are, with new heads (`agf_core.new_heads`); then the transfer MLP
+goes on; then the temperature is fitted. How good the outcome is on artists it has not met is found
+by doing all of it without some of the artists, and asking about them (`agf_core.evaluation`). What
+a collection is learnt from is chosen by `agf_core.selection`.
 """
 
-import copy
 import time
-import zlib
-from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,15 +14,16 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
 
 from agf_core import bundle, calibration
 from agf_core.artist_groups import ArtistGroups, Observations, group_targets
-from agf_core.corpus import Track, album_key, genre_targets
+from agf_core.corpus import Track, genre_targets
 from agf_core.examples import Features, Segments
 from agf_core.excerpts import Excerpts
 from agf_core.learning import Schedule, best_entry, extract_features, fit, predict
-from agf_core.network import GenreNet, MultiTaskNet, TaskBranch, TransferMLP, channels_last
+from agf_core.network import GenreNet, MultiTaskNet, TransferMLP
+from agf_core.new_heads import namesakes, personal_network
+from agf_core.selection import artist_folds, votes
 
 TEMPERATURE_PRIOR = 100  # tracks that the temperature of the model to begin with counts as
 
@@ -38,7 +35,7 @@ class Plan:
     Attributes
     ----------
     networks : Schedule or None
-        Of the networks; None leaves them as they are.
+        Of the networks, its epochs for each task; None leaves them as they are.
     transfer : Schedule
         Of the transfer MLP.
     patience : int
@@ -49,6 +46,8 @@ class Plan:
         Tracks up to which every part is tested on, and only the first with more of them.
     kept_back : int
         One in so many of the artists learnt from says when to stop, and fits the temperature.
+    validated_on : int
+        One in so many windows of theirs is heard to say when the networks are to stop.
     """
 
     networks: Schedule | None = field(
@@ -65,103 +64,7 @@ class Plan:
     folds: int = 5
     all_folds_up_to: int = 500
     kept_back: int = 5
-
-
-# What is learnt
-
-
-@dataclass(frozen=True)
-class SetAside:
-    """A genre that cannot be learnt: too few tracks, or all by one artist."""
-
-    genre: str
-    tracks: int
-    artists: int
-
-    def __str__(self) -> str:
-        tracks = f"{self.tracks} track{'s' * (self.tracks != 1)}"
-        return f"{self.genre}: {tracks} by {self.artists} artist{'s' * (self.artists != 1)}"
-
-
-def learnable_genres(
-    tracks: Sequence[Track], min_tracks: int
-) -> tuple[tuple[str, ...], list[SetAside]]:
-    """Tell genres that can be learnt from those that cannot.
-
-    Returns
-    -------
-    genres : tuple of str
-        In alphabetical order: those with enough tracks, by two artists or more.
-    set_aside : list of SetAside
-        The others, the largest first.
-    """
-    of_genre: dict[str, list[Track]] = defaultdict(list)
-    for track in tracks:
-        if track.genre:
-            of_genre[track.genre].append(track)
-    genres, set_aside = [], []
-    for genre, its in sorted(of_genre.items()):
-        n_artists = len({track.artist for track in its})
-        if len(its) >= min_tracks and n_artists > 1:
-            genres.append(genre)
-        else:
-            set_aside.append(SetAside(genre, len(its), n_artists))
-    return tuple(genres), sorted(set_aside, key=lambda aside: -aside.tracks)
-
-
-def votes(tracks: Sequence[Track]) -> np.ndarray:
-    """Weights that let an artist's tracks of one genre on one album count as one, (n_tracks,).
-
-    A track without an album counts as an album. The mean weight is 1.
-    """
-    units = [album_key(track) for track in tracks]
-    size = Counter(units)
-    weights = np.array([1 / size[unit] for unit in units], np.float32)
-    return weights / weights.mean()
-
-
-def at_most(tracks: Sequence[Track], per_album: int, in_all: int) -> list[Track]:
-    """Choose tracks to hold in memory: so many of each album, and of all albums in turn.
-
-    The choice of a track depends on its own album alone as long as all albums fit in.
-    """
-    of_album: dict[tuple[str, str, str], list[Track]] = defaultdict(list)
-    for track in tracks:
-        of_album[album_key(track)].append(track)
-
-    def dealt(track: Track) -> int:
-        return zlib.crc32(track.track_id.encode())
-
-    in_turn = [
-        (turn, dealt(track), i, track)
-        for i, album in enumerate(of_album.values())
-        for turn, track in enumerate(sorted(album, key=dealt)[:per_album])
-    ]
-    return [entry[-1] for entry in sorted(in_turn, key=lambda entry: entry[:3])[:in_all]]
-
-
-def artist_folds(tracks: Sequence[Track], n_folds: int) -> np.ndarray:
-    """Deal artists into folds, those of each genre evenly.
-
-    Returns
-    -------
-    np.ndarray [shape=(n_tracks,), dtype=int]
-        The fold of each track's artist; -1 for artists of whom no track has a genre.
-    """
-    genres_of: dict[str, Counter[str]] = defaultdict(Counter)
-    for track in tracks:
-        if track.genre:
-            genres_of[track.artist][track.genre] += 1
-    # By the genre an artist has most of; within one in an order that new artists do not disturb.
-    order = sorted(
-        genres_of,
-        key=lambda artist: (
-            max(sorted(genres_of[artist]), key=lambda genre: genres_of[artist][genre]),
-            zlib.crc32(artist.encode()),
-        ),
-    )
-    fold_of = {artist: i % n_folds for i, artist in enumerate(order)}
-    return np.array([fold_of.get(track.artist, -1) for track in tracks])
+    validated_on: int = 3
 
 
 # What the model to begin with hears
@@ -205,96 +108,6 @@ def frozen_features(
         rows.append(excerpts.cache.get(f"features-{model.model_id}", key, compute))
         step()
     return Features(rows)
-
-
-# The network to begin with
-
-
-def personal_network(
-    start: GenreNet, known: Sequence[str], genres: Sequence[str], groups: Mapping[str, int]
-) -> GenreNet:
-    """Return a trained network with heads for other genres and artist groups.
-
-    Parameters
-    ----------
-    start : GenreNet
-        Stays as it is.
-    known : sequence of str
-        Its genres.
-    genres : sequence of str
-        The new genres; those that are known keep their weights.
-    groups : mapping
-        Number of groups of each task but g. A task that `start` lacks gets a branch that begins
-        as a copy of the genre's.
-    """
-    network = copy.deepcopy(start)
-    own = cast(list[MultiTaskNet], list(network.networks))
-    genre_net = next((net for net in own if "g" in net.tasks), own[0])
-    added = [task for task in groups if not any(task in net.tasks for net in own)]
-    kept_columns = _columns(own)
-    for task in added:
-        genre_net.branches[task] = copy.deepcopy(genre_net.branch(genre_net.tasks[0]))
-    for net in own:
-        for task in net.tasks:
-            branch = net.branch(task)
-            if task == "g":
-                _replace_head(branch, _namesakes(known, genres))
-            elif task in groups:
-                _replace_head(branch, [None] * groups[task])
-        channels_last(net)
-    network.mlp = _grown(network.mlp, kept_columns, _columns(own), _namesakes(known, genres))
-    return network
-
-
-def _namesakes(known: Sequence[str], genres: Sequence[str]) -> list[int | None]:
-    """Return where each of the genres stands among the known ones."""
-    place = {name.casefold(): i for i, name in enumerate(known)}
-    return [place.get(genre.casefold()) for genre in genres]
-
-
-def _with_rows(layer: nn.Linear, rows: Sequence[int | None]) -> nn.Linear:
-    """Return a layer with some of another's rows, and new ones where there is None."""
-    result = nn.Linear(layer.in_features, len(rows))
-    with torch.no_grad():
-        for i, row in enumerate(rows):
-            if row is not None:
-                result.weight[i], result.bias[i] = layer.weight[row], layer.bias[row]
-    return result
-
-
-def _replace_head(branch: TaskBranch, rows: Sequence[int | None]) -> None:
-    branch.head[-1] = _with_rows(cast(nn.Linear, branch.head[-1]), rows)
-    branch.n_classes = len(rows)
-
-
-def _columns(networks: Sequence[MultiTaskNet]) -> list[tuple[int, str, int]]:
-    """Name every column of the networks' features, in order."""
-    return [
-        (n, task, column)
-        for n, net in enumerate(networks)
-        for task in net.tasks
-        for column in range(net.branch(task).n_features)
-    ]
-
-
-def _grown(
-    mlp: TransferMLP, before: Sequence[Any], after: Sequence[Any], rows: Sequence[int | None]
-) -> TransferMLP:
-    """Return an MLP over more features and other genres that does what `mlp` did for the old."""
-    result = TransferMLP(len(after), len(rows))
-    place = {column: i for i, column in enumerate(after)}
-    (first, last), (old_first, old_last) = (
-        [cast(nn.Linear, layer) for layer in net.layers if isinstance(layer, nn.Linear)]
-        for net in (result, mlp)
-    )
-    with torch.no_grad():
-        first.weight.zero_()
-        first.weight[:, [place[column] for column in before]] = old_first.weight
-        first.bias.copy_(old_first.bias)
-        new_last = _with_rows(old_last, rows)
-        last.weight.copy_(new_last.weight)
-        last.bias.copy_(new_last.bias)
-    return result
 
 
 # Learning
@@ -503,7 +316,7 @@ class Personaliser:
             self._truth[asked],
             raw,
             calibration.apply_temperature(raw, temperature),
-            self._before(taught, asked),
+            self.before(taught, asked),
             common,
             learnt.epochs,
         )
@@ -567,11 +380,16 @@ class Personaliser:
             for i, net in enumerate(network.networks):
                 net = cast(MultiTaskNet, net)
                 wanted = {task: targets[task] for task in net.tasks if task in targets}
+                if not wanted:
+                    continue
+                schedule = replace(
+                    plan.networks, validate_every=plan.networks.validate_every * len(wanted)
+                )
                 took = self._fit(
                     net,
-                    material.segments,
+                    material.segments.thinned(plan.validated_on),
                     wanted,
-                    _for_epochs(plan.networks, epochs and epochs[0] / len(wanted)),
+                    _for_epochs(schedule, epochs and epochs[0] / len(wanted)),
                     learning,
                     kept_back,
                     f"{name}-network-{i}",
@@ -630,17 +448,26 @@ class Personaliser:
             valid=kept_back,
             patience=0 if kept_back is None else self.plan.patience,
             checkpoint=self.work / f"{name}.safetensors" if self.work else None,
-            title=name,
+            title="networks" if isinstance(model, MultiTaskNet) else "last layers",
             progress=self.progress,
         )
         best = -1 if kept_back is None else best_entry(history, f"{next(iter(targets))}_log_loss")
         return int(history[best]["epoch"])
 
-    def _before(self, taught: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    def before(self, taught: np.ndarray, asked: np.ndarray) -> np.ndarray:
         """What the model that was begun with says, in the words of this collection.
 
         A label counts as the genre of its name here. One that has none here counts as the genres
         that teaching tracks have in the proportion in which it is heard in them.
+
+        Parameters
+        ----------
+        taught, asked : np.ndarray [dtype=int]
+            Indices of teaching tracks.
+
+        Returns
+        -------
+        np.ndarray [shape=(n_asked, n_genres), dtype=float64]
         """
         temperature = self.model.metadata.temperature
 
@@ -652,7 +479,7 @@ class Personaliser:
         one_hot = np.eye(len(genres))[self._truth[taught]] * self._votes[taught][:, None]
         words = heard(taught).T @ one_hot  # (n_labels, n_genres)
         words /= words.sum(axis=1, keepdims=True)
-        for label, genre in enumerate(_namesakes(genres, self._called)):
+        for label, genre in enumerate(namesakes(genres, self._called)):
             if genre is not None:
                 words[label] = np.eye(len(genres))[genre]
         mapped: np.ndarray = heard(asked) @ words

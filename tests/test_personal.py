@@ -14,16 +14,9 @@ from agf_core.examples import Features, Segments
 from agf_core.learning import Schedule
 from agf_core.metrics import Score
 from agf_core.network import GenreNet, MultiTaskNet, TransferMLP
-from agf_core.personal import (
-    Material,
-    Personaliser,
-    Plan,
-    artist_folds,
-    at_most,
-    learnable_genres,
-    personal_network,
-    votes,
-)
+from agf_core.new_heads import personal_network
+from agf_core.personal import Material, Personaliser, Plan
+from agf_core.selection import artist_folds, at_most, learnable_genres, votes
 from agf_core.spectrogram import InputSpec
 
 SPEC = InputSpec(n_mels=32, segment_frames=32, window_hop=16)

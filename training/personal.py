@@ -37,9 +37,9 @@ from agf_core.personal import (
     Material,
     Personaliser,
     Plan,
-    learnable_genres,
     segments_of,
 )
+from agf_core.selection import learnable_genres
 from agf_core.spectrogram import InputSpec
 from training.corpora import describe, genres_of, read_table, spectrograms
 from training.crossvalidate import truth_of

@@ -114,6 +114,7 @@ class AGFGenrePlugin(BeetsPlugin):
         add("-p", "--pretend", action="store_true", help="show what would be learnt from")
         add("-q", "--quiet", action="store_true", help="show neither progress nor the report")
         add("-t", "--threads", type="int", help="files listened to at a time (0: one a core)")
+        add("--groups", help="artist groups to learn beside the genre: letters of m, d, e and s")
         add("--name", help="what to call the model (default: the date)")
         command.func = self._train
         return command

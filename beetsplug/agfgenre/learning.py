@@ -7,17 +7,14 @@ need. Nothing of the library and of no file is changed.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
-from datetime import date
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import platformdirs
 from beets import ui
 from beets.ui import UserError
@@ -27,7 +24,7 @@ from agf_core.artist_groups import Observations
 from agf_core.cache import FeatureCache
 from agf_core.corpus import Track
 from agf_core.descriptors import extract, possible_sources
-from agf_core.evaluation import PERSONAL, Comparison, compare, draw_confusion, score_sheet
+from agf_core.evaluation import PERSONAL
 from agf_core.excerpts import Excerpts, listen
 from agf_core.export import (
     groups_from_bundle,
@@ -35,25 +32,23 @@ from agf_core.export import (
     network_to_onnx,
     weights_to_safetensors,
 )
-from agf_core.model_store import SHIPPED_NAME, ModelStore
+from agf_core.learning import CheckpointError
 from agf_core.network import GenreNet
 from agf_core.personal import (
     HeldOut,
     Material,
     Personaliser,
     Plan,
-    SetAside,
-    at_most,
     frozen_features,
-    learnable_genres,
     recipe,
     segments_of,
 )
-from agf_core.tagger import GenreTagger
+from agf_core.selection import SetAside, at_most, learnable_genres
 
-from .models import PICTURE, REPORT, model_store, read_report
+from .models import model_store
 from .report import Progress, duration, plural
 from .teaching import Teaching, why_not
+from .verdict import REPORT, compare_with_rivals, honest_report, report_lines, write_report
 
 if TYPE_CHECKING:
     from beets.library import Library
@@ -64,7 +59,6 @@ if TYPE_CHECKING:
 
 MOST_OF_AN_ALBUM = 4  # tracks: an album counts as one anyway
 MOST_IN_ALL = 4_000  # tracks: what 1.4 GB of memory hold
-MOST_COMMON = "always the most common genre"
 
 
 def cache_folder() -> Path:
@@ -124,17 +118,19 @@ class Lesson:
         except (bundle.BundleError, ValueError) as error:
             raise UserError(f"agftrain: {error}") from None
         self._plan = Plan(networks=None) if self._settings.quick else Plan()
-        tasks = [] if self._settings.quick else [t for t in base.metadata.tasks if t != "g"]
+        groups = "" if self._settings.quick else self._groups(base)
         tracks, genres, not_learnt = self._choose(teaching.tracks)
         self._print(teaching.lines(genres, not_learnt))
-        if not tasks:  # then only genres teach
-            tracks = [track for track in tracks if track.genre]
+        tracks = of_use(tracks, groups)
         tracks, genres, too_few_now = self._choose(self._listen(tracks, base))
         not_learnt += too_few_now
-        learner = self._learner(base, network, tracks, genres, tasks)
-        held_out = learner.hold_out()
+        learner = self._learner(base, network, tracks, genres, groups)
+        try:
+            held_out = learner.hold_out()
+        except CheckpointError as error:
+            raise UserError(f"agftrain: {error}") from None
         rivals = compare_with_rivals(learner, held_out, store, self._settings.model, self._cache)
-        report = self._report(learner, held_out, rivals, not_learnt)
+        report = honest_report(learner, held_out, rivals, not_learnt)
         self._print(report_lines(report))
         better = all(comparison.better for comparison in rivals.values())
         if better:
@@ -164,6 +160,17 @@ class Lesson:
                 ui.print_(line)
 
     # What is learnt from
+
+    def _groups(self, base: bundle.Bundle) -> str:
+        """Return which artist groups are learnt beside the genre: those asked for, or the base's.
+
+        Essentia's are left out without essentia.
+        """
+        wanted = self._settings.groups or "".join(t for t in base.metadata.tasks if t != "g")
+        possible, left_out = possible_sources(wanted)
+        if left_out:
+            self._log.info("{}", left_out)
+        return possible
 
     def _choose(
         self, tracks: Sequence[Track]
@@ -211,9 +218,9 @@ class Lesson:
         network: GenreNet,
         tracks: Sequence[Track],
         genres: tuple[str, ...],
-        groups: Sequence[str],
+        groups: str,
     ) -> Personaliser:
-        """Prepare all that is learnt from; `groups` are the tasks besides the genre."""
+        """Prepare all that is learnt from."""
         teaching = at_most([t for t in tracks if t.genre], MOST_OF_AN_ALBUM, MOST_IN_ALL)
         others = [t for t in tracks if not t.genre] if groups else []
         others = at_most(others, MOST_OF_AN_ALBUM, MOST_IN_ALL - len(teaching))
@@ -254,19 +261,16 @@ class Lesson:
         )
 
     def _observations(
-        self, tracks: Sequence[Track], groups: Sequence[str], base: bundle.Bundle
+        self, tracks: Sequence[Track], groups: str, base: bundle.Bundle
     ) -> dict[str, Observations]:
-        """Describe all tracks as artist groups need it; essentia's is left out without essentia."""
-        possible, left_out = possible_sources("".join(groups))
-        if left_out:
-            self._log.info("{}", left_out)
+        """Describe all tracks as artist groups need it."""
         described: dict[str, Observations] = {}
-        for task in possible:
+        for task in groups:
             if task == "s":
                 described[task] = [track.labels for track in tracks]
                 continue
             self._phase(f"describing {plural(len(tracks), 'track')} for artist groups ({task})")
-            described[task] = extract(
+            stored = extract(
                 tracks,
                 task,
                 self._cache,
@@ -275,6 +279,10 @@ class Lesson:
                 processes=self._processes,
                 progress=self._show,
             )
+            if 2 * len(stored.missing) > len(tracks):
+                self._log.warning("task {} is left out: most tracks cannot be described", task)
+            else:
+                described[task] = stored
         return described
 
     def _counterparts(self, base: bundle.Bundle, genres: Sequence[str]) -> dict[str, str]:
@@ -291,6 +299,7 @@ class Lesson:
             base.model_id,
             repr(self._plan),
             repr(material.genres),
+            repr(list(material.observations)),
             *(repr((t.track_id, t.artist, t.genre, t.album)) for t in material.tracks),
             *(repr((t.track_id, t.artist, t.labels)) for t in material.described),
         ]
@@ -302,55 +311,6 @@ class Lesson:
         return folder
 
     # What comes of it
-
-    def _report(
-        self,
-        learner: Personaliser,
-        held_out: HeldOut,
-        rivals: dict[str, Comparison],
-        not_learnt: Sequence[SetAside],
-    ) -> dict[str, Any]:
-        """Return the whole report, as JSON can hold it."""
-        material = learner.material
-        tested = [material.tracks[i] for i in held_out.tracks]
-        artists = np.array([track.artist for track in tested])
-        sheet = score_sheet(
-            material.genres,
-            held_out.truth,
-            artists,
-            {
-                MOST_COMMON: held_out.common,
-                learner.model.metadata.name: held_out.before,
-                PERSONAL: held_out.personal,
-            },
-            PERSONAL,
-        )
-        return {
-            "date": date.today().isoformat(),
-            "begun_with": learner.model.model_id,
-            "quick": self._settings.quick,
-            "parts": held_out.parts,
-            **sheet,
-            "compared": {
-                name: {
-                    "tracks": c.tracks,
-                    "artists": c.artists,
-                    "difference": [
-                        round(x, 4)
-                        for x in (c.difference.value, c.difference.low, c.difference.high)
-                    ],
-                    "better_in": c.better_in,
-                    "better": c.better,
-                }
-                for name, c in rivals.items()
-            },
-            "not_learnt": [asdict(aside) for aside in not_learnt],
-            "artists_learnt_from": sorted({track.artist for track in material.tracks}),
-            "held_out": {
-                track.track_id: [round(float(p), 4) for p in row]
-                for track, row in zip(tested, held_out.personal, strict=True)
-            },
-        }
 
     def _keep(
         self, learner: Personaliser, held_out: HeldOut, report: dict[str, Any]
@@ -397,122 +357,16 @@ class Lesson:
         return name, folder
 
 
-def compare_with_rivals(
-    learner: Personaliser,
-    held_out: HeldOut,
-    store: ModelStore,
-    configured: str,
-    cache: FeatureCache,
-) -> dict[str, Comparison]:
-    """Compare a personal model with what was there before, on artists that neither has met.
+def of_use(tracks: Sequence[Track], groups: str) -> list[Track]:
+    """Return the tracks that have something to teach: no other need be listened to.
 
-    A personal model that is active has met most artists of the library. Of these, what it said
-    before it met them is in its own report; it is wrong about genres that it does not know; artists
-    that came later it is asked about.
-
-    Returns
-    -------
-    dict
-        By name: the model that was begun with, and an active personal model, if it can be asked
-        about half of the tracks or more.
+    Parameters
+    ----------
+    groups : str
+        Artist groups that are learnt: those of sounds are about every track, those of labels about
+        the artists who have labels.
     """
-    artists = np.array([learner.material.tracks[i].artist for i in held_out.tracks])
-    result = {
-        learner.model.metadata.name: compare(
-            held_out.personal, held_out.before, held_out.truth, artists
-        )
-    }
-    if not configured and store.active != SHIPPED_NAME:
-        asked, said = _ask_active(learner, held_out, store.folder_of(store.active), cache)
-        if 2 * len(asked) >= len(held_out.tracks):
-            result[store.active] = compare(
-                held_out.personal[asked], said, held_out.truth[asked], artists[asked]
-            )
-    return result
-
-
-def _ask_active(
-    learner: Personaliser, held_out: HeldOut, folder: Path, cache: FeatureCache
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return which of the tracks a personal model can be asked about, and what it says of them.
-
-    What it gives to genres that are not learnt now stands in one more column.
-    """
-    genres = learner.material.genres
-    report = read_report(folder) or {}
-    known_tracks, met = report.get("held_out", {}), set(report.get("artists_learnt_from", ()))
-    try:
-        tagger = GenreTagger.load(folder)
-    except bundle.BundleError:
-        return np.array([], int), np.zeros((0, len(genres) + 1))
-    column = {genre.casefold(): i for i, genre in enumerate(genres)}
-    columns = [column.get(label.casefold(), len(genres)) for label in tagger.labels]
-    asked, said = [], []
-    for i, track in enumerate(learner.material.tracks[j] for j in held_out.tracks):
-        if track.track_id in known_tracks:
-            probabilities = known_tracks[track.track_id]
-        elif column[track.genre.casefold()] not in columns:
-            probabilities = np.zeros(len(columns))
-        elif track.artist not in met:
-            spectrogram = Excerpts([track.track_id], tagger.metadata.input, cache)[0]
-            probabilities = tagger.predict_log_mel(spectrogram.astype(np.float32)).probabilities
-        else:
-            continue
-        row = np.zeros(len(genres) + 1)
-        np.add.at(row, columns, probabilities)
-        row[-1] += 1 - row.sum()
-        asked.append(i)
-        said.append(row)
-    return np.array(asked, int), np.array(said).reshape(len(asked), len(genres) + 1)
-
-
-def report_lines(report: dict[str, Any]) -> list[str]:
-    """Return what people want to know of a report."""
-    parts = report["parts"]
-    how = f"{parts} parts, each held out in turn" if parts > 1 else "one part in five, held out"
-    lines = [
-        "",
-        f"On {plural(report['tracks'], 'track')} by {plural(report['artists'], 'artist')} "
-        f"that were not learnt from ({how}), with 95 % intervals:",
-        "",
-    ]
-    rows = [("", "right", "macro F1", "log loss")]
-    for name, scores in report["overall"].items():
-        rows.append((name, *(_interval(scores[s]) for s in ("accuracy", "macro_f1", "log_loss"))))
-    lines += _columns(rows)
-    lines.append("")
-    table = [("genre", "precision", "recall", "tracks", "artists")]
-    for genre, row in report["genres"].items():
-        shares = (row["precision"], row["recall"])
-        numbers = ("-" if share is None else f"{share:.2f}" for share in shares)
-        table.append((genre, *numbers, str(row["tracks"]), str(row["artists"])))
-    lines += _columns(table)
-    lines.append("")
-    for name, c in report["compared"].items():
-        value, low, high = c["difference"]
-        lines.append(
-            f"{PERSONAL} against {name}: {value:+.1%} of {plural(c['tracks'], 'track')} right "
-            f"[{low:+.1%}, {high:+.1%}], better in {c['better_in']:.0%} of resamples"
-        )
-    return lines
-
-
-def _interval(score: Sequence[float]) -> str:
-    value, low, high = score
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-
-
-def write_report(folder: Path, report: dict[str, Any]) -> None:
-    """Write a report and its picture."""
-    folder.mkdir(parents=True, exist_ok=True)
-    draw_confusion(folder / PICTURE, list(report["genres"]), report["confusion"])
-    text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-    (folder / REPORT).write_text(text, encoding="utf-8")
+    if set(groups) & set("mde"):
+        return list(tracks)
+    labelled = {track.artist for track in tracks if track.labels} if "s" in groups else set()
+    return [track for track in tracks if track.genre or track.artist in labelled]

@@ -29,6 +29,7 @@ DEFAULTS: dict[str, Any] = {
     "model": "",
     "min_tracks": 10,
     "learn_as": False,
+    "groups": "",
 }
 
 
@@ -126,6 +127,9 @@ class LearnSettings:
         Show neither progress nor the report, but the outcome.
     name : str
         What to call the model; empty for the date.
+    groups : str
+        Artist groups to learn beside the genre, of m, d, e and s; empty for those that the model
+        to begin with has learnt.
     """
 
     min_tracks: int = 10
@@ -135,6 +139,7 @@ class LearnSettings:
     pretend: bool = False
     quiet: bool = False
     name: str = ""
+    groups: str = ""
 
     @classmethod
     def from_config(cls, config: ConfigView, options: Mapping[str, Any]) -> LearnSettings:
@@ -155,7 +160,18 @@ class LearnSettings:
             pretend=bool(options.get("pretend")),
             quiet=bool(options.get("quiet")),
             name=options.get("name") or "",
+            groups=_checked(
+                "groups",
+                options.get("groups") or config["groups"].get() or "",
+                "some of the letters m, d, e and s",
+                _letters,
+            ),
         )
+
+
+def _letters(value: Any) -> bool:
+    """Whether a value names artist groups, each once."""
+    return isinstance(value, str) and len(set(value)) == len(value) and set(value) <= set("mdes")
 
 
 def _number(name: str, value: Any, kind: type, low: int, high: int | None) -> Any:

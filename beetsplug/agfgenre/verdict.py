@@ -1,0 +1,204 @@
+"""The honest report: whether a personal model is better than what was there, and by how much."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agf_core import bundle
+from agf_core.cache import FeatureCache
+from agf_core.evaluation import PERSONAL, Comparison, compare, draw_confusion, score_sheet
+from agf_core.excerpts import Excerpts
+from agf_core.model_store import SHIPPED_NAME, ModelStore
+from agf_core.personal import HeldOut, Personaliser
+from agf_core.selection import SetAside
+from agf_core.tagger import GenreTagger
+
+from .report import plural
+
+MOST_COMMON = "always the most common genre"
+REPORT, PICTURE = "report.json", "confusion.png"
+
+
+def compare_with_rivals(
+    learner: Personaliser,
+    held_out: HeldOut,
+    store: ModelStore,
+    configured: str,
+    cache: FeatureCache,
+) -> dict[str, Comparison]:
+    """Compare a personal model with what was there before, on artists that neither has met.
+
+    A personal model that is active has met most artists of the library. Of these, what it said
+    before it met them is in its own report; it is wrong about genres that it does not know; artists
+    that came later it is asked about.
+
+    Returns
+    -------
+    dict
+        By name: the model that was begun with, and an active personal model, if it can be asked
+        about half of the tracks or more.
+    """
+    artists = np.array([learner.material.tracks[i].artist for i in held_out.tracks])
+    result = {
+        learner.model.metadata.name: compare(
+            held_out.personal, held_out.before, held_out.truth, artists
+        )
+    }
+    if not configured and store.active != SHIPPED_NAME:
+        asked, said = _ask_active(learner, held_out, store.folder_of(store.active), cache)
+        if 2 * len(asked) >= len(held_out.tracks):
+            result[store.active] = compare(
+                held_out.personal[asked], said, held_out.truth[asked], artists[asked]
+            )
+    return result
+
+
+def _ask_active(
+    learner: Personaliser, held_out: HeldOut, folder: Path, cache: FeatureCache
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of the tracks a personal model can be asked about, and what it says of them.
+
+    What it gives to genres that are not learnt now stands in one more column.
+    """
+    genres = learner.material.genres
+    report = read_report(folder) or {}
+    known_tracks, met = report.get("held_out", {}), set(report.get("artists_learnt_from", ()))
+    try:
+        tagger = GenreTagger.load(folder)
+    except bundle.BundleError:
+        return np.array([], int), np.zeros((0, len(genres) + 1))
+    column = {genre.casefold(): i for i, genre in enumerate(genres)}
+    columns = [column.get(label.casefold(), len(genres)) for label in tagger.labels]
+    asked, said = [], []
+    for i, track in enumerate(learner.material.tracks[j] for j in held_out.tracks):
+        if track.track_id in known_tracks:
+            probabilities = known_tracks[track.track_id]
+        elif column[track.genre.casefold()] not in columns:
+            probabilities = np.zeros(len(columns))
+        elif track.artist not in met:
+            spectrogram = Excerpts([track.track_id], tagger.metadata.input, cache)[0]
+            probabilities = tagger.predict_log_mel(spectrogram.astype(np.float32)).probabilities
+        else:
+            continue
+        row = np.zeros(len(genres) + 1)
+        np.add.at(row, columns, probabilities)
+        row[-1] += 1 - row.sum()
+        asked.append(i)
+        said.append(row)
+    return np.array(asked, int), np.array(said).reshape(len(asked), len(genres) + 1)
+
+
+def honest_report(
+    learner: Personaliser,
+    held_out: HeldOut,
+    rivals: dict[str, Comparison],
+    not_learnt: Sequence[SetAside],
+) -> dict[str, Any]:
+    """Return the whole report, as JSON can hold it."""
+    material = learner.material
+    tested = [material.tracks[i] for i in held_out.tracks]
+    artists = np.array([track.artist for track in tested])
+    sheet = score_sheet(
+        material.genres,
+        held_out.truth,
+        artists,
+        {
+            MOST_COMMON: held_out.common,
+            learner.model.metadata.name: held_out.before,
+            PERSONAL: held_out.personal,
+        },
+        PERSONAL,
+    )
+    return {
+        "date": date.today().isoformat(),
+        "begun_with": learner.model.model_id,
+        "quick": learner.plan.networks is None,
+        "parts": held_out.parts,
+        **sheet,
+        "compared": {
+            name: {
+                "tracks": c.tracks,
+                "artists": c.artists,
+                "difference": [
+                    round(x, 4) for x in (c.difference.value, c.difference.low, c.difference.high)
+                ],
+                "better_in": c.better_in,
+                "better": c.better,
+            }
+            for name, c in rivals.items()
+        },
+        "not_learnt": [asdict(aside) for aside in not_learnt],
+        "artists_learnt_from": sorted({track.artist for track in material.tracks}),
+        "held_out": {
+            track.track_id: [round(float(p), 4) for p in row]
+            for track, row in zip(tested, held_out.personal, strict=True)
+        },
+    }
+
+
+def report_lines(report: dict[str, Any]) -> list[str]:
+    """Return what people want to know of a report."""
+    parts = report["parts"]
+    how = f"{parts} parts, each held out in turn" if parts > 1 else "one part in five, held out"
+    lines = [
+        "",
+        f"On {plural(report['tracks'], 'track')} by {plural(report['artists'], 'artist')} "
+        f"that were not learnt from ({how}), with 95 % intervals:",
+        "",
+    ]
+    rows = [("", "right", "macro F1", "log loss")]
+    for name, scores in report["overall"].items():
+        rows.append((name, *(_interval(scores[s]) for s in ("accuracy", "macro_f1", "log_loss"))))
+    lines += _columns(rows)
+    lines.append("")
+    table = [("genre", "precision", "recall", "tracks", "artists")]
+    for genre, row in report["genres"].items():
+        shares = (row["precision"], row["recall"])
+        numbers = ("-" if share is None else f"{share:.2f}" for share in shares)
+        table.append((genre, *numbers, str(row["tracks"]), str(row["artists"])))
+    lines += _columns(table)
+    lines.append("")
+    for name, c in report["compared"].items():
+        value, low, high = c["difference"]
+        lines.append(
+            f"{PERSONAL} against {name}: {value:+.1%} of {plural(c['tracks'], 'track')} right "
+            f"[{low:+.1%}, {high:+.1%}], better in {c['better_in']:.0%} of resamples"
+        )
+    return lines
+
+
+def _interval(score: Sequence[float]) -> str:
+    value, low, high = score
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def write_report(folder: Path, report: dict[str, Any]) -> None:
+    """Write a report and its picture."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draw_confusion(folder / PICTURE, list(report["genres"]), report["confusion"])
+    text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+    (folder / REPORT).write_text(text, encoding="utf-8")
+
+
+def read_report(folder: Path) -> dict[str, Any] | None:
+    """Return the report beside a model, if there is one that can be read."""
+    try:
+        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return report if isinstance(report, dict) else None
