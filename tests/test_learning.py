@@ -211,16 +211,28 @@ def test_one_network_per_task_or_one_for_all(segments, genres):
     assert features.rows.shape[1] == sum(n.n_features for n in apart)
 
 
-def test_bfloat16_learns_nearly_the_same(segments, genres):
-    losses = {}
-    for bfloat16 in (False, True):
+def test_bfloat16_learns_nearly_the_same_and_is_left_alone_where_it_is_slow(
+    segments, genres, monkeypatch
+):
+    def losses(able: dict[str, bool], bfloat16: bool = True) -> list[float]:
+        monkeypatch.setattr("torch.cpu.get_capabilities", lambda: able)
         schedule = replace(SCHEDULE, epochs=8, bfloat16=bfloat16)
         history = fit(
             small_network(), segments, {"g": genres}, schedule, train=TRAIN, progress=False
         )
-        losses[bfloat16] = [entry["loss"] for entry in history]
-    assert losses[True] == pytest.approx(losses[False], abs=0.05)
-    assert losses[True] != losses[False]
+        return [entry["loss"] for entry in history]
+
+    without = losses({"avx512_bf16": True}, bfloat16=False)
+    for able in ("avx512_bf16", "amx_bf16"):
+        assert losses({able: True}) == pytest.approx(without, abs=0.05)
+        assert losses({able: True}) != without
+    assert losses({"avx2": True}) == without
+
+
+def test_of_thinned_tracks_one_window_in_so_many_is_read():
+    features = Features([np.arange(14, dtype=np.float32).reshape(7, 2)])
+    assert torch.equal(features.thinned(3).windows(0), features.windows(0)[::3])
+    assert len(features.windows(0)) == 7
 
 
 def test_features_are_drawn_by_window():
