@@ -2,7 +2,7 @@
 
 python benchmarks/learning_memory.py [--tracks 10000] [--folder DIR]
 
-The library's files hold nothing, and what the plugin keeps of their sound is random (3.6 GB of it in
+The library's files hold nothing, and what the plugin keeps of their sound is random (3.6 GB, in
 a temporary folder), so that nothing needs listening to. What takes time and no memory is cut short:
 the networks learn for one epoch, and features of the learnt networks are made of every twentieth
 track and copied for the others. All arrays are as large as they would be.
