@@ -355,6 +355,27 @@ def test_tracks_that_cannot_be_described_leave_a_task_out(library, monkeypatch):
     assert library.log.having("task m is left out: most tracks cannot be described")
 
 
+def test_genres_that_no_model_can_hold_are_set_aside_before_learning(library, capsys):
+    fill(library)
+    long, singer = "x" * 101, "\N{WOMAN}\u200d\N{MICROPHONE}"
+    for i in range(12):
+        add(library, f"Hlong{i}", long, f"Long {i}", 100 + i)
+        add(library, f"Lzwj{i}", singer, f"Singer {i}", 200 + i)
+    library.configure(learn_as={singer: "Vocal"})
+    train(library, "-p")
+    out = capsys.readouterr().out
+    assert "12 tracks with a genre of more than 100 characters, or of invisible ones" in out
+    assert "Vocal: 12 tracks by 12 artists" in out
+
+
+def test_a_model_can_be_called_anything_a_folder_can(library):
+    fill(library)
+    assert train(library, "--name", "x" * 51) == 1
+    assert "a model's name has at most 50 characters" in library.log.lines[-1]
+    assert train(library, "--name", "../x") == 1
+    assert "no model can be called '../x'" in library.log.lines[-1]
+
+
 def test_albums_count_once_and_genres_follow_mapping_and_tree(library, capsys, tmp_path):
     (tmp_path / "tree.yaml").write_text("- electronic:\n  - techno\n  - house\n")
     library.configure(

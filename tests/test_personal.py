@@ -349,6 +349,13 @@ def test_score_sheet_and_picture(tmp_path):
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_picture_of_many_genres_has_an_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "LARGEST_PICTURE", 200)
+    evaluation.draw_confusion(tmp_path / "c.png", ("A", "B", "C"), np.eye(3, dtype=int).tolist())
+    header = (tmp_path / "c.png").read_bytes()[:24]
+    assert 150 < int.from_bytes(header[16:20]) <= 200
+
+
 def test_early_stopping_keeps_the_best_even_if_that_is_the_beginning():
     from agf_core.learning import fit
 
