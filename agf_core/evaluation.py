@@ -13,6 +13,7 @@ from agf_core.metrics import Score
 
 PERSONAL = "this model"  # what a report calls it
 RESAMPLES = 1_000
+LARGEST_PICTURE = 5_000  # pixels, in which the names of a hundred genres can still be read
 SURE_ENOUGH = 0.9  # share of resamples in which a model must be better to count as better
 
 
@@ -130,6 +131,7 @@ def draw_confusion(path: Path, genres: Sequence[str], confusion: Sequence[Sequen
     counts = np.array(confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 2.5 + 0.45 * len(genres)  # inches
+    resolution = min(100, LARGEST_PICTURE / side)
     figure = Figure(figsize=(side, side), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -146,4 +148,4 @@ def draw_confusion(path: Path, genres: Sequence[str], confusion: Sequence[Sequen
         axes.text(column, row, text, ha="center", va="center", color="white" if dark else "black")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # signs that the font lacks are drawn as boxes
-        figure.savefig(path, format="png", dpi=100)
+        figure.savefig(path, format="png", dpi=resolution)

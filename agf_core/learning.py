@@ -38,8 +38,8 @@ class Schedule:
     seed : int
         Of initial weights, order, segments and dropout.
     bfloat16 : bool
-        Compute in bfloat16 where autocast does, on devices that are made for it: see
-        `is_made_for_bfloat16`.
+        Compute in bfloat16 where autocast does, on processors that have it; others would take
+        several times as long as in float32, and compute in that.
     validate_every : int
         Epochs between two validations.
     """
@@ -51,19 +51,6 @@ class Schedule:
     seed: int = 0
     bfloat16: bool = False
     validate_every: int = 10
-
-
-def is_made_for_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 saves time there: on a processor without instructions for it, it costs many.
-
-    A training step of a segment took 58 ms with it, and 8 ms without, on one that has but AVX2.
-    """
-    if device.type != "cpu":
-        return True
-    if not hasattr(torch.cpu, "get_capabilities"):  # an older torch
-        return False
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 WINDOWS_AT_ONCE = 64  # through a network: larger activations cost more to allocate than to compute
@@ -145,7 +132,6 @@ def fit(
     for task, tracks in usable.items():
         if len(tracks) < 2:
             raise ValueError(f"task {task} has {len(tracks)} training tracks; it needs two or more")
-    bfloat16 = schedule.bfloat16 and is_made_for_bfloat16(device)
     soft = {
         task: torch.as_tensor(rows, dtype=torch.float32).to(device)
         for task, rows in targets.items()
@@ -202,7 +188,7 @@ def fit(
             if len(batch) == 1:  # batch normalisation cannot learn from one
                 continue
             x, y = examples.draw(batch, generator), soft[task][batch.to(device)]
-            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            with _autocast(device, schedule.bfloat16):
                 logits = model(x, task)
             step_loss = F.cross_entropy(logits.float(), y)
             optimisers[task].zero_grad(set_to_none=True)
@@ -224,6 +210,11 @@ def fit(
     if patience:
         model.load_state_dict(best)
     return history
+
+
+def _autocast(device: torch.device, bfloat16: bool) -> torch.autocast:
+    has_it = device.type != "cpu" or torch.cpu._is_avx512_bf16_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16 and has_it)
 
 
 def best_entry(history: Sequence[Mapping[str, Any]], criterion: str = "g_log_loss") -> int:
@@ -349,9 +340,8 @@ def extract_features(
 ) -> Features:
     """Transfer features of every window of every track, from frozen networks."""
     networks = list(networks)
-    bfloat16 = bfloat16 and is_made_for_bfloat16(segments.device)
     rows = []
-    with torch.autocast(segments.device.type, torch.bfloat16, enabled=bfloat16):
+    with _autocast(segments.device, bfloat16):
         for track in tqdm(
             range(len(segments)), desc="features", unit="track", disable=not progress, leave=False
         ):

@@ -12,10 +12,12 @@ import pytest
 from beets import ui
 from beets.library import Item
 from beets_helpers import open_library
+from starting_model import metadata_of
 
-from agf_core import bundle
+from agf_core import bundle, descriptors
 from agf_core.learning import Schedule
 from agf_core.personal import Plan
+from beetsplug.agfgenre import learning
 
 RATE = 8_000  # hertz
 
@@ -38,16 +40,7 @@ def start_folder(tmp_path_factory):
     whole = GenreNet([network], TransferMLP(network.n_features, 2)).eval()
     labels = [["Doom"], ["Chiptune"], ["Doom"], ["Chiptune"]]
     groups = {"s": ArtistGroups.fit("s", labels, list("abcd"))}
-    metadata = bundle.Metadata(
-        name="start",
-        labels=("Chiptune", "Doom"),
-        tasks=whole.n_classes,
-        architecture={"networks": whole.tasks, "width": 0.25},
-        input=spec,
-        mean=np.full(32, -30, np.float32),
-        std=np.full(32, 15, np.float32),
-        temperature=1.2,
-    )
+    metadata = metadata_of(whole, spec, ("Chiptune", "Doom"), temperature=1.2)
     files = {
         bundle.NETWORK: b"never run: learning goes on from the weights",
         bundle.WEIGHTS: weights_to_safetensors(whole, groups),
@@ -317,6 +310,70 @@ def test_what_the_plugin_has_set_itself_does_not_teach(library, capsys):
     item.store()
     train(library, "-p")
     assert "1 track whose genre agfgenre has set itself: not learnt from" in capsys.readouterr().out
+
+
+def test_untagged_tracks_feed_groups_of_sounds_alone(library, monkeypatch):
+    fill(library, 40)
+    for i in range(100, 112):
+        add(library, f"H{i}", "", f"Untagged {i}", i)
+    add(library, "Hsame", "", "Artist 0 H", 200)
+    heard = []
+    whole = learning.Lesson._listen
+    monkeypatch.setattr(
+        learning.Lesson,
+        "_listen",
+        lambda self, tracks, base: heard.append(len(tracks)) or whole(self, tracks, base),
+    )
+    train(library, "--quick", "--groups", "m")
+    assert heard == [40]  # networks stay as they are: only genres teach
+    train(library)
+    assert heard[1:] == [41]  # groups of labels know the artist of one more
+    assert train(library, "--groups", "m", "--name", "with-m") == 0
+    assert heard[2:] == [53]
+    model = bundle.load(models(library) / "models" / "with-m")
+    assert model.metadata.tasks.keys() == {"g", "s", "m"}
+    assert model.metadata.architecture["networks"] == [["g", "s", "m"]]
+
+
+@pytest.mark.parametrize("groups", ["x", "mm", True, ["m"]])
+def test_groups_that_there_are_not_are_named(library, groups):
+    library.configure(groups=groups)
+    fill(library)
+    assert train(library) == 1
+    assert "groups must be some of the letters m, d, e and s, not" in library.log.lines[-1]
+
+
+def test_tracks_that_cannot_be_described_leave_a_task_out(library, monkeypatch):
+    def nothing(tracks, *arguments, **options):
+        stored = descriptors.Stored(None, "", [t.track_id for t in tracks], "m")
+        stored.missing.update(stored.track_ids)
+        return stored
+
+    monkeypatch.setattr(learning, "extract", nothing)
+    fill(library, 40)
+    assert train(library, "--groups", "m") in (0, 3)
+    assert library.log.having("task m is left out: most tracks cannot be described")
+
+
+def test_genres_that_no_model_can_hold_are_set_aside_before_learning(library, capsys):
+    fill(library)
+    long, singer = "x" * 101, "\N{WOMAN}\u200d\N{MICROPHONE}"
+    for i in range(12):
+        add(library, f"Hlong{i}", long, f"Long {i}", 100 + i)
+        add(library, f"Lzwj{i}", singer, f"Singer {i}", 200 + i)
+    library.configure(learn_as={singer: "Vocal"})
+    train(library, "-p")
+    out = capsys.readouterr().out
+    assert "12 tracks with a genre of more than 100 characters, or of invisible ones" in out
+    assert "Vocal: 12 tracks by 12 artists" in out
+
+
+def test_a_model_can_be_called_anything_a_folder_can(library):
+    fill(library)
+    assert train(library, "--name", "x" * 51) == 1
+    assert "a model's name has at most 50 characters" in library.log.lines[-1]
+    assert train(library, "--name", "../x") == 1
+    assert "no model can be called '../x'" in library.log.lines[-1]
 
 
 def test_albums_count_once_and_genres_follow_mapping_and_tree(library, capsys, tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from starting_model import metadata_of
 
 from agf_core import bundle, evaluation
 from agf_core.artist_groups import ArtistGroups
@@ -15,7 +16,7 @@ from agf_core.learning import Schedule
 from agf_core.metrics import Score
 from agf_core.network import GenreNet, MultiTaskNet, TransferMLP
 from agf_core.new_heads import personal_network
-from agf_core.personal import Material, Personaliser, Plan
+from agf_core.personal import Material, Personaliser, Plan, segments_of
 from agf_core.selection import artist_folds, at_most, learnable_genres, votes
 from agf_core.spectrogram import InputSpec
 
@@ -40,18 +41,12 @@ def start(tasks: dict[str, int] | None = None) -> GenreNet:
 
 
 def model(network: GenreNet) -> bundle.Bundle:
-    """What a loaded model says of itself; nothing of it is read from its folder."""
-    metadata = bundle.Metadata(
-        name="start",
-        labels=KNOWN,
-        tasks=network.n_classes,
-        architecture={"networks": network.tasks, "width": 0.25},
-        input=SPEC,
-        mean=np.full(32, -40, np.float32),
-        std=np.full(32, 10, np.float32),
-        temperature=1.0,
-    )
-    return bundle.Bundle(Path("nowhere"), metadata, "start-0", b"")
+    """A loaded model; nothing of it is read from its folder."""
+    return bundle.Bundle(Path("nowhere"), metadata_of(network, SPEC, KNOWN), "start-0", b"")
+
+
+def segments(spectra: np.ndarray) -> Segments:
+    return segments_of(model(start()), list(spectra))
 
 
 # What is learnt
@@ -213,13 +208,12 @@ def test_nothing_of_held_out_artists_reaches_their_predictions():
                         here[i] = replace(t, genre=genres[rng.integers(2)])
                     else:
                         sounds[i] = 1e3
-        mean, std = np.full(32, -40, np.float32), np.full(32, 10, np.float32)
         wide = [np.hstack([r, r]) for r in rows]
         material = Material(
             here,
             genres,
             Features(wide),
-            Segments(list(sounds), SPEC, mean, std),
+            segments(sounds),
             here,
             {"s": labels},
         )
@@ -268,8 +262,7 @@ def test_a_label_without_a_counterpart_counts_as_what_it_is_heard_in():
 def test_large_collections_are_asked_about_one_part_only():
     tracks, features, spectra = made_up()
     network = start()
-    mean, std = np.full(32, -40, np.float32), np.full(32, 10, np.float32)
-    material = Material(tracks, ("Блюз", "🎹"), features, Segments(list(spectra), SPEC, mean, std))
+    material = Material(tracks, ("Блюз", "🎹"), features, segments(spectra))
     plan = replace(FAST, all_folds_up_to=20)
     told = []
     held_out = Personaliser(
@@ -277,6 +270,50 @@ def test_large_collections_are_asked_about_one_part_only():
     ).hold_out()
     assert (held_out.parts, len(held_out.tracks)) == (1, 16)
     assert told == ["learning without some of the artists, to be asked about"]
+
+
+def test_of_several_networks_only_those_with_something_to_learn_are_taught():
+    tracks, features, spectra = made_up()
+    torch.manual_seed(0)
+    networks = [MultiTaskNet({task: n}, width=0.25) for task, n in (("g", 3), ("m", 2))]
+    both = GenreNet(networks, TransferMLP(128, 3)).eval()
+    rows = [np.hstack([features.windows(i).numpy()] * 2) for i in range(len(tracks))]
+    material = Material(tracks, ("Блюз", "🎹"), Features(rows), segments(spectra))
+    learnt = Personaliser(model(both), both, material, FAST).learn(
+        np.arange(len(tracks)), None, epochs=(2, 1)
+    )
+    after = dict(learnt.network.networks[1].named_parameters())
+    for name, before in both.networks[1].named_parameters():
+        torch.testing.assert_close(after[name], before)
+    first = "trunk.0.weight"
+    assert not torch.equal(
+        dict(learnt.network.networks[0].named_parameters())[first],
+        dict(both.networks[0].named_parameters())[first],
+    )
+
+
+def test_epochs_between_validations_count_for_each_task_and_hear_one_window_in_three(monkeypatch):
+    from agf_core import personal
+
+    tracks, features, spectra = made_up()
+    network = start({"g": 3, "s": 2})
+    rows = [np.hstack([features.windows(i).numpy()] * 2) for i in range(len(tracks))]
+    labels = {"s": [("x", t.genre) for t in tracks]}
+    material = Material(tracks, ("Блюз", "🎹"), Features(rows), segments(spectra), tracks, labels)
+    fit, seen = personal.fit, []
+
+    def noted(net, examples, targets, schedule, **options):
+        history = fit(net, examples, targets, schedule, **options)
+        seen.append((examples.hop, schedule.validate_every, [set(entry) for entry in history]))
+        return history
+
+    monkeypatch.setattr(personal, "fit", noted)
+    plan = replace(FAST, validated_on=3)
+    asked, rest = np.arange(12), np.arange(12, 48)
+    Personaliser(model(network), network, material, plan).ask(asked, rest)
+    (hop, every, entries), _ = seen
+    assert (hop, every) == (3 * SPEC.segment_frames, 2)
+    assert entries[0] == {"epoch", "g_log_loss", "g_accuracy"}  # groups are not scored
 
 
 # What is told of it
@@ -310,6 +347,13 @@ def test_score_sheet_and_picture(tmp_path):
     assert sheet["overall"]["mine"]["accuracy"][0] == 0.6
     evaluation.draw_confusion(tmp_path / "c.png", genres, sheet["confusion"])
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_picture_of_many_genres_has_an_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "LARGEST_PICTURE", 200)
+    evaluation.draw_confusion(tmp_path / "c.png", ("A", "B", "C"), np.eye(3, dtype=int).tolist())
+    header = (tmp_path / "c.png").read_bytes()[:24]
+    assert 150 < int.from_bytes(header[16:20]) <= 200
 
 
 def test_early_stopping_keeps_the_best_even_if_that_is_the_beginning():
@@ -352,13 +396,12 @@ def test_early_stopping_keeps_the_best_even_if_that_is_the_beginning():
 def test_groups_and_their_dictionary_are_found_in_the_collection():
     tracks, features, spectra = made_up(n_artists=32, each=2)
     network = start({"g": 3, "s": 2})
-    mean, std = np.full(32, -40, np.float32), np.full(32, 10, np.float32)
     rows = [np.hstack([features.windows(i).numpy()] * 2) for i in range(64)]
     material = Material(
         tracks,
         ("Блюз", "🎹"),
         Features(rows),
-        Segments(list(spectra), SPEC, mean, std),
+        segments(spectra),
         tracks,
         {"s": [("x", t.genre) for t in tracks]},
     )

@@ -1,29 +1,29 @@
-"""How good a personal model is: some artists of a library teach, others are asked about.
-
-    python -m training.personal folds --table development.csv --audio corpora --work work \
-        --models work/first-0
-
-takes the clips of four folds for a library and the model that has not met the fifth to begin with
-(``fold-0/model`` and so on), and asks about the fifth.
+"""How good a personal model is: some artists of a collection teach, others are asked about.
 
     python -m training.personal library --table development.csv --audio corpora --work work \
         --without RohitJacob/MusicAnalysis --tracks 100 300 400 --plans quick whole
 
 makes a model of all other clips to begin with, and takes those of one repository for a library: a
-collection that the model knows nothing of. With ``--shares`` only so many of the teaching artists
-are tagged; with ``--groups m`` the others are described by artist groups. See docs/personal.md.
+collection that the model knows nothing of.
+
+    python -m training.personal untagged --table development.csv --audio corpora --work work \
+        --without RohitJacob/MusicAnalysis --shares 0.1 0.25 0.5 --groups m --output docs/personal
+
+asks about one fold of that library after the other, of whose other artists only a share is tagged,
+with and without groups of artists, and draws what the untagged ones add. Stopped, it goes on.
+
+`training.libraries` does the like with real libraries and the real command.
 """
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from agf_core import bundle, calibration
+from agf_core import bundle, calibration, metrics
 from agf_core.artist_groups import Observations
 from agf_core.cache import FeatureCache
 from agf_core.corpus import Track, hold_out_artists
@@ -31,6 +31,7 @@ from agf_core.evaluation import PERSONAL, Comparison, compare, score_sheet
 from agf_core.examples import Features
 from agf_core.export import network_from_bundle
 from agf_core.learning import Schedule, extract_features
+from agf_core.metrics import Score
 from agf_core.network import GenreNet
 from agf_core.personal import (
     HeldOut,
@@ -50,7 +51,7 @@ PLANS = {"quick": Plan(networks=None), "whole": Plan()}
 BEGUN_WITH = Recipe(
     "begun with",
     input=InputSpec(fmax=8_000.0),
-    networks=Schedule(epochs=80, bfloat16=True, validate_every=40),
+    networks=Schedule(epochs=40, bfloat16=True, validate_every=40),
     transfer=Schedule(epochs=30, validate_every=30),
 )
 MIN_TRACKS = 10  # of a genre, as in `beet agftrain`
@@ -90,6 +91,26 @@ def model_without(
         scores={},
         card=lambda metadata: f"# {metadata.name}\n\nLearnt without the clips of {source}.\n",
     )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `begin` needs."""
+    parser.add_argument("--table", type=Path, required=True, help="CSV of the clips")
+    parser.add_argument("--audio", type=Path, required=True, help="folder of owner/repository")
+    parser.add_argument("--work", type=Path, required=True, help="features and models")
+    parser.add_argument("--without", required=True, help="the repository that is the library")
+
+
+def begin(
+    arguments: argparse.Namespace, cache: FeatureCache
+) -> tuple[list[Track], list[np.ndarray], bundle.Bundle]:
+    """Return the library's clips, their spectrograms, and a model that has met none of them."""
+    clips = [clip for clip in read_table(arguments.table, arguments.audio) if clip.genre]
+    tracks, spectra = spectrograms(clips, BEGUN_WITH.input, cache)
+    source = arguments.without
+    model = model_without(tracks, spectra, source, arguments.work / f"without-{Path(source).name}")
+    mine = [i for i, track in enumerate(tracks) if track.source == source]
+    return [tracks[i] for i in mine], [spectra[i] for i in mine], model
 
 
 def features_of(
@@ -137,32 +158,6 @@ def show(title: str, tracks: Sequence[Track], genres: Sequence[str], held_out: H
     )
 
 
-def folds(
-    tracks: list[Track],
-    spectra: Sequence[np.ndarray],
-    models: Path,
-    plan: Plan,
-    cache: FeatureCache,
-    only: Sequence[int],
-) -> HeldOut:
-    """Ask about fold after fold a personal model of the others."""
-    genres = genres_of(tracks)
-    fold_of = np.array([track.fold for track in tracks])
-    parts = []
-    for fold in only:
-        model = bundle.load(models / f"fold-{fold}" / "model")
-        network = network_from_bundle(model)
-        material = Material(
-            tracks,
-            genres,
-            Features(features_of(model, network, tracks, spectra, cache)),
-            None if plan.networks is None else segments_of(model, spectra),
-        )
-        learner = Personaliser(model, network, material, plan)
-        parts.append(learner.ask(np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)))
-    return HeldOut.of(parts)
-
-
 def some_of(tracks: Sequence[Track], at_least: int, seed: int) -> list[int]:
     """Return the clips of as many artists, drawn at random, as make up that many clips."""
     artists = sorted({track.artist for track in tracks})
@@ -174,107 +169,170 @@ def some_of(tracks: Sequence[Track], at_least: int, seed: int) -> list[int]:
 
 
 def tagged_in_part(
-    tracks: list[Track],
+    tracks: Sequence[Track], fold: int, share: float, seed: int
+) -> tuple[list[int], int]:
+    """Put the tracks of a fold, and of a share of the other artists, before those of the rest.
+
+    Returns
+    -------
+    order : list of int
+    n_teaching : int
+        How many come before the rest: their genres are known.
+    """
+    others = sorted({track.artist for track in tracks if track.fold != fold})
+    drawn = np.random.default_rng(seed).permutation(others)
+    tagged = set(drawn[: max(2, round(share * len(others)))])
+    known = [track.fold == fold or track.artist in tagged for track in tracks]
+    return sorted(range(len(tracks)), key=lambda i: not known[i]), sum(known)
+
+
+def ask_fold(
+    tracks: Sequence[Track],
     spectra: Sequence[np.ndarray],
+    rows: Sequence[np.ndarray],
     observations: Mapping[str, Observations],
     model: bundle.Bundle,
+    fold: int,
     share: float,
-    plan: Plan,
-    cache: FeatureCache,
-    only: Sequence[int],
     seed: int,
-) -> Iterator[tuple[list[Track], HeldOut]]:
-    """Ask about fold after fold, with a share of the other folds' artists tagged.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ask about a fold, with a share of the other folds' artists tagged.
 
-    Yields
-    ------
-    tracks, held_out
-        The indices of the one are of the other.
+    Parameters
+    ----------
+    rows : sequence of np.ndarray
+        See `features_of`.
+    observations : mapping
+        What groups are made of, by task; of tagged and untagged artists.
+
+    Returns
+    -------
+    asked : np.ndarray [dtype=int]
+        Indices of the fold's tracks.
+    probabilities : np.ndarray [shape=(n_asked, n_genres)]
     """
-    network = network_from_bundle(model)
-    genres = genres_of(tracks)
-    rows = features_of(model, network, tracks, spectra, cache)
-    for fold in only:
-        others = sorted({track.artist for track in tracks if track.fold != fold})
-        rng = np.random.default_rng(seed)
-        tagged = set(rng.permutation(others)[: max(2, round(share * len(others)))])
-        order = sorted(
-            range(len(tracks)),
-            key=lambda i: tracks[i].fold != fold and tracks[i].artist not in tagged,
+    order, n_teaching = tagged_in_part(tracks, fold, share, seed)
+    here = [tracks[i] for i in order]
+    material = Material(
+        here,
+        genres_of(tracks),
+        Features([rows[i] for i in order[:n_teaching]]),
+        segments_of(model, [spectra[i] for i in order]),
+        here,
+        {task: [found[i] for i in order] for task, found in observations.items()},  # type: ignore
+    )
+    asked = np.array([track.fold == fold for track in here])
+    learner = Personaliser(model, network_from_bundle(model), material, PLANS["whole"])
+    held_out = learner.ask(np.flatnonzero(asked), np.flatnonzero(~asked))
+    return np.array(order)[held_out.tracks], held_out.personal
+
+
+def untagged(
+    tracks: Sequence[Track],
+    spectra: Sequence[np.ndarray],
+    model: bundle.Bundle,
+    shares: Sequence[float],
+    groups: str,
+    folds: Sequence[int],
+    seed: int,
+    cache: FeatureCache,
+    output: Path,
+) -> None:
+    """Find out what untagged artists add by their groups; write a figure of it."""
+    rows = features_of(model, network_from_bundle(model), tracks, spectra, cache)
+    accuracy: dict[str, list[Score]] = {}
+    said: dict[tuple[str, float], np.ndarray] = {}
+    described = describe(tracks, groups, cache, fmax=BEGUN_WITH.input.fmax)
+    for name, observations in (("none", {}), (groups, described)):
+        for share in shares:
+            parts = []
+            for fold in folds:
+                kept = model.folder.parent / f"untagged-{seed}" / f"{share:g}-{name}-{fold}.npz"
+                if not kept.exists():
+                    kept.parent.mkdir(exist_ok=True)
+                    asked, probabilities = ask_fold(
+                        tracks, spectra, rows, observations, model, fold, share, seed
+                    )
+                    np.savez(kept, asked=asked, probabilities=probabilities)
+                stored = np.load(kept)
+                parts.append((stored["asked"], stored["probabilities"]))
+            judged = np.concatenate([asked for asked, _ in parts])
+            truth = truth_of(tracks, judged, genres_of(tracks))
+            artists = np.array([tracks[i].artist for i in judged])
+            said[name, share] = np.concatenate([probabilities for _, probabilities in parts])
+            scores = metrics.bootstrap(said[name, share], truth, artists)
+            accuracy.setdefault(name, []).append(scores["accuracy"])
+            print(
+                f"{share:.0%} of artists tagged, groups {name}: {len(judged)} tracks, "
+                f"{len(set(artists))} artists; "
+                + ", ".join(f"{score} {value}" for score, value in scores.items()),
+                flush=True,
+            )
+    for share in shares:
+        gain = compare(said[groups, share], said["none", share], truth, artists)
+        print(f"{share:.0%}: accuracy gained by groups {groups} {gain.difference}")
+    output.mkdir(parents=True, exist_ok=True)
+    draw(shares, accuracy, output / "untagged.png")
+
+
+def draw(shares: Sequence[float], accuracy: Mapping[str, Sequence[Score]], path: Path) -> None:
+    """Figure: accuracy with its interval, by the share of artists that are tagged."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    at = np.arange(len(shares))
+    for shift, (name, scores) in zip((-0.05, 0.05), accuracy.items(), strict=True):
+        middle = np.array([score.value for score in scores])
+        reach = [middle - [s.low for s in scores], [s.high for s in scores] - middle]
+        axes.errorbar(
+            at + shift, middle, yerr=reach, marker="o", capsize=3, label=f"groups: {name}"
         )
-        n_teaching = sum(t.fold == fold or t.artist in tagged for t in tracks)
-        here = [tracks[i] for i in order]
-        material = Material(
-            here,
-            genres,
-            Features([rows[i] for i in order[:n_teaching]]),
-            segments_of(model, [spectra[i] for i in order]),
-            here,
-            {task: [found[i] for i in order] for task, found in observations.items()},  # type: ignore
-        )
-        asked = np.array([track.fold == fold for track in here])
-        learner = Personaliser(model, network, material, plan)
-        yield here, learner.ask(np.flatnonzero(asked), np.flatnonzero(~asked))
+    axes.set_xticks(at, [f"{share:.0%}" for share in shares])
+    axes.set_xlabel("artists that are tagged")
+    axes.set_ylabel("accuracy on artists not met")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend()
+    figure.savefig(path, dpi=80)
 
 
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["folds", "library"])
-    parser.add_argument("--table", type=Path, required=True, help="CSV of the clips")
-    parser.add_argument("--audio", type=Path, required=True, help="folder of owner/repository")
-    parser.add_argument("--work", type=Path, required=True, help="features and models")
+    parser.add_argument("what", choices=["library", "untagged"])
+    add_arguments(parser)
     parser.add_argument("--plans", choices=PLANS, nargs="+", default=["quick"])
-    parser.add_argument("--models", type=Path, help="folds: where their models are")
-    parser.add_argument("--without", help="library: the repository that is the library")
     parser.add_argument("--tracks", type=int, nargs="+", default=[100, 300, 1_000])
-    parser.add_argument("--shares", type=float, nargs="*", help="of artists that are tagged")
-    parser.add_argument("--groups", default="", help="letters: m and d")
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.1, 0.25, 0.5])
+    parser.add_argument("--groups", default="m", help="letters: m, d and e")
     parser.add_argument("--folds", type=int, nargs="+", default=list(range(5)))
+    parser.add_argument("--output", type=Path, help="untagged: folder of the figure")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     cache = FeatureCache(arguments.work / "features")
-    clips = [clip for clip in read_table(arguments.table, arguments.audio) if clip.genre]
-    tracks, spectra = spectrograms(clips, BEGUN_WITH.input, cache)
-    if arguments.what == "folds":
-        for name in arguments.plans:
-            held_out = folds(tracks, spectra, arguments.models, PLANS[name], cache, arguments.folds)
-            show(f"folds {arguments.folds}, {name}", tracks, genres_of(tracks), held_out)
+    tracks, spectra, model = begin(arguments, cache)
+    if arguments.what == "untagged":
+        untagged(
+            tracks,
+            spectra,
+            model,
+            arguments.shares,
+            arguments.groups,
+            arguments.folds,
+            arguments.seed,
+            cache,
+            arguments.output,
+        )
         return
-    source = arguments.without
-    model = model_without(tracks, spectra, source, arguments.work / f"without-{Path(source).name}")
-    mine = [i for i, track in enumerate(tracks) if track.source == source]
-    tracks, spectra = [tracks[i] for i in mine], [spectra[i] for i in mine]
-    if arguments.shares:
-        for groups in ("", arguments.groups):
-            observations = describe(tracks, groups, cache, fmax=BEGUN_WITH.input.fmax)
-            for share in arguments.shares:
-                parts: list[HeldOut] = []
-                asked_tracks: list[Track] = []
-                for here, held_out in tagged_in_part(
-                    tracks,
-                    spectra,
-                    observations,
-                    model,
-                    share,
-                    PLANS["whole"],
-                    cache,
-                    arguments.folds,
-                    arguments.seed,
-                ):
-                    shifted = held_out.tracks + len(asked_tracks)
-                    asked_tracks += here
-                    parts.append(replace(held_out, tracks=shifted))
-                title = f"{share:.0%} of artists tagged, groups {groups or 'none'}"
-                show(title, asked_tracks, genres_of(tracks), HeldOut.of(parts))
-        return
+    network = network_from_bundle(model)
     for size in arguments.tracks:
         chosen = some_of(tracks, size, arguments.seed)
         library = [tracks[i] for i in chosen]
         genres, _ = learnable_genres(library, MIN_TRACKS)
         chosen = [i for i in chosen if tracks[i].genre in genres]
         library, heard = [tracks[i] for i in chosen], [spectra[i] for i in chosen]
-        network = network_from_bundle(model)
         rows = features_of(model, network, library, heard, cache)
         for name in arguments.plans:
             plan = PLANS[name]
@@ -282,7 +340,7 @@ def main() -> None:
             material = Material(library, genres, Features(rows), segments)
             held_out = Personaliser(model, network, material, plan).hold_out()
             counts = ", ".join(f"{g} {n}" for g, n in Counter(t.genre for t in library).items())
-            show(f"library of {source} ({counts}), {name}", library, genres, held_out)
+            show(f"library of {arguments.without} ({counts}), {name}", library, genres, held_out)
 
 
 if __name__ == "__main__":

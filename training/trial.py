@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import mediafile
@@ -22,21 +23,33 @@ from agf_core.corpus import Track
 from training.corpora import read_table
 
 
-def build_library(tracks: list[Track], home: Path, model: Path) -> dict[str, str]:
-    """Copy the clips below `home` without genres, import them, and return the environment."""
+def build_library(
+    tracks: Sequence[Track], home: Path, options: str, *, tagged: Collection[str] = ()
+) -> dict[str, str]:
+    """Copy clips below `home`, import them, and return the environment to run beets in.
+
+    Parameters
+    ----------
+    options : str
+        Of the plugin, as YAML on one line.
+    tagged : collection of str
+        Track ids of the clips that keep their genres, the main one first.
+    """
     music = home / "music"
     music.mkdir()
     for track in tracks:
         copy = music / f"{track.track_id}{track.path.suffix}"
         shutil.copyfile(track.path, copy)
         tags = mediafile.MediaFile(copy)
-        tags.genres = None
+        tags.genres = (
+            list(dict.fromkeys([track.genre, *track.labels])) if track.track_id in tagged else None
+        )
         tags.artist, tags.title = track.artist, track.track_id
         tags.save()
     (home / "config.yaml").write_text(
         f"directory: {music}\nlibrary: {home}/library.db\nplugins: agfgenre\n"
         "import: {copy: no, quiet: yes, autotag: no, write: yes}\n"
-        f"agfgenre: {{model: {model.resolve()}}}\n"
+        f"agfgenre: {options}\n"
     )
     environment = os.environ | {"BEETSDIR": str(home)}
     run_beet(environment, "import", str(music))
@@ -87,7 +100,7 @@ def main() -> None:
     chosen = sorted(in_fold, key=lambda track: not track.genre)[: arguments.tracks]
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        environment = build_library(chosen, home, arguments.model)
+        environment = build_library(chosen, home, f"{{model: {arguments.model.resolve()}}}")
         start = time.perf_counter()
         print(run_beet(environment, "agfgenre", "-q"), end="")
         report(environment, home, chosen, time.perf_counter() - start)

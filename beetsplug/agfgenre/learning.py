@@ -32,7 +32,6 @@ from agf_core.export import (
     network_to_onnx,
     weights_to_safetensors,
 )
-from agf_core.learning import CheckpointError
 from agf_core.network import GenreNet
 from agf_core.personal import (
     HeldOut,
@@ -45,10 +44,10 @@ from agf_core.personal import (
 )
 from agf_core.selection import SetAside, at_most, learnable_genres
 
-from .models import model_store
+from .models import REPORT, model_store
 from .report import Progress, duration, plural
 from .teaching import Teaching, why_not
-from .verdict import REPORT, compare_with_rivals, honest_report, report_lines, write_report
+from .verdict import compare_with_rivals, honest_report, report_lines, write_report
 
 if TYPE_CHECKING:
     from beets.library import Library
@@ -57,6 +56,7 @@ if TYPE_CHECKING:
     from .settings import LearnSettings
     from .vocabulary import Vocabulary
 
+LONGEST_NAME = 50  # characters of a model's name: it is a folder's and stands in tables
 MOST_OF_AN_ALBUM = 4  # tracks: an album counts as one anyway
 MOST_IN_ALL = 4_000  # tracks: what 1.4 GB of memory hold
 
@@ -113,6 +113,8 @@ class Lesson:
         try:
             if self._settings.name:
                 store.path(self._settings.name)
+            if len(self._settings.name) > LONGEST_NAME:
+                raise ValueError(f"a model's name has at most {LONGEST_NAME} characters")
             base = bundle.load(self._settings.model or None)
             network = network_from_bundle(base)
         except (bundle.BundleError, ValueError) as error:
@@ -125,10 +127,7 @@ class Lesson:
         tracks, genres, too_few_now = self._choose(self._listen(tracks, base))
         not_learnt += too_few_now
         learner = self._learner(base, network, tracks, genres, groups)
-        try:
-            held_out = learner.hold_out()
-        except CheckpointError as error:
-            raise UserError(f"agftrain: {error}") from None
+        held_out = learner.hold_out()
         rivals = compare_with_rivals(learner, held_out, store, self._settings.model, self._cache)
         report = honest_report(learner, held_out, rivals, not_learnt)
         self._print(report_lines(report))

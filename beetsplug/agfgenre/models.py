@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import beets
 from beets import ui
@@ -16,6 +17,7 @@ from agf_core.model_store import SHIPPED_NAME, Entry, ModelStore
 if TYPE_CHECKING:
     from beets.logging import BeetsLogger
 
+REPORT, PICTURE = "report.json", "confusion.png"
 USAGE = "beet agfmodels [use NAME | remove NAME]"
 
 
@@ -112,3 +114,12 @@ def _table(entries: list[Entry], active: str) -> list[str]:
     ]
     problems = [f"{entry.name}: {entry.problem}" for entry in entries if entry.problem]
     return [*lines, *problems]
+
+
+def read_report(folder: Path) -> dict[str, Any] | None:
+    """Return the report beside a model, if there is one that can be read."""
+    try:
+        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return report if isinstance(report, dict) else None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from beets.util import syspath
 
 from agf_core.artist_names import fold_artist_name
+from agf_core.bundle import LONGEST_NAME
 from agf_core.corpus import Track, album_key
 
 from .decision import current_genres
@@ -36,9 +37,10 @@ class Teaching:
         learnt as, or empty.
     matched : int
         How many tracks there are at all.
-    nobody, own, unwanted : int
+    nobody, own, unwanted, unspeakable : int
         Tracks that teach no genre because they have no artist to be told apart by; because this
-        plugin has given them their genre; because the whitelist or ``learn_as`` leaves it out.
+        plugin has given them their genre; because the whitelist or ``learn_as`` leaves it out;
+        because no model can hold its name.
     """
 
     tracks: list[Track] = field(default_factory=list)
@@ -46,6 +48,7 @@ class Teaching:
     nobody: int = 0
     own: int = 0
     unwanted: int = 0
+    unspeakable: int = 0
 
     @classmethod
     def of(
@@ -74,6 +77,9 @@ class Teaching:
             mapped = learn_as.get(first.casefold())
             genre = vocabulary.main(first) if mapped is None else mapped
             self.unwanted += not genre
+            if not genre.isprintable() or len(genre) > LONGEST_NAME:
+                self.unspeakable += 1
+                genre = ""
         if artist:
             self.tracks.append(
                 Track(
@@ -115,6 +121,11 @@ class Teaching:
             (self.nobody, "without an artist"),
             (self.own, "whose genre agfgenre has set itself"),
             (self.unwanted, "with a genre that whitelist or learn_as leaves out"),
+            (
+                self.unspeakable,
+                f"with a genre of more than {LONGEST_NAME} characters, or of invisible ones "
+                "(learn_as can give it another name)",
+            ),
         ):
             if count:
                 lines.append(f"  {plural(count, 'track')} {why}: not learnt from")

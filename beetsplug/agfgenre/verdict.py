@@ -20,10 +20,10 @@ from agf_core.personal import HeldOut, Personaliser
 from agf_core.selection import SetAside
 from agf_core.tagger import GenreTagger
 
+from .models import PICTURE, REPORT, read_report
 from .report import plural
 
 MOST_COMMON = "always the most common genre"
-REPORT, PICTURE = "report.json", "confusion.png"
 
 
 def compare_with_rivals(
@@ -83,7 +83,10 @@ def _ask_active(
         elif column[track.genre.casefold()] not in columns:
             probabilities = np.zeros(len(columns))
         elif track.artist not in met:
-            spectrogram = Excerpts([track.track_id], tagger.metadata.input, cache)[0]
+            try:
+                spectrogram = Excerpts([track.track_id], tagger.metadata.input, cache)[0]
+            except KeyError:  # it listens in another way than the model that was begun with
+                continue
             probabilities = tagger.predict_log_mel(spectrogram.astype(np.float32)).probabilities
         else:
             continue
@@ -193,12 +196,3 @@ def write_report(folder: Path, report: dict[str, Any]) -> None:
     draw_confusion(folder / PICTURE, list(report["genres"]), report["confusion"])
     text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
     (folder / REPORT).write_text(text, encoding="utf-8")
-
-
-def read_report(folder: Path) -> dict[str, Any] | None:
-    """Return the report beside a model, if there is one that can be read."""
-    try:
-        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return report if isinstance(report, dict) else None
