@@ -87,6 +87,9 @@ def network_from_bundle(model: bundle.Bundle) -> GenreNet:
     """
     try:
         weights = {name: t for name, t in _tensors(model).items() if not name.startswith(GROUPS)}
+        networks = model.metadata.architecture["networks"]
+        if len(weights) < sum(1 + len(tasks) for tasks in networks):
+            raise ValueError("too few weights for so many networks")
         with torch.device("meta"):  # where networks take no room, however large
             shapes = {name: t.shape for name, t in _blank(model.metadata).state_dict().items()}
         if shapes != {name: t.shape for name, t in weights.items()}:
