@@ -15,7 +15,6 @@ import hashlib
 import json
 import math
 import shutil
-import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from agf_core import whole
 from agf_core.spectrogram import InputSpec
 
 FORMAT = 1
@@ -37,10 +37,18 @@ SHIPPED = Path(__file__).parent / "models" / "default"
 LARGEST_FILE = 512 * 2**20  # bytes; a model is a few megabytes
 LARGEST_TEXT = 16 * 2**20  # bytes, of its description
 LONGEST_NAME = 100  # characters
+LONGEST_MESSAGE = 1_000  # characters
 
 
 class BundleError(Exception):
-    """A model cannot be used; the message is one line that names it and the way out."""
+    """A model cannot be used; the message is one line that names it and the way out.
+
+    What the model itself says in it may be anything, and is shown so that a terminal can bear it.
+    """
+
+    def __init__(self, message: str) -> None:
+        line = message if message.isprintable() else repr(message)[1:-1]
+        super().__init__(line[:LONGEST_MESSAGE])
 
 
 @dataclass(frozen=True)
@@ -221,12 +229,7 @@ def load(folder: str | Path | None = None) -> Bundle:
 def _read(path: Path, way_out: str) -> bytes:
     largest = LARGEST_TEXT if path.name == METADATA else LARGEST_FILE
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe or a device has no end
-            raise BundleError(f"{path} of the model is not a file; {way_out}")
-        if status.st_size > largest:
-            raise BundleError(f"{path} is too large for a model's file; {way_out}")
-        return path.read_bytes()
+        return whole.read(path, largest)
     except OSError as error:
         raise BundleError(
             f"{path} of the model cannot be read ({error.strerror}); {way_out}"
@@ -235,6 +238,10 @@ def _read(path: Path, way_out: str) -> bytes:
 
 def save(folder: Path, metadata: Metadata, files: Mapping[str, bytes]) -> Bundle:
     """Write a model, whole or not at all; one that stood there before is replaced.
+
+    All of it is on the disk before it takes its place. A process that is killed leaves what it has
+    written in a hidden folder beside it, and, in the instant in which a model that stood there
+    before makes room, that model.
 
     Parameters
     ----------
@@ -259,7 +266,8 @@ def save(folder: Path, metadata: Metadata, files: Mapping[str, bytes]) -> Bundle
         new = scratch / "new"
         new.mkdir()
         for name, content in {**files, METADATA: text.encode()}.items():
-            (new / name).write_bytes(content)
+            with whole.written(new / name) as file:
+                file.write(content)
         if folder.exists():
             folder.rename(scratch / "old")
             try:

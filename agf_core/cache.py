@@ -1,17 +1,33 @@
 """Features of tracks, kept between runs."""
 
-import os
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.lib import format as npy
+
+from agf_core import whole
+
+LARGEST = 2**30  # bytes of an entry; ten hours of MFCCs are a tenth of that
+
+
+class CacheError(Exception):
+    """Features cannot be kept; the message says where and why."""
+
+
+def anything(feature: np.ndarray) -> bool:
+    """Take any feature."""
+    return True
 
 
 class FeatureCache:
-    """One ``.npy`` file per track and kind of feature below a folder.
+    """One file per track and kind of feature below a folder.
 
-    A file is written whole or not at all; one that cannot be read is made again.
+    A file is written whole or not at all, in numpy's format with a checksum behind it that goes
+    with its name. One that is damaged, or another's, is made again, and so is one that is not such
+    a feature as was asked for, whatever its checksum says. No pickle is read.
 
     Parameters
     ----------
@@ -22,26 +38,57 @@ class FeatureCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def get(self, kind: str, track_id: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
-        """Return the stored feature, or compute and store it; errors of `compute` pass through."""
-        path = self._path(kind, track_id)
+    def get(
+        self,
+        kind: str,
+        track_id: str,
+        compute: Callable[[], np.ndarray],
+        fits: Callable[[np.ndarray], bool] = anything,
+    ) -> np.ndarray:
+        """Return the stored feature, or compute and store it; errors of `compute` pass through.
+
+        Parameters
+        ----------
+        fits : callable
+            Whether a stored array can be the feature, by shape, dtype and values.
+
+        Raises
+        ------
+        CacheError
+            When what was computed cannot be stored.
+        """
+        safe = re.sub(r"[^\w.-]", lambda m: f"%{ord(m[0]):02x}", track_id)
+        path = self.folder / kind / f"{safe}.npy"
         try:
-            stored: np.ndarray = np.load(path, allow_pickle=False)
-            return stored
-        except (OSError, ValueError, EOFError):
+            stored = _decoded(whole.unsealed(whole.read(path, LARGEST), f"{kind}/{path.name}"))
+            if fits(stored):
+                return stored
+        except Exception:  # whatever a file can do to whoever reads it
             pass
         value = compute()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        with partial.open("wb") as file:
-            np.save(file, value, allow_pickle=False)
-        partial.replace(path)
+        try:
+            with whole.written(path, durable=False) as file:
+                file.write(whole.sealed(_encoded(value), f"{kind}/{path.name}"))
+        except OSError as error:
+            raise CacheError(
+                f"what is heard cannot be kept: {path} cannot be written ({error.strerror}); "
+                "make room there, or see that it may be written"
+            ) from error
         return value
 
-    def __contains__(self, item: tuple[str, str]) -> bool:
-        """Tell whether a feature, given by kind and track, is stored."""
-        return self._path(*item).exists()
 
-    def _path(self, kind: str, track_id: str) -> Path:
-        safe = re.sub(r"[^\w.-]", lambda m: f"%{ord(m[0]):02x}", track_id)
-        return self.folder / kind / f"{safe}.npy"
+def _encoded(value: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    npy.write_array(buffer, value, version=(1, 0), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _decoded(content: bytes) -> np.ndarray:
+    """Return the array in a file; any exception where there is none in it."""
+    buffer = io.BytesIO(content)
+    if npy.read_magic(buffer) != (1, 0):
+        raise ValueError("of another version")
+    shape, fortran, dtype = npy.read_array_header_1_0(buffer)
+    # Not `read_array`, which makes room for whatever the shape says.
+    flat = np.frombuffer(content[buffer.tell() :], dtype).copy()
+    return flat.reshape(shape, order="F" if fortran else "C")

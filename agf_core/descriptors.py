@@ -31,7 +31,7 @@ import numpy as np
 from tqdm import tqdm
 
 from agf_core import audio
-from agf_core.cache import FeatureCache
+from agf_core.cache import CacheError, FeatureCache
 from agf_core.constants import HOP_LENGTH, N_FFT, N_MELS, SAMPLE_RATE
 from agf_core.corpus import Track
 
@@ -220,10 +220,10 @@ class Stored(Sequence[np.ndarray]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         if self.track_ids[index] in self.missing:
-            return np.empty(
-                (0, len(ESSENTIA_ENTRIES) if self.source == "e" else N_MFCC), np.float32
-            )
-        rows = self.cache.get(self.kind, self.track_ids[index], _not_there).astype(np.float32)
+            return np.empty((0, _columns(self.source)), np.float32)
+        rows = self.cache.get(
+            self.kind, self.track_ids[index], _not_there, partial(_fits, self.source)
+        ).astype(np.float32)
         return np.diff(rows, axis=0) if self.source == "d" else rows
 
 
@@ -269,7 +269,7 @@ def extract(
     wanted: dict[str, Path] = {}
     for track in tracks:
         try:
-            cache.get(kind, track.track_id, _not_there)
+            cache.get(kind, track.track_id, _not_there, partial(_fits, source))
         except KeyError:
             wanted[track.track_id] = track.path
     with (
@@ -297,6 +297,21 @@ def _not_there() -> np.ndarray:
     raise KeyError("not in the cache")
 
 
+def _columns(source: str) -> int:
+    return len(ESSENTIA_ENTRIES) if source == "e" else N_MFCC
+
+
+def _fits(source: str, stored: np.ndarray) -> bool:
+    """Whether an array can be a track's descriptors."""
+    return (
+        stored.dtype in (np.float16, np.float32)
+        and stored.ndim == 2
+        and len(stored) > 0
+        and stored.shape[1] == _columns(source)
+        and (source == "e" or bool(np.isfinite(stored).all()))
+    )
+
+
 def _describe(
     cache: FeatureCache,
     kind: str,
@@ -315,7 +330,7 @@ def _describe(
             return essentia_vector(clip.samples, scratch)[None]
         return mfcc(clip.samples, fmax).astype(np.float16)  # off by 0.5 at most
 
-    cache.get(kind, track_id, compute)
+    cache.get(kind, track_id, compute, partial(_fits, source))
 
 
 Job = tuple[str, Path]
@@ -333,6 +348,8 @@ def in_processes(
 
     Raises
     ------
+    CacheError
+        When what comes of a job cannot be kept: that of others could not, either.
     RuntimeError
         When no process can be started: no job is to blame for that.
     """
@@ -363,6 +380,8 @@ def in_processes(
                         busy[ready] = (process, job, time.monotonic())
                         continue
                     idle.append((ready, process))
+                    if isinstance(error, CacheError):
+                        raise error
                 except (EOFError, OSError):
                     process.join()
                     ready.close()
@@ -394,9 +413,11 @@ def _serve(connection: Connection, work: Callable[[Job], None]) -> None:
                 job = connection.recv()
             except EOFError:
                 return
+            error: str | CacheError = ""
             try:
                 work(job)
-                error = ""
+            except CacheError as problem:
+                error = problem
             except (audio.AudioError, DescriptorError) as problem:
                 error = str(problem)
             except Exception as problem:

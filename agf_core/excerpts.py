@@ -10,6 +10,7 @@ decoder is named, and the others go on.
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,7 @@ class Excerpts(Sequence[np.ndarray]):
 
     def __init__(self, keys: Sequence[str], spec: InputSpec, cache: FeatureCache) -> None:
         self.keys, self.cache, self.kind = keys, cache, _kind(spec)
+        self.fits = partial(_fits, spec)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -46,7 +48,7 @@ class Excerpts(Sequence[np.ndarray]):
     def __getitem__(self, index):  # type: ignore[no-untyped-def]
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        return self.cache.get(self.kind, self.keys[index], _gone)
+        return self.cache.get(self.kind, self.keys[index], _gone, self.fits)
 
 
 def listen(
@@ -76,9 +78,10 @@ def listen(
         except KeyError:
             wanted.append((file, path))
             continue
-        if (kind, key) in cache:
+        try:
+            cache.get(kind, key, _gone, partial(_fits, spec))
             yield path, key, ""
-        else:
+        except KeyError:
             wanted.append((file, path))
     n_processes = min(processes or os.cpu_count() or 1, max(1, len(wanted)))
     for (file, path), error in in_processes(partial(_hear, cache, spec), wanted, n_processes):
@@ -102,12 +105,27 @@ def _hear(cache: FeatureCache, spec: InputSpec, job: tuple[str, Path]) -> None:
         rows = log_mel(excerpt.samples, spec).astype(np.float16)
         return np.tile(rows, (-(-spec.segment_frames // len(rows)), 1))
 
-    key = cache.get(KEYS, file, identify).tobytes().decode()
-    cache.get(_kind(spec), key, compute)
+    key = cache.get(KEYS, file, identify, _is_key).tobytes().decode()
+    cache.get(_kind(spec), key, compute, partial(_fits, spec))
 
 
 def _stored_key(cache: FeatureCache, file: str) -> str:
-    return cache.get(KEYS, file, _gone).tobytes().decode()
+    return cache.get(KEYS, file, _gone, _is_key).tobytes().decode()
+
+
+def _is_key(stored: np.ndarray) -> bool:
+    return stored.dtype == np.uint8 and re.fullmatch(rb"[0-9a-f]{32}", stored.tobytes()) is not None
+
+
+def _fits(spec: InputSpec, stored: np.ndarray) -> bool:
+    """Whether an array can be the spectrogram of an excerpt."""
+    return (
+        stored.dtype == np.float16
+        and stored.ndim == 2
+        and spec.segment_frames <= len(stored)
+        and stored.shape[1] == spec.n_mels
+        and bool(np.isfinite(stored).all())
+    )
 
 
 def _gone() -> np.ndarray:

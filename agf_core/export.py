@@ -85,22 +85,31 @@ def network_from_bundle(model: bundle.Bundle) -> GenreNet:
     bundle.BundleError
         When the weights do not fit what the model says of itself.
     """
-    architecture = model.metadata.architecture
     try:
-        networks = [
-            MultiTaskNet(
-                {task: model.metadata.tasks[task] for task in tasks}, architecture["width"]
-            )
-            for tasks in architecture["networks"]
-        ]
-        mlp = TransferMLP(sum(n.n_features for n in networks), len(model.metadata.labels))
-        network = GenreNet(networks, mlp)
-        network.load_state_dict(
-            {name: t for name, t in _tensors(model).items() if not name.startswith(GROUPS)}
-        )
-    except (KeyError, TypeError, RuntimeError) as error:
+        weights = {name: t for name, t in _tensors(model).items() if not name.startswith(GROUPS)}
+        networks = model.metadata.architecture["networks"]
+        if len(weights) < sum(1 + len(tasks) for tasks in networks):
+            raise ValueError("too few weights for so many networks")
+        with torch.device("meta"):  # where networks take no room, however large
+            shapes = {name: t.shape for name, t in _blank(model.metadata).state_dict().items()}
+        if shapes != {name: t.shape for name, t in weights.items()}:
+            raise ValueError("weights of other shapes")
+        network = _blank(model.metadata)
+        network.load_state_dict(weights)
+    except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise _unfitting(model) from error
     return network.eval()
+
+
+def _blank(metadata: bundle.Metadata) -> GenreNet:
+    """Build the network that a model says it has, with random weights."""
+    width = metadata.architecture["width"]
+    networks = [
+        MultiTaskNet({task: metadata.tasks[task] for task in tasks}, width)
+        for tasks in metadata.architecture["networks"]
+    ]
+    mlp = TransferMLP(sum(n.n_features for n in networks), len(metadata.labels))
+    return GenreNet(networks, mlp)
 
 
 def groups_from_bundle(model: bundle.Bundle) -> dict[str, ArtistGroups]:

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from agf_core import metrics
+from agf_core import metrics, whole
 from agf_core.examples import Examples, Features, Segments
 from agf_core.network import MultiTaskNet, TaskModel, TransferMLP, channels_last
 
@@ -53,11 +53,12 @@ class Schedule:
     validate_every: int = 10
 
 
+LARGEST_CHECKPOINT = 2**31  # bytes
 WINDOWS_AT_ONCE = 64  # through a network: larger activations cost more to allocate than to compute
 
 
 class CheckpointError(Exception):
-    """A checkpoint cannot be gone on from; the message says why and what to do."""
+    """A checkpoint cannot be gone on from, or kept; the message says why and what to do."""
 
 
 @torch.inference_mode()
@@ -123,7 +124,7 @@ def fit(
     Raises
     ------
     CheckpointError
-        When the checkpoint is damaged or was made with other settings.
+        When the checkpoint is damaged, was made with other settings, or cannot be written.
     ValueError
         When a task has fewer than two training tracks with a target.
     """
@@ -257,10 +258,15 @@ def _save_checkpoint(
     for task, optimiser in optimisers.items():
         for index, state in optimiser.state_dict()["state"].items():
             tensors |= {f"adam/{task}/{index}/{k}": v.contiguous() for k, v in state.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata={"settings": settings, "history": json.dumps(history)})
-    partial.replace(path)
+    metadata = {"settings": settings, "history": json.dumps(history)}
+    try:
+        with whole.written(path) as file:
+            file.write(whole.sealed(save(tensors, metadata), path.name))
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} cannot be written ({error.strerror}); make room there, "
+            "or see that it may be written"
+        ) from error
 
 
 def _load_checkpoint(
@@ -270,10 +276,11 @@ def _load_checkpoint(
     settings: str,
 ) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
     try:
-        with safe_open(path, framework="pt") as stored:
-            metadata = stored.metadata()
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+        content = whole.unsealed(whole.read(path, LARGEST_CHECKPOINT), path.name)
+        tensors = load(content)
+        header = content[8 : 8 + int.from_bytes(content[:8], "little")]
+        metadata = json.loads(header)["__metadata__"]
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); delete it to start again") from error
     if metadata.get("settings") != settings:
         raise CheckpointError(

@@ -4,16 +4,16 @@ The folder holds a model per folder below ``models``, and the name of the active
 ``active``. Without that file, or without that model, the shipped one is active.
 """
 
-import os
 import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from agf_core import bundle
+from agf_core import bundle, whole
 
 SHIPPED_NAME = "shipped"
 ACTIVE = "active"
+LONGEST_NAME = 1000  # bytes
 NAME = re.compile(r"\w[\w.+ -]*")  # that any file system takes
 
 
@@ -85,7 +85,7 @@ class ModelStore:
     def active(self) -> str:
         """The name of the active model."""
         try:
-            name = (self.folder / ACTIVE).read_text(encoding="utf-8").strip()
+            name = whole.read(self.folder / ACTIVE, LONGEST_NAME).decode().strip()
         except (OSError, UnicodeDecodeError):
             return SHIPPED_NAME
         return name if name in self.names() else SHIPPED_NAME
@@ -96,9 +96,8 @@ class ModelStore:
         if name == SHIPPED_NAME:
             (self.folder / ACTIVE).unlink(missing_ok=True)
             return
-        partial = self.folder / f"{ACTIVE}.{os.getpid()}.partial"
-        partial.write_text(name + "\n", encoding="utf-8")
-        partial.replace(self.folder / ACTIVE)
+        with whole.written(self.folder / ACTIVE) as file:
+            file.write(f"{name}\n".encode())
 
     def remove(self, name: str) -> None:
         """Delete a model; the shipped one becomes active if it was."""

@@ -1,11 +1,11 @@
-"""Damages models, and tries to listen with each as `beet agfgenre` does.
+"""Damages models, and tries to listen and to learn with each as `beet` does.
 
 python -m reliability.models [--models 500] [--seed 0]
 
 Copies of the model that ships: each of its files in turn is cut off, changed, blanked, exchanged
 with another, missing, or a folder. In half of them the checksums are made right again, as somebody
-would who means harm, so that what is damaged is really used. Each must be one line that names the
-model, or a prediction; the run goes on in any case.
+would who means harm, so that what is damaged is really used. Each must be one short line that names
+the model, or a prediction and a network to learn further from; the run goes on in any case.
 """
 
 import argparse
@@ -19,14 +19,24 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from agf_core import bundle, listener
-from agf_core.bundle import CARD, METADATA, NETWORK, SHIPPED, WEIGHTS, BundleError
+from agf_core.bundle import (
+    CARD,
+    LONGEST_MESSAGE,
+    METADATA,
+    NETWORK,
+    SHIPPED,
+    WEIGHTS,
+    BundleError,
+)
+from agf_core.export import groups_from_bundle, network_from_bundle
 from agf_core.listener import Listener
 from reliability.damage import blank, cut, empty, exaggerate, flip, flip_head, shuffle
 from reliability.workplace import CLIPS, versions
 
 FILES = (METADATA, NETWORK, WEIGHTS, CARD)
 DAMAGES = (blank, cut, empty, exaggerate, flip, flip_head, shuffle)
-NUMBERS = (0, -1, 1e308, 2**63, 2**31, 1e-308, None, "x", [], {}, True)
+NONSENSE = (0, -1, 1e308, 2**63, 2**31, 1e-308, None, "x", [], {}, True)
+NONSENSE += (float("nan"), "\x1b[2J", "x" * 10**6, [0.0] * 10**6, 10**400, [["g"] * 100] * 100)
 
 
 def damage(folder: Path, name: str, rng: random.Random) -> str:
@@ -43,8 +53,9 @@ def damage(folder: Path, name: str, rng: random.Random) -> str:
         other.write_bytes(content)
     elif how == "nonsense":  # in the description, whichever file's turn it is
         values = json.loads((folder / METADATA).read_text())
-        inner = rng.choice((values, values["input"], values["normaliser"], values["architecture"]))
-        inner[rng.choice(sorted(inner))] = rng.choice(NUMBERS)
+        parts = ("input", "normaliser", "architecture", "tasks", "scores", "trained_on")
+        inner = rng.choice((values, *(values[part] for part in parts)))
+        inner[rng.choice(sorted(inner))] = rng.choice(NONSENSE)
         (folder / METADATA).write_text(json.dumps(values))
     else:
         path.unlink()
@@ -102,13 +113,22 @@ def attempt(folder: Path) -> str:
         return "refused before listening"
     finally:
         ears.close()
-    return "heard a genre" if result.error is None else "could not listen, and said so"
+    if result.error:
+        return "could not listen, and said so"
+    try:
+        network_from_bundle(model)
+        groups_from_bundle(model)
+    except BundleError as error:
+        _check(error, folder)
+        return "heard a genre, but refused to learn further"
+    return "heard a genre"
 
 
 def _check(error: BundleError, folder: Path) -> None:
     message = str(error)
     assert folder.name in message, message
     assert message.isprintable(), message
+    assert len(message) <= LONGEST_MESSAGE, message
 
 
 def main() -> None:

@@ -152,6 +152,33 @@ def test_weights_that_do_not_fit_are_refused(tiny_parts, tmp_path):
         network_from_bundle(model)
 
 
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("tasks", {"g": 2**40, "s": 5}),
+        ("tasks", {"g": 1e308, "s": 5}),
+        ("architecture", {"networks": [["g", "s"]], "width": 1e6}),
+        ("architecture", {"networks": [["g", "s"]], "width": float("nan")}),
+        ("architecture", {"networks": [["g"]] * 1_000_000, "width": 0.25}),
+        ("architecture", {"networks": 5, "width": 0.25}),
+    ],
+)
+def test_a_network_of_absurd_size_is_refused_before_it_is_built(tiny_folder, part, value):
+    rewrite(tiny_folder, **{part: value})
+    with pytest.raises(BundleError, match="do not fit"):
+        network_from_bundle(bundle.load(tiny_folder))
+
+
+def test_whatever_a_model_says_of_itself_an_error_is_one_short_printable_line(tiny_folder):
+    for version in ("\x1b[2J", "x" * 10**6, 10**4000, ["a\nb\u2028"]):
+        rewrite(tiny_folder, format=version)
+        with pytest.raises(BundleError) as caught:
+            bundle.load(tiny_folder)
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) <= bundle.LONGEST_MESSAGE
+        assert str(tiny_folder) in str(caught.value)
+
+
 def test_saving_replaces_whole_or_not_at_all(tiny_folder, tiny_parts, monkeypatch):
     metadata, files = tiny_parts
     bundle.save(tiny_folder, metadata, files | {bundle.CARD: b"# New"})

@@ -162,6 +162,9 @@ class AGFGenrePlugin(BeetsPlugin):
     def _train(self, lib: Library, options: optparse.Values, query: list[str]) -> None:
         if missing := missing_for_learning():
             raise UserError(f"agftrain: {missing}")
+        from agf_core.cache import CacheError
+        from agf_core.learning import CheckpointError
+
         from .learning import Lesson
         from .teaching import Teaching
 
@@ -176,6 +179,8 @@ class AGFGenrePlugin(BeetsPlugin):
             return
         try:
             better = lesson.learn(teaching)
+        except (CacheError, CheckpointError) as error:
+            raise UserError(f"agftrain: {error}; nothing is changed") from None
         except KeyboardInterrupt:
             self._log.info("stopped: run again to go on")
             raise

@@ -24,6 +24,8 @@ from beets.ui import UserError
 from beets.util import syspath
 from mediafile import MediaFile, UnreadableFileError
 
+from agf_core import whole
+
 from .decision import Outcome
 from .report import Summary
 from .storing import BATCH, store, uninterrupted, writing
@@ -322,7 +324,5 @@ def _replace(path: Path, notes: Sequence[Note]) -> None:
     if not notes:
         path.unlink()
         return
-    new = path.with_suffix(".new")
-    with new.open("w", encoding="ascii") as file:
-        file.writelines(map(_line, notes))
-    new.replace(path)
+    with whole.written(path) as file:
+        file.writelines(_line(note).encode("ascii") for note in notes)

@@ -1,0 +1,74 @@
+"""Files that are written whole or not at all, and read only if they are what was written."""
+
+import errno
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def written(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """Open a new file that takes the place of `path` when it has been written, or goes away.
+
+    A process that is killed meanwhile leaves it behind: ``.<name>.<8 digits>.partial``.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder is made when needed.
+    durable : bool
+        Whether the file is on the disk before it takes its place: then a power failure leaves the
+        old one or the new one as well.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written; what was there before stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with partial.open("xb") as file:  # never what a link points to
+            yield file
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def read(path: Path, most: int) -> bytes:
+    """Read a file of at most so many bytes.
+
+    Raises
+    ------
+    OSError
+        When it cannot be read, is larger, or is none: a pipe or a device has no end.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is not a file")
+    if status.st_size > most:
+        raise OSError(errno.EFBIG, "it is too large")
+    return path.read_bytes()
+
+
+def sealed(content: bytes, name: str) -> bytes:
+    """Put a checksum, of the content and of what it is called, behind some content."""
+    return content + hashlib.sha256(name.encode() + b"\0" + content).digest()
+
+
+def unsealed(content: bytes, name: str) -> bytes:
+    """Take it off again; `ValueError` where it is another."""
+    inner = content[: -hashlib.sha256().digest_size]
+    if sealed(inner, name) != content:
+        raise ValueError("it is not what was written there")
+    return inner
