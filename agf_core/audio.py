@@ -307,7 +307,9 @@ def _frames(
                     frames = packet.decode()
                 except LIBAV_ERRORS:
                     continue
-                yield from (frame for frame in frames if frame.sample_rate in RATES)  # type: ignore
+                for frame in frames:
+                    if frame.sample_rate in RATES:  # type: ignore
+                        yield frame  # type: ignore
             return
         except LIBAV_ERRORS:
             errors += 1
@@ -324,18 +326,14 @@ class _Mixer:
     def __init__(self, sample_rate: int):
         self.sample_rate = sample_rate  # hertz
         self.kind = ("", 0, 0)  # sample format, channels, hertz of what comes in
-        self.dtype = np.dtype("f4")
-        self.full_scale = 1.0
-        self.planes = self.step = 1  # planes of a frame; from one sample to the next in a plane
-        self.batch: list[list[np.ndarray]] = []  # per frame its planes
-        self.size = 0  # samples in the batch
+        self.batch = av.AudioFifo()  # of frames of that kind
         self.done: list[np.ndarray] = []  # mono, at our rate
         self.resampler: av.AudioResampler | None = None
 
     @property
     def empty(self) -> bool:
         """Whether nothing has been added."""
-        return not self.batch and not self.done
+        return not self.kind[0]
 
     def add(self, frame: av.AudioFrame, first: int, last: int) -> None:
         """Take the samples from first up to last of a frame."""
@@ -343,17 +341,15 @@ class _Mixer:
         if kind != self.kind:  # only at the start, and where streams are chained
             self._mix()
             self._drain()
-            self.kind = kind
-            planar = frame.format.is_planar
-            self.planes, self.step = (kind[1], 1) if planar else (1, kind[1])
-            self.dtype, self.full_scale = FORMATS[kind[0].removesuffix("p")]
-        # Not frame.to_ndarray(): where there are eight planes, PyAV counts nine.
-        count = frame.samples * self.step
-        part = slice(first * self.step, last * self.step)
-        planes = frame.planes[: self.planes]
-        self.batch.append([np.frombuffer(p, self.dtype, count)[part] for p in planes])  # type: ignore
-        self.size += last - first
-        if self.size >= BATCH:
+            self.kind, self.batch = kind, av.AudioFifo()
+        part = last - first < frame.samples  # only where the stretch begins and ends
+        if part:
+            self._mix()
+        frame.pts = None  # or the batch would have opinions about time
+        self.batch.write(frame)
+        if part:
+            self._mix(slice(first, last))
+        elif self.batch.samples >= BATCH:
             self._mix()
 
     def finish(self, n: int | None) -> np.ndarray:
@@ -362,20 +358,25 @@ class _Mixer:
         self._drain()
         return np.concatenate([np.zeros(0, np.float32), *self.done])[:n]
 
-    def _mix(self) -> None:
-        """Average the batch's channels and convert its rate."""
-        if not self.batch:
+    def _mix(self, part: slice = slice(None)) -> None:
+        """Average the channels of the batch, or of a part of it, and convert its rate."""
+        frame = self.batch.read()
+        if frame is None:
             return
-        _, channels, rate = self.kind
-        mono = np.zeros(self.size, np.float32)
-        for plane in zip(*self.batch, strict=True):
-            values = np.concatenate(plane).astype(np.float32, copy=False)  # (samples * step,)
-            mono += values.reshape(-1, self.step).sum(axis=1) if self.step > 1 else values
-        mono *= 1 / (channels * self.full_scale)
-        if self.dtype.kind == "u":
+        name, channels, rate = self.kind
+        dtype, full_scale = FORMATS[name.removesuffix("p")]
+        planes, step = (channels, 1) if frame.format.is_planar else (1, channels)
+        # Not frame.to_ndarray(): where there are eight planes, PyAV counts nine.
+        values = [np.frombuffer(p, dtype, frame.samples * step) for p in frame.planes[:planes]]  # type: ignore
+        mono = np.zeros(len(range(frame.samples)[part]), np.float32)
+        for channel in range(channels):
+            plane = values[channel] if step == 1 else values[0][channel::step]
+            mono += plane[part].astype(np.float32, copy=False)
+        mono *= 1 / (channels * full_scale)
+        if dtype.kind == "u":
             mono -= 1
-        mono = np.nan_to_num(mono.clip(-LOUDEST, LOUDEST, out=mono), copy=False)
-        self.batch, self.size = [], 0
+        mono.clip(-LOUDEST, LOUDEST, out=mono)
+        mono[np.isnan(mono)] = 0
         if rate == self.sample_rate:
             self.done.append(mono)
             return

@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from agf_core import constants
 
-FRAMES_PER_BLOCK = 256  # transformed at once: bounds the memory of a long file
+FRAMES_PER_BLOCK = 64  # transformed at once: as many as a processor's cache holds
 LARGEST_INPUT = 2**27  # numbers in all windows of an excerpt; the paper's are 330 thousand
 
 
@@ -154,7 +154,7 @@ def log_mel(samples: np.ndarray, spec: InputSpec) -> np.ndarray:
         raise ValueError(f"samples must be mono, shape (n,) with n > 0, not {samples.shape}")
     if not np.isfinite(samples).all():
         raise ValueError("samples hold values that are not finite numbers")
-    # In double precision, or the rounding of loud low bands would drown silent high ones.
+    # Transformed in double precision, or rounding in loud low bands would drown silent high ones.
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.n_fft) / spec.n_fft)
     filters = mel_filterbank(spec)
     n_bins = np.flatnonzero(filters.any(axis=0))[-1] + 1  # nothing above fmax is needed
@@ -164,9 +164,8 @@ def log_mel(samples: np.ndarray, spec: InputSpec) -> np.ndarray:
     result = np.empty((len(frames), spec.n_mels), np.float32)
     for start in range(0, len(result), FRAMES_PER_BLOCK):
         block = slice(start, min(start + FRAMES_PER_BLOCK, len(result)))
-        spectrum = np.fft.rfft(frames[block] * window)[:, :n_bins]
-        power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
-        result[block] = power @ filters
+        spectrum = np.fft.rfft(frames[block] * window)[:, :n_bins].astype(np.complex64)
+        result[block] = (spectrum.real**2 + spectrum.imag**2) @ filters
     return 10 * np.log10(np.maximum(result, constants.LOG_FLOOR))
 
 
