@@ -179,9 +179,13 @@ class Features(Examples):
     """Transfer features of every window of every track: (n, n_features)."""
 
     def __init__(
-        self, features: Sequence[np.ndarray], *, device: str | torch.device = "cpu"
+        self,
+        features: Sequence[np.ndarray],
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
     ) -> None:
-        super().__init__(features, length=1, hop=1, device=device)
+        super().__init__(features, length=1, hop=1, dtype=dtype, device=device)
 
     def at(self, starts: Tensor) -> Tensor:
         """Return the features of the given windows, (n, n_features)."""
