@@ -227,6 +227,18 @@ class Stored(Sequence[np.ndarray]):
         return np.diff(rows, axis=0) if self.source == "d" else rows
 
 
+def kind_of(source: str, *, seconds: float | None = None, fmax: float = SAMPLE_RATE / 2) -> str:
+    """Return the kind under which a source's descriptors are in the cache; see `extract`."""
+    if source not in ("m", "d", "e"):
+        raise ValueError(f"the source is {source!r}, not m, d or e")
+    if source == "e":
+        names = zlib.crc32("\n".join(ESSENTIA_ENTRIES).encode())
+        kind = f"essentia-{names:08x}"
+    else:
+        kind = f"mfcc-{SAMPLE_RATE}-{N_FFT}-{HOP_LENGTH}-{N_MELS}-{N_MFCC}-{fmax:g}"
+    return kind + ("" if seconds is None else f"-{seconds:g}s")
+
+
 def extract(
     tracks: Sequence[Track],
     source: str,
@@ -257,14 +269,7 @@ def extract(
         In the order of `tracks`. Those that cannot be described are named on standard output and
         are empty; another run tries them again.
     """
-    if source not in ("m", "d", "e"):
-        raise ValueError(f"the source is {source!r}, not m, d or e")
-    if source == "e":
-        names = zlib.crc32("\n".join(ESSENTIA_ENTRIES).encode())
-        kind = f"essentia-{names:08x}"
-    else:
-        kind = f"mfcc-{SAMPLE_RATE}-{N_FFT}-{HOP_LENGTH}-{N_MELS}-{N_MFCC}-{fmax:g}"
-    kind += "" if seconds is None else f"-{seconds:g}s"
+    kind = kind_of(source, seconds=seconds, fmax=fmax)
     stored = Stored(cache, kind, [track.track_id for track in tracks], source)
     wanted: dict[str, Path] = {}
     for track in tracks:
@@ -282,7 +287,9 @@ def extract(
             disable=not progress,
         ) as bar,
     ):
-        describe = partial(_describe, cache, kind, source, seconds, fmax, Path(scratch))
+        describe = partial(
+            describe_track, cache, source, seconds=seconds, fmax=fmax, scratch=Path(scratch)
+        )
         n_processes = min(processes or os.cpu_count() or 1, max(1, len(wanted)))
         for (track_id, path), error in in_processes(describe, list(wanted.items()), n_processes):
             bar.update()
@@ -312,16 +319,29 @@ def _fits(source: str, stored: np.ndarray) -> bool:
     )
 
 
-def _describe(
+def describe_track(
     cache: FeatureCache,
-    kind: str,
     source: str,
-    seconds: float | None,
-    fmax: float,
-    scratch: Path,
     job: tuple[str, Path],
+    *,
+    seconds: float | None = None,
+    fmax: float = SAMPLE_RATE / 2,
+    scratch: Path | None = None,
 ) -> None:
-    """Put one track's descriptors into the cache."""
+    """Put one track's descriptors into the cache, unless they are there; see `extract`.
+
+    Parameters
+    ----------
+    job : tuple of str and Path
+        The track's id and file.
+    scratch : Path, optional
+        A folder for temporary files.
+
+    Raises
+    ------
+    agf_core.audio.AudioError, DescriptorError
+        When there is nothing to describe.
+    """
     track_id, path = job
 
     def compute() -> np.ndarray:
@@ -330,6 +350,7 @@ def _describe(
             return essentia_vector(clip.samples, scratch)[None]
         return mfcc(clip.samples, fmax).astype(np.float16)  # off by 0.5 at most
 
+    kind = kind_of(source, seconds=seconds, fmax=fmax)
     cache.get(kind, track_id, compute, partial(_fits, source))
 
 

@@ -1,12 +1,14 @@
 """What the networks learn from: per-track rows, drawn at random or read through.
 
 Spectrograms are drawn as one random segment per track; the transfer features that trained networks
-make of them, as one random window per track. Both answer the same three calls, so that one training
-loop and one prediction serve networks and MLP alike.
+make of them, as one random window per track. Both answer the same calls, so that one training loop
+and one prediction serve networks and MLP alike. Rows lie on the device that examples come out on,
+or, where they do not fit there, in a file from which each example is read when it is needed.
 """
 
 import copy
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -16,19 +18,56 @@ from torch import Tensor
 from agf_core.spectrogram import InputSpec
 
 
+class PackedRows(Sequence[np.ndarray]):
+    """Rows of many tracks in one piece, one behind the other.
+
+    Items are np.ndarray [shape=(n_rows, n_columns)], views of the whole.
+
+    Parameters
+    ----------
+    rows : Tensor [shape=(all rows, n_columns)]
+    counts : sequence of int
+        Rows of each track.
+    """
+
+    def __init__(self, rows: Tensor, counts: Sequence[int]) -> None:
+        if len(rows) != sum(counts):
+            raise ValueError(f"there are {len(rows)} rows, but the tracks have {sum(counts)}")
+        self.rows, self.counts = rows, list(counts)
+        self._ends = np.cumsum(counts).tolist()
+
+    @classmethod
+    def open(cls, path: Path, counts: Sequence[int]) -> Self:
+        """Map the rows of a ``.npy`` file into memory: what is not asked for is not read."""
+        # Copy on write, because a tensor cannot be read-only; nothing ever writes.
+        return cls(torch.from_numpy(np.load(path, mmap_mode="c")), counts)
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self.rows[self._ends[index] - self.counts[index] : self._ends[index]].numpy()
+
+
 class Examples:
     """Rows of many tracks, one behind the other.
 
     Parameters
     ----------
-    rows : sequence of np.ndarray [shape=(n_rows, n_columns)]
-        One array per track, each with at least `length` rows.
+    rows : PackedRows, or sequence of np.ndarray [shape=(n_rows, n_columns)]
+        Of each track at least `length` rows. Packed rows are used as they are, others copied.
     length : int
         Rows of one example.
     hop : int
         Rows from one window to the next when a track is read through.
     dtype : torch.dtype
         How the rows are kept; examples come out as float32.
+    device : str or torch.device
+        Where the examples come out, and where the rows are kept.
+    stream : bool
+        Leave the rows where they are, and bring only examples to the device.
     """
 
     def __init__(
@@ -39,24 +78,31 @@ class Examples:
         hop: int,
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
+        stream: bool = False,
     ) -> None:
-        if not rows or min(map(len, rows)) < length:
+        counts = rows.counts if isinstance(rows, PackedRows) else [len(r) for r in rows]
+        if not counts or min(counts) < length:
             raise ValueError(f"every track needs at least {length} rows")
         self.length, self.hop = length, hop
-        self.counts = torch.tensor([len(r) for r in rows])
+        self.counts = torch.tensor(counts)
         self.offsets = torch.cumsum(self.counts, 0) - self.counts
-        self.rows = torch.empty(int(self.counts.sum()), rows[0].shape[1], dtype=dtype)
-        for offset, r in zip(self.offsets.tolist(), rows, strict=True):
-            self.rows[offset : offset + len(r)] = torch.from_numpy(r)
-        self.rows = self.rows.to(device)
+        if isinstance(rows, PackedRows):
+            self.rows = rows.rows.to(dtype)
+        else:
+            self.rows = torch.empty(sum(counts), rows[0].shape[1], dtype=dtype)
+            for offset, r in zip(self.offsets.tolist(), rows, strict=True):
+                self.rows[offset : offset + len(r)] = torch.from_numpy(r)
+        self.device = torch.device(device)
+        if not stream:
+            self.rows = self.rows.to(self.device)
 
     def __len__(self) -> int:
         return len(self.counts)
 
     @property
-    def device(self) -> torch.device:
-        """Where the examples come out."""
-        return self.rows.device
+    def streamed(self) -> bool:
+        """Whether the rows lie elsewhere than the examples come out."""
+        return self.rows.device.type != self.device.type
 
     def subset(self, tracks: Sequence[int] | np.ndarray) -> Self:
         """Return some of the tracks, in the order given; the rows themselves are shared."""
@@ -71,21 +117,29 @@ class Examples:
         part.hop = every * self.hop
         return part
 
-    def _gather(self, starts: Tensor) -> Tensor:
-        """Return examples that begin at the given rows, (n, length, n_columns)."""
-        index = starts[:, None] + torch.arange(self.length)
-        return self.rows[index.to(self.device)].float()
+    def at(self, starts: Tensor) -> Tensor:
+        """Return the examples that begin at the given rows, (n, length, n_columns)."""
+        index = starts[:, None] + torch.arange(self.length, device=starts.device)
+        return self.rows[index.to(self.rows.device)].to(self.device).float()
 
-    def draw(self, tracks: Tensor, generator: torch.Generator) -> Tensor:
-        """Return one random example of each track, (n_tracks, ...)."""
+    def starts(self, tracks: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw one example of each track at random: the rows they begin at, (n_tracks,)."""
         room = self.counts[tracks] - self.length + 1
         shifts = (torch.rand(len(tracks), generator=generator) * room).long()
-        return self._gather(self.offsets[tracks] + shifts)
+        return self.offsets[tracks] + shifts
 
-    def windows(self, track: int) -> Tensor:
-        """Return all windows of one track in order, (n_windows, ...)."""
-        last = int(self.counts[track]) - self.length + 1
-        return self._gather(self.offsets[track] + torch.arange(0, last, self.hop))
+    def windows(self, *tracks: int) -> Tensor:
+        """Return all windows of the tracks, one track after the other, (n_windows, ...)."""
+        first = [
+            self.offsets[track]
+            + torch.arange(0, int(self.counts[track]) - self.length + 1, self.hop)
+            for track in tracks
+        ]
+        return self.at(torch.cat(first))
+
+    def n_windows(self, tracks: Sequence[int]) -> list[int]:
+        """Return how many windows each of the tracks has."""
+        return ((self.counts[torch.as_tensor(tracks)] - self.length) // self.hop + 1).tolist()
 
 
 class Segments(Examples):
@@ -97,6 +151,8 @@ class Segments(Examples):
         Decibels; kept in half precision (an error of at most 0.04 dB).
     mean, std : np.ndarray [shape=(n_mels,)]
         See `fit_normaliser`.
+    device, stream
+        See `Examples`.
     """
 
     def __init__(
@@ -107,6 +163,7 @@ class Segments(Examples):
         std: np.ndarray,
         *,
         device: str | torch.device = "cpu",
+        stream: bool = False,
     ) -> None:
         super().__init__(
             spectrograms,
@@ -114,24 +171,31 @@ class Segments(Examples):
             hop=spec.window_hop,
             dtype=torch.float16,
             device=device,
+            stream=stream,
         )
         self.mean = torch.as_tensor(mean, dtype=torch.float32, device=device)
         self.std = torch.as_tensor(std, dtype=torch.float32, device=device)
 
-    def _gather(self, starts: Tensor) -> Tensor:
-        return ((super()._gather(starts) - self.mean) / self.std).unsqueeze(1)
+    def at(self, starts: Tensor) -> Tensor:
+        """Return the segments that begin at the given frames, (n, 1, segment_frames, n_mels)."""
+        return ((super().at(starts) - self.mean) / self.std).unsqueeze(1)
 
 
 class Features(Examples):
     """Transfer features of every window of every track: (n, n_features)."""
 
     def __init__(
-        self, features: Sequence[np.ndarray], *, device: str | torch.device = "cpu"
+        self,
+        features: Sequence[np.ndarray],
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
     ) -> None:
-        super().__init__(features, length=1, hop=1, device=device)
+        super().__init__(features, length=1, hop=1, dtype=dtype, device=device)
 
-    def _gather(self, starts: Tensor) -> Tensor:
-        return super()._gather(starts).squeeze(1)
+    def at(self, starts: Tensor) -> Tensor:
+        """Return the features of the given windows, (n, n_features)."""
+        return super().at(starts).squeeze(1)
 
 
 def side_by_side(features: Sequence[Features]) -> Features:

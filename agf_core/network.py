@@ -4,10 +4,11 @@ Table 2 and sections 3.2.1 to 3.2.3. Every input is (batch, 1, frames, mels), no
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agf_core import constants
@@ -112,6 +113,9 @@ class TaskBranch(nn.Module):
 class TaskModel(nn.Module, ABC):
     """What can be trained task by task (see `agf_core.learning.fit`)."""
 
+    capturable = True
+    """Whether a step of training can be captured as a CUDA graph."""
+
     @abstractmethod
     def forward(self, x: Tensor, task: str) -> Tensor:
         """Return the logits of `task`, (batch, n_classes)."""
@@ -119,6 +123,14 @@ class TaskModel(nn.Module, ABC):
     @abstractmethod
     def task_parameters(self, task: str) -> Iterable[nn.Parameter]:
         """Return what a step for `task` updates."""
+
+    def loss(self, x: Tensor, y: Tensor, task: str) -> Tensor:
+        """Return the cross-entropy with soft targets `y`, (batch, n_classes): one number."""
+        return F.cross_entropy(self(x, task).float(), y)
+
+    def reseed(self, seed: int) -> None:
+        """Begin the random numbers of dropout anew."""
+        torch.manual_seed(seed)
 
 
 class MultiTaskNet(TaskModel):
@@ -190,6 +202,100 @@ class TransferMLP(TaskModel):
     def forward(self, x: Tensor, task: str = "g") -> Tensor:
         """Return genre logits."""
         return cast(Tensor, self.layers(x))
+
+
+class TransferStack(TaskModel):
+    """Transfer MLPs that train side by side, in products of matrices for all of them at once.
+
+    (batch, n_features) -> (n_members, batch, n_genres)
+
+    Each member has random numbers of its own, and learns what it would learn alone: on a CPU the
+    very same but for rounding.
+
+    Parameters
+    ----------
+    members : sequence of TransferMLP
+        As they are to begin with.
+    columns : sequence of Tensor [dtype=int64]
+        Which of all features each member gets.
+    n_features : int
+        Of the input.
+    """
+
+    capturable = False  # a graph would have to know of every member's generator
+
+    def __init__(
+        self, members: Sequence[TransferMLP], columns: Sequence[Tensor], n_features: int
+    ) -> None:
+        super().__init__()
+        self.columns = list(columns)
+        layers = [self._layers(mlp) for mlp in members]
+        device = layers[0][0].weight.device
+        hidden = torch.zeros(len(members), n_features, constants.MLP_WIDTH, device=device)
+        for weights, mine, (first, _) in zip(hidden, columns, layers, strict=True):
+            weights[mine.to(device)] = first.weight.detach().T
+        # What a member does not get has no weight; no gradient and no decay ever gives it one.
+        self.hidden = nn.Parameter(hidden)
+        self.hidden_bias = nn.Parameter(torch.stack([a.bias.detach() for a, _ in layers])[:, None])
+        self.out = nn.Parameter(torch.stack([b.weight.detach().T for _, b in layers]))
+        self.out_bias = nn.Parameter(torch.stack([b.bias.detach() for _, b in layers])[:, None])
+        used = torch.zeros(len(members), 1, n_features, device=device)
+        for one, mine in zip(used, columns, strict=True):
+            one[:, mine.to(device)] = 1
+        self.register_buffer("used", used, persistent=False)
+        self.generators = [torch.Generator(device) for _ in members]
+
+    @staticmethod
+    def _layers(mlp: TransferMLP) -> tuple[nn.Linear, nn.Linear]:
+        return cast(nn.Linear, mlp.layers[1]), cast(nn.Linear, mlp.layers[4])
+
+    def task_parameters(self, task: str) -> Iterable[nn.Parameter]:
+        """Return all parameters."""
+        return self.parameters()
+
+    def reseed(self, seed: int) -> None:
+        """Begin the random numbers of every member anew."""
+        super().reseed(seed)
+        for generator in self.generators:
+            generator.manual_seed(seed)
+
+    def forward(self, x: Tensor, task: str = "g") -> Tensor:
+        """Return every member's genre logits."""
+        kept = cast(Tensor, self.used).expand(-1, len(x), -1)
+        if self.training:
+            kept = kept.clone()
+            for one, mine, generator in zip(kept, self.columns, self.generators, strict=True):
+                one[:, mine] = self._kept((len(x), len(mine)), generator)
+        hidden = F.elu(torch.baddbmm(self.hidden_bias, x * kept, self.hidden))
+        if self.training:
+            shape = hidden.shape[1:]
+            hidden = hidden * torch.stack([self._kept(shape, g) for g in self.generators])
+        return torch.baddbmm(self.out_bias, hidden, self.out)
+
+    def _kept(self, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+        """Draw what a dropout of one half leaves: 2 or 0."""
+        empty = torch.empty(tuple(shape), device=self.hidden.device)
+        return 2 * empty.bernoulli_(0.5, generator=generator)
+
+    def loss(self, x: Tensor, y: Tensor, task: str) -> Tensor:
+        """Return the sum of the members' losses, so that each has the gradient it has alone."""
+        logits = self(x, task)
+        each = y.expand(len(logits), -1, -1).flatten(0, 1)
+        return F.cross_entropy(logits.flatten(0, 1), each, reduction="sum") / len(y)
+
+    def members(self) -> list[TransferMLP]:
+        """Return the MLPs as they are now."""
+        result = []
+        for i, mine in enumerate(self.columns):
+            mlp = TransferMLP(len(mine), self.out.shape[2]).to(self.hidden.device)
+            first, second = self._layers(mlp)
+            with torch.no_grad():
+                first.weight.copy_(self.hidden[i, mine].T)
+                first.bias.copy_(self.hidden_bias[i, 0])
+                second.weight.copy_(self.out[i].T)
+                second.bias.copy_(self.out_bias[i, 0])
+            result.append(mlp.eval())
+        return result
 
 
 class GenreNet(nn.Module):

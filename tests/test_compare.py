@@ -10,9 +10,10 @@ from agf_core import metrics
 from agf_core.corpus import Track
 from agf_core.learning import Schedule
 from agf_core.spectrogram import InputSpec
-from training import compare
-from training.compare import ALONE, Case, report, run_fold, score, shuffle_artists
+from training import compare, experiment, scoring
+from training.compare import report, run_fold, shuffle_artists
 from training.crossvalidate import split, truth_of
+from training.experiment import ALONE, Case
 from training.recipes import Recipe
 
 STYLES = ("Ambient", "Blues", "Country", "Disco")
@@ -76,7 +77,7 @@ def test_shuffling_touches_training_artists_alone():
 @pytest.fixture
 def short(monkeypatch):
     """Few epochs, and the cases of two sources."""
-    monkeypatch.setattr(compare, "RESAMPLES", 50)
+    monkeypatch.setattr(scoring, "RESAMPLES", 50)
     schedule = Schedule(epochs=1, batch_size=32)
     return [ALONE, GROUPS, Case("gm", shared=True)], Recipe(
         "tiny", width=0.25, input=RECIPE.input, networks=schedule, transfer=schedule
@@ -99,13 +100,13 @@ def test_a_stopped_comparison_goes_on_and_reports(short, tmp_path, monkeypatch):
             compare._folder(tmp_path, 0, fold),
         )
     trained = []
-    train_networks = compare.train_networks
+    train_networks = experiment.train_networks
 
     def counting(segments, targets, *given, **named):
         trained.append("".join(targets))
         return train_networks(segments, targets, *given, **named)
 
-    monkeypatch.setattr(compare, "train_networks", counting)
+    monkeypatch.setattr(experiment, "train_networks", counting)
     for fold in folds:
         folder = compare._folder(tmp_path, 0, fold)
         run_fold(tracks, spectra, descriptors, STYLES, recipe, cases, fold, folder)
@@ -132,9 +133,11 @@ def test_differences_are_paired():
     truth, artists = rng.integers(3, size=60), np.arange(60) // 2
     probabilities = rng.dirichlet(np.ones(3), size=60)
     surer = 0.98 * probabilities + 0.02 * np.eye(3)[truth]
-    scored = score({ALONE: probabilities[None], GROUPS: np.stack([surer, surer])}, truth, artists)
-    scores, differences = scored[GROUPS]
-    assert scores["log_loss"].value == pytest.approx(metrics.log_loss(surer, truth))
-    assert scores["log_loss"].high > scored[ALONE][0]["log_loss"].low  # the intervals overlap
-    assert differences["log_loss"].high < 0
+    scored = scoring.score(
+        {ALONE: probabilities[None], GROUPS: surer[None]}, truth, artists, list(compare.TITLES)
+    )
+    log_loss = list(compare.TITLES).index("log_loss")
+    assert scored[GROUPS][log_loss].value == pytest.approx(metrics.log_loss(surer, truth))
+    assert scored[GROUPS][log_loss].high > scored[ALONE][log_loss].low  # the intervals overlap
+    assert (scored[GROUPS] - scored[ALONE])[log_loss].high < 0
     assert "**" in compare.table(scored).splitlines()[-1]

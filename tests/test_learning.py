@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from agf_core.examples import Features, Segments, fit_normaliser
+from agf_core.examples import Features, PackedRows, Segments, fit_normaliser, side_by_side
 from agf_core.learning import (
     CheckpointError,
     Schedule,
     extract_features,
     fit,
     predict,
+    read_history,
     train_networks,
     train_transfer,
+    train_transfers,
 )
 from agf_core.network import MultiTaskNet
 from agf_core.spectrogram import InputSpec
@@ -72,7 +74,7 @@ def test_examples_are_the_tracks_own_rows(spectrograms):
     generator = torch.Generator().manual_seed(0)
     starts = set()
     for _ in range(100):
-        (drawn,) = segments.draw(torch.tensor([5]), generator)
+        (drawn,) = segments.at(segments.starts(torch.tensor([5]), generator))
         (start,) = (s for s in range(14) if np.allclose(drawn[0], expected[s : s + 32], atol=1e-5))
         starts.add(start)
     assert starts == set(range(14))  # every place, the first and the last among them
@@ -129,11 +131,11 @@ def test_stopped_training_goes_on_as_if_never_stopped(segments, genres, tmp_path
         pass
 
     class Stopping(Segments):
-        def draw(self, tracks, generator):
+        def starts(self, tracks, generator):
             if (tmp_path / "c.safetensors").exists() and not stopped:
                 stopped.append(1)
                 raise StopError
-            return super().draw(tracks, generator)
+            return super().starts(tracks, generator)
 
     stopped = []
     stopping = Stopping.__new__(Stopping)
@@ -149,6 +151,7 @@ def test_stopped_training_goes_on_as_if_never_stopped(segments, genres, tmp_path
     assert {"loss", "g_log_loss", "g_accuracy", "s_log_loss", "s_accuracy"} < history[0].keys()
     assert same(state(parts), state(whole))
     # Finished: nothing more is learnt.
+    assert read_history(path) == history
     before = state(parts)
     assert fit(parts, segments, targets, SCHEDULE, checkpoint=path, **arguments) == history
     assert same(before, state(parts))
@@ -232,7 +235,7 @@ def test_bfloat16_learns_nearly_the_same_and_only_where_a_processor_has_it(
 def test_features_are_drawn_by_window():
     rows = [np.arange(6, dtype=np.float32).reshape(3, 2), np.zeros((1, 2), np.float32)]
     features = Features(rows)
-    drawn = features.draw(torch.tensor([0, 1]), torch.Generator().manual_seed(0))
+    drawn = features.at(features.starts(torch.tensor([0, 1]), torch.Generator().manual_seed(0)))
     assert drawn.shape == (2, 2)
     assert drawn[0].tolist() in rows[0].tolist()
     assert features.windows(0).shape == (3, 2)
@@ -242,3 +245,56 @@ def test_of_thinned_tracks_one_window_in_so_many_is_read():
     features = Features([np.arange(14, dtype=np.float32).reshape(7, 2)])
     assert torch.equal(features.thinned(3).windows(0), features.windows(0)[::3])
     assert len(features.windows(0)) == 7
+
+
+def test_rows_streamed_from_a_file_teach_the_same(spectrograms, segments, genres, tmp_path):
+    path = tmp_path / "rows.npy"
+    np.save(path, np.concatenate(spectrograms).astype(np.float16))
+    packed = PackedRows.open(path, [len(s) for s in spectrograms])
+    np.testing.assert_array_equal(packed[5], spectrograms[5].astype(np.float16))
+    streamed = Segments(packed, SPEC, segments.mean, segments.std, stream=True)
+    assert streamed.rows.data_ptr() == packed.rows.data_ptr()  # mapped, not copied
+
+    def learn(examples):
+        network = small_network()
+        schedule = replace(SCHEDULE, epochs=2)
+        history = fit(
+            network, examples, {"g": genres}, schedule, train=TRAIN, valid=VALID, progress=False
+        )
+        return state(network), history
+
+    (one, scores), (other, other_scores) = learn(segments), learn(streamed)
+    assert same(one, other)
+    assert scores == other_scores
+    with pytest.raises(ValueError, match="but the tracks have 7"):
+        PackedRows.open(path, [3, 4])
+
+
+def test_windows_of_many_tracks_come_in_their_order(segments):
+    together = segments.windows(4, 11, 7)
+    apart = [segments.windows(track) for track in (4, 11, 7)]
+    assert segments.n_windows([4, 11, 7]) == [len(part) for part in apart]
+    assert torch.equal(together, torch.cat(apart))
+
+
+def test_mlps_side_by_side_learn_what_each_learns_alone(segments, genres):
+    torch.manual_seed(0)
+    networks = [MultiTaskNet({"g": 3}, 0.25), MultiTaskNet({"s": 5}, 0.125)]
+    apart = [extract_features([network.eval()], segments, progress=False) for network in networks]
+    together = side_by_side(apart)
+    n, m = (part.rows.shape[1] for part in apart)
+    columns = [np.arange(n), np.arange(n, n + m), np.arange(n + m)]
+    schedule = replace(SCHEDULE, epochs=3)
+    mlps, history = train_transfers(
+        together, columns, genres, schedule, train=TRAIN, progress=False
+    )
+    losses = []
+    for mlp, features in zip(mlps, [*apart, together], strict=True):
+        alone = train_transfer(features, genres, schedule, train=TRAIN, progress=False)
+        for name, weights in alone.state_dict().items():
+            torch.testing.assert_close(mlp.state_dict()[name], weights, atol=1e-4, rtol=1e-3)
+        p = predict(alone, features, VALID)
+        np.testing.assert_allclose(predict(mlp, features, VALID), p, atol=1e-3)
+        losses.append(p)
+    assert np.abs(losses[0] - losses[1]).max() > 0.01  # they do differ from each other
+    assert history[-1]["epoch"] == 3

@@ -127,8 +127,13 @@ class Collection:
         return "\n".join(lines)
 
 
-def read_csv(table: Path) -> Collection:
+def read_csv(table: Path, *, audio_needed: bool = True) -> Collection:
     """Read a collection from a CSV, see the top of this module.
+
+    Parameters
+    ----------
+    audio_needed : bool
+        Whether files that do not exist are an error.
 
     Raises
     ------
@@ -183,7 +188,7 @@ def read_csv(table: Path) -> Collection:
     twice = [key for key, count in Counter(t.track_id for t in tracks).items() if count > 1]
     if twice:
         raise CollectionError(f"{table} has {twice[0]} more than once; take the others out.")
-    absent = [track.path for track in tracks if not track.path.is_file()]
+    absent = [track.path for track in tracks if audio_needed and not track.path.is_file()]
     if absent:
         raise CollectionError(
             f"{table} names {len(absent)} files (of {len(tracks)}) that do not exist, such as"

@@ -13,62 +13,29 @@ same training tracks, the same groups and as many updates of each task's branch 
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from agf_core import metrics
 from agf_core.artist_groups import Observations
 from agf_core.cache import FeatureCache
-from agf_core.corpus import Track, genre_targets
-from agf_core.examples import Features, Segments, fit_normaliser, side_by_side
-from agf_core.learning import extract_features, predict, train_networks, train_transfer
-from agf_core.metrics import Score
-from training import page
+from agf_core.corpus import Track
+from agf_core.examples import Segments, fit_normaliser
+from training import options, page
 from training.corpora import describe, genres_of, read_table, spectrograms
 from training.crossvalidate import calibrated, split, truth_of
-from training.learn import places, task_targets
+from training.experiment import ALONE, Case, Experiment, seeded
+from training.learn import task_targets
 from training.recipes import COMPARED, Recipe
+from training.scoring import Scored, score, signed
 
 MARKER = "<!-- Below this line: written by `python -m training.compare`. -->"
-RESAMPLES = 1_000
 TITLES = {"accuracy": "accuracy", "macro_f1": "macro F1", "log_loss": "log loss"}
+COLUMNS = range(len(TITLES))
 
 
-@dataclass(frozen=True)
-class Case:
-    """One way to learn.
-
-    Attributes
-    ----------
-    tasks : str
-        Letters.
-    shared : bool
-        One network for all of them (MTN) instead of one for each (STN).
-    shuffled : bool
-        Groups are made after the artists were shuffled among the training tracks: what remains of
-        a gain then is not due to the artists.
-    """
-
-    tasks: str
-    shared: bool = False
-    shuffled: bool = False
-
-    @property
-    def name(self) -> str:
-        """For files and tables."""
-        kind = "" if self.tasks == "g" else " MTN" if self.shared else " STN"
-        return "+".join(self.tasks) + kind + (", artists shuffled" if self.shuffled else "")
-
-    @property
-    def networks(self) -> list[str]:
-        """The tasks of each of its networks."""
-        return [self.tasks] if self.shared else list(self.tasks)
-
-
-ALONE = Case("g")
 CASES = [
     ALONE,
     *(Case(tasks, shared) for tasks in ("gs", "gmd", "gmdes") for shared in (False, True)),
@@ -93,32 +60,24 @@ def run_fold(
     part = split(tracks, fold, recipe.networks.seed)
     mean, std = fit_normaliser(spectra[i] for i in part.train)
     segments = Segments(spectra, recipe.input, mean, std, device=device)
-    labelled = np.array([i for i, track in enumerate(tracks) if track.genre])
-    heard = segments.subset(labelled)
-    genre_of = genre_targets([tracks[i] for i in labelled], genres)
-    features: dict[tuple[str, bool], Features] = {}
+    experiments: dict[bool, Experiment] = {}
     for case in cases:
         if _predictions(folder, case).exists():
             continue
         print(f"seed {recipe.networks.seed}, fold {fold}: {case.name}", flush=True)
         own = folder / ("shuffled" if case.shuffled else "")
-        for tasks in case.networks:
-            if (tasks, case.shuffled) not in features:
-                networks = train_networks(
-                    segments,
-                    _targets(tracks, descriptors, genres, tasks, part.train, recipe, case, own),
-                    recipe.networks,
-                    train=part.train,
-                    checkpoints=own,
-                )
-                features[tasks, case.shuffled] = extract_features(
-                    networks, heard, bfloat16=recipe.networks.bfloat16
-                )
-        mine = side_by_side([features[tasks, case.shuffled] for tasks in case.networks])
-        mlp = train_transfer(mine, genre_of, recipe.transfer, train=places(part.train, labelled))
-        judged = np.concatenate([part.kept_back, part.test])
-        raw = np.full((len(tracks), len(genres)), np.nan)
-        raw[judged] = predict(mlp, mine, places(judged, labelled))
+        if case.shuffled not in experiments:
+            known = (
+                shuffle_artists(tracks, part.train, recipe.networks.seed)
+                if case.shuffled
+                else tracks
+            )
+            targets = partial(_targets, known, descriptors, genres, part.train, recipe, own)
+            experiments[case.shuffled] = Experiment(
+                tracks, segments, genres, recipe, part, targets, own
+            )
+        experiment = experiments[case.shuffled]
+        raw = experiment.predict(case, experiment.transfer(case))
         np.save(_predictions(folder, case), calibrated(raw, part, tracks, genres)[0][part.test])
 
 
@@ -130,29 +89,23 @@ def _targets(
     tracks: Sequence[Track],
     descriptors: Mapping[str, Observations],
     genres: Sequence[str],
-    tasks: str,
     train: np.ndarray,
     recipe: Recipe,
-    case: Case,
     folder: Path,
-) -> dict[str, np.ndarray]:
-    """Return the targets of `tasks`; those of groups are made once and kept in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if case.shuffled:
-        tracks = shuffle_artists(tracks, train, recipe.networks.seed)
-    targets = {}
-    for task in tasks:
-        kept = folder / f"targets-{task}.npy"
-        if task != "g" and kept.exists():
-            targets[task] = np.load(kept)
-            continue
-        made, _ = task_targets(tracks, descriptors, genres, task, train, seed=recipe.networks.seed)
-        if task not in made:
-            raise SystemExit(f"task {task} is not possible here; leave its cases out")
-        targets |= made
-        if task != "g":
-            np.save(kept, made[task])
-    return targets
+    task: str,
+) -> np.ndarray:
+    """Return the targets of a task; those of groups are made once and kept in `folder`."""
+    kept = folder / f"targets-{task}.npy"
+    if task != "g" and kept.exists():
+        stored: np.ndarray = np.load(kept)
+        return stored
+    made, _ = task_targets(tracks, descriptors, genres, task, train, seed=recipe.networks.seed)
+    if task not in made:
+        raise SystemExit(f"task {task} is not possible here; leave its cases out")
+    if task != "g":
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(kept, made[task])
+    return made[task]
 
 
 def shuffle_artists(tracks: Sequence[Track], train: np.ndarray, seed: int) -> list[Track]:
@@ -163,73 +116,22 @@ def shuffle_artists(tracks: Sequence[Track], train: np.ndarray, seed: int) -> li
     return shuffled
 
 
-def score(
-    predictions: Mapping[Case, np.ndarray], truth: np.ndarray, artists: np.ndarray
-) -> dict[Case, tuple[dict[str, Score], dict[str, Score]]]:
-    """Scores of every case, and their differences to the genre alone.
-
-    Parameters
-    ----------
-    predictions : mapping of np.ndarray [shape=(n_seeds, n_tracks, n_genres)]
-    truth, artists : np.ndarray [shape=(n_tracks,)]
-
-    Returns
-    -------
-    dict
-        Per case, scores and differences by name: means over seeds, with 95 % intervals from a
-        bootstrap over artists in which all cases meet the same resamples.
-    """
-
-    def scores_of(p: np.ndarray, chosen: np.ndarray | slice) -> list[float]:
-        return [
-            float(np.mean([metrics.SCORES[name](one[chosen], truth[chosen]) for one in p]))
-            for name in TITLES
-        ]
-
-    value = {case: np.array(scores_of(p, slice(None))) for case, p in predictions.items()}
-    resampled: dict[Case, np.ndarray] = {}
-    resamples = list(metrics.artist_resamples(artists, RESAMPLES, seed=0))
-    for case, p in predictions.items():
-        resampled[case] = np.array([scores_of(p, chosen) for chosen in resamples])
-    return {
-        case: (
-            {
-                name: Score.of(float(value[case][k]), resampled[case][:, k])
-                for k, name in enumerate(TITLES)
-            },
-            {
-                name: Score.of(
-                    float(value[case][k] - value[ALONE][k]),
-                    resampled[case][:, k] - resampled[ALONE][:, k],
-                )
-                for k, name in enumerate(TITLES)
-            },
-        )
-        for case in predictions
-    }
-
-
-def table(scored: Mapping[Case, tuple[dict[str, Score], dict[str, Score]]]) -> str:
+def table(scored: Mapping[Case, Scored]) -> str:
     """Markdown: scores, then differences; those whose interval leaves out 0 stand in bold."""
     head = " | ".join(TITLES.values())
     rule = "|---" * (1 + len(TITLES)) + "|"
     lines = [f"| learnt | {head} |", rule]
-    for case, (scores, _) in scored.items():
-        lines.append(f"| {case.name} | " + " | ".join(map(str, scores.values())) + " |")
+    for case, one in scored.items():
+        lines.append(f"| {case.name} | {' | '.join(str(one[k]) for k in COLUMNS)} |")
     lines += ["", f"| against {ALONE.name} alone | {head} |", rule]
-    for case, (_, differences) in scored.items():
+    for case, one in scored.items():
         if case != ALONE:
-            cells = (
-                f"**{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}]**"
-                if d.low > 0 or d.high < 0
-                else f"{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}]"
-                for d in differences.values()
-            )
-            lines.append(f"| {case.name} | " + " | ".join(cells) + " |")
+            gain = one - scored[ALONE]
+            lines.append(f"| {case.name} | {' | '.join(signed(gain[k]) for k in COLUMNS)} |")
     return "\n".join(lines)
 
 
-def draw(scored: Mapping[Case, tuple[dict[str, Score], dict[str, Score]]], path: Path) -> None:
+def draw(scored: Mapping[Case, Scored], path: Path) -> None:
     """Figure: scores above, differences to the genre alone below, with their intervals."""
     import matplotlib as mpl
 
@@ -241,9 +143,10 @@ def draw(scored: Mapping[Case, tuple[dict[str, Score], dict[str, Score]]], path:
         2, len(TITLES), figsize=(12, 1.6 + 0.55 * len(cases)), layout="constrained", sharey=True
     )
     rows = np.arange(len(cases))
-    for column, (name, title) in enumerate(TITLES.items()):
+    for column, title in enumerate(TITLES.values()):
         for which, axis in enumerate(axes[:, column]):
-            found = [scored[case][which][name] for case in cases]
+            shown = [scored[case] - scored[ALONE] if which else scored[case] for case in cases]
+            found = [one[column] for one in shown]
             middle = np.array([s.value for s in found])
             reach = [middle - [s.low for s in found], [s.high for s in found] - middle]
             axis.errorbar(middle, rows, xerr=reach, fmt="o", color="C0", capsize=3)
@@ -280,7 +183,7 @@ def report(
     }
     truth = truth_of(tracks, judged, genres)
     artists = np.array([tracks[i].artist for i in judged])
-    scored = score(predictions, truth, artists)
+    scored = score(predictions, truth, artists, list(TITLES))
     output.mkdir(parents=True, exist_ok=True)
     made = (
         f"{len(judged)} clips by {len(set(artists))} artists, {len(genres)} genres, "
@@ -306,10 +209,10 @@ def report(
                 "recipe": recipe.to_dict(),
                 "cases": {
                     case.name: {
-                        "scores": {name: asdict(s) for name, s in scores.items()},
-                        "differences": {name: asdict(s) for name, s in differences.items()},
+                        "scores": _named(one),
+                        "differences": _named(one - scored[ALONE]),
                     }
-                    for case, (scores, differences) in scored.items()
+                    for case, one in scored.items()
                 },
             },
             indent=1,
@@ -319,6 +222,10 @@ def report(
     print(table(scored))
 
 
+def _named(scored: Scored) -> dict[str, dict[str, float]]:
+    return {name: asdict(scored[k]) for k, name in enumerate(TITLES)}
+
+
 def _folder(work: Path, seed: int, fold: int) -> Path:
     return work / f"seed-{seed}" / f"fold-{fold}"
 
@@ -326,9 +233,7 @@ def _folder(work: Path, seed: int, fold: int) -> Path:
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--table", type=Path, required=True, help="CSV of the clips")
-    parser.add_argument("--audio", type=Path, required=True, help="folder of owner/repository")
-    parser.add_argument("--work", type=Path, required=True, help="features and checkpoints")
+    options.add_corpora(parser)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=COMPARED.networks.epochs, help="of each task")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -337,7 +242,7 @@ def main() -> None:
     parser.add_argument(
         "--shuffled", nargs="*", default=[], metavar="TASKS", help="MTNs with artists shuffled too"
     )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options.add_device(parser)
     arguments = parser.parse_args()
     cache = FeatureCache(arguments.work / "features")
     tracks, spectra = spectrograms(
@@ -350,12 +255,7 @@ def main() -> None:
     work = arguments.work / f"compare-{arguments.epochs}"
     folds = sorted({track.fold for track in tracks if track.fold is not None})
 
-    def seeded(seed: int) -> Recipe:
-        return replace(
-            COMPARED,
-            networks=replace(COMPARED.networks, epochs=arguments.epochs, seed=seed),
-            transfer=replace(COMPARED.transfer, seed=seed),
-        )
+    recipe = replace(COMPARED, networks=replace(COMPARED.networks, epochs=arguments.epochs))
 
     for seed in arguments.seeds:
         for fold in arguments.folds or folds:
@@ -364,7 +264,7 @@ def main() -> None:
                 spectra,
                 descriptors,
                 genres,
-                seeded(seed),
+                seeded(recipe, seed),
                 [c for c in cases if not arguments.only or c.shared == (arguments.only == "MTN")],
                 fold,
                 _folder(work, seed, fold),
@@ -379,7 +279,7 @@ def main() -> None:
     if missing:
         print(f"no scores yet: {len(missing)} of the folds are still to be done")
         return
-    first = seeded(arguments.seeds[0])
+    first = seeded(recipe, arguments.seeds[0])
     report(tracks, genres, first, cases, arguments.seeds, work, arguments.output)
 
 

@@ -1,5 +1,12 @@
-"""The development corpora: a table of clips and the folder their repositories were cloned into."""
+"""The development corpora: a table of clips and the folder their repositories were cloned into.
 
+    python -m training.corpora --table development.csv --audio corpora --output collection.csv
+
+writes them as a table of `training.collection`, with a split ``fold0``, ``fold1`` … for each fold:
+its test part is the fold, its validation part what is kept back of the rest for the temperature.
+"""
+
+import argparse
 import csv
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +21,8 @@ from agf_core.cache import FeatureCache
 from agf_core.corpus import Track
 from agf_core.descriptors import extract, possible_sources
 from agf_core.spectrogram import InputSpec, log_mel
+from training.collection import PARTS, Collection, write_csv
+from training.crossvalidate import split
 
 COLUMNS = (
     "track_id",
@@ -70,6 +79,22 @@ def genres_of(tracks: Sequence[Track]) -> tuple[str, ...]:
     return tuple(sorted({t.genre for t in tracks if t.genre}))
 
 
+def spectrogram_kind(spec: InputSpec) -> str:
+    """Return the kind under which log-mel spectrograms of whole clips are in the cache."""
+    sizes = (spec.sample_rate, spec.n_fft, spec.hop_length, spec.n_mels, spec.fmin, spec.fmax)
+    return "-".join(["logmel", *(f"{size:g}" for size in sizes)])
+
+
+def spectrogram(track: Track, spec: InputSpec, cache: FeatureCache) -> np.ndarray:
+    """Log-mel of a whole clip, in half precision, (frames, n_mels); `AudioError` if it has none."""
+
+    def compute() -> np.ndarray:
+        clip = audio.read(track.path, sample_rate=spec.sample_rate)
+        return log_mel(clip.samples, spec).astype(np.float16)
+
+    return cache.get(spectrogram_kind(spec), track.track_id, compute)
+
+
 def spectrograms(
     tracks: Sequence[Track], spec: InputSpec, cache: FeatureCache
 ) -> tuple[list[Track], list[np.ndarray]]:
@@ -81,17 +106,10 @@ def spectrograms(
         Those that could be read.
     spectrograms : list of np.ndarray [shape=(frames, n_mels), dtype=float16]
     """
-    sizes = (spec.sample_rate, spec.n_fft, spec.hop_length, spec.n_mels, spec.fmin, spec.fmax)
-    kind = "-".join(["logmel", *(f"{size:g}" for size in sizes)])
     readable, result = [], []
     for track in tqdm(tracks, desc="log-mel", unit="clip"):
-
-        def compute(track: Track = track) -> np.ndarray:
-            clip = audio.read(track.path, sample_rate=spec.sample_rate)
-            return log_mel(clip.samples, spec).astype(np.float16)
-
         try:
-            result.append(cache.get(kind, track.track_id, compute))
+            result.append(spectrogram(track, spec, cache))
         except audio.AudioError as error:
             tqdm.write(f"left out: {error}")
             continue
@@ -129,3 +147,33 @@ def describe(
         else extract(tracks, source, cache, fmax=fmax, processes=processes)
         for source in possible
     }
+
+
+def as_collection(tracks: Sequence[Track], name: str) -> Collection:
+    """Return the corpora as a collection that is split by its folds."""
+    splits = {}
+    for fold in sorted({track.fold for track in tracks if track.fold is not None}):
+        part = split(tracks, fold, seed=0)
+        parts = [""] * len(tracks)
+        for which, chosen in zip(PARTS, (part.train, part.kept_back, part.test), strict=True):
+            for i in chosen:
+                parts[i] = which
+        splits[f"fold{fold}"] = tuple(parts)
+    return Collection(name, tuple(tracks), splits)
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description="Write the corpora as a collection's table.")
+    parser.add_argument("--table", type=Path, required=True, help="CSV of the clips")
+    parser.add_argument("--audio", type=Path, required=True, help="folder of owner/repository")
+    parser.add_argument("--output", type=Path, required=True, help="CSV to write")
+    arguments = parser.parse_args()
+    tracks = read_table(arguments.table, arguments.audio)
+    collection = as_collection(tracks, arguments.table.stem)
+    write_csv(collection, arguments.output)
+    print(collection.summary())
+
+
+if __name__ == "__main__":
+    main()

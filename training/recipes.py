@@ -59,8 +59,10 @@ class Recipe:
         )
 
 
-PAPER = Recipe("paper")
-"""The paper's numbers, for the genre task alone."""
+PAPER = Recipe(
+    "paper", networks=Schedule(bfloat16=True, validate_every=50), transfer=Schedule(epochs=50)
+)
+"""The paper's numbers, for the genre task alone. Half precision is ours: it learns the same."""
 
 OURS = Recipe(
     "ours",

@@ -1,0 +1,82 @@
+"""Work on many processes or machines, by Dask's distributed scheduler.
+
+Without an address, the processes are started here and end with the command. With one, they are
+those of a scheduler that runs elsewhere and whose workers see the same folders; the README shows
+how to start one under SLURM. When a worker dies, its job is tried anew by another; a job that has
+taken four workers along is given up and named.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+
+from training.options import RunError
+
+if TYPE_CHECKING:  # comes with [research] only
+    from distributed import Client, Future
+
+Job = TypeVar("Job")
+
+
+@contextmanager
+def connect(scheduler: str | None, workers: int) -> Iterator["Client"]:
+    """Yield a client of a scheduler, or of as many worker processes here.
+
+    Raises
+    ------
+    RunError
+        When no scheduler answers at the address.
+    """
+    from distributed import Client, LocalCluster
+
+    if scheduler:
+        try:
+            client = Client(scheduler, timeout="20s")
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"no Dask scheduler answers at {scheduler} ({error}); start one with"
+                " `dask scheduler`, or leave --scheduler out"
+            ) from None
+        with client:
+            print(f"progress: {client.dashboard_link}", flush=True)
+            yield client
+        return
+    # No limit on memory: spectrograms mapped from a file would count against it.
+    with (
+        LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=0) as cluster,
+        Client(cluster) as client,
+    ):
+        print(f"progress: {client.dashboard_link}", flush=True)
+        yield client
+
+
+def finished(
+    futures: Iterable["Future"],
+) -> Iterator[tuple["Future", Any, BaseException | None]]:
+    """Yield every job as it ends: what it returned, or the error that it ended with."""
+    from distributed import as_completed
+
+    for future in as_completed(futures):
+        error = future.exception()
+        yield future, (future.result() if error is None else None), error
+
+
+def each(
+    client: "Client", function: Callable[[Job], Any], jobs: Iterable[Job]
+) -> Iterator[tuple[Job, Any, BaseException | None]]:
+    """Do `function` on every job; yield the jobs as they end, as `finished` does."""
+    job_of = {client.submit(function, job, pure=False): job for job in jobs}
+    for future, result, error in finished(list(job_of)):
+        yield job_of.pop(future), result, error
+
+
+def device_here() -> str:
+    """Return the device that a worker trains on: workers on one machine share its GPUs out."""
+    if not torch.cuda.is_available():
+        return "cpu"
+    from distributed import get_worker
+
+    name = str(get_worker().name)  # those of a local cluster are numbered
+    return f"cuda:{int(name) % torch.cuda.device_count() if name.isdecimal() else 0}"

@@ -1,0 +1,82 @@
+"""Options that several commands share, and how they say what went wrong."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from agf_core.learning import CheckpointError
+from training.collection import CollectionError
+from training.recipes import COMPARED, RECIPES, Recipe
+
+RUN_RECIPES = {**RECIPES, COMPARED.name: COMPARED}
+
+
+class RunError(Exception):
+    """An experiment cannot go on; the message is a line that says why and what to do."""
+
+
+def add_corpora(parser: ArgumentParser) -> None:
+    """Add where the clips of the development corpora are (see `training.corpora`)."""
+    parser.add_argument("--table", type=Path, required=True, help="CSV of the clips")
+    parser.add_argument("--audio", type=Path, required=True, help="folder of owner/repository")
+    parser.add_argument("--work", type=Path, required=True, help="features and checkpoints")
+
+
+def add_work(parser: ArgumentParser) -> None:
+    """Add the folder that `training.prepare` has filled."""
+    parser.add_argument("--work", type=Path, required=True, help="folder of training.prepare")
+
+
+def add_recipe(parser: ArgumentParser) -> None:
+    """Add what is learnt by."""
+    parser.add_argument("--recipe", choices=RUN_RECIPES, default="paper")
+
+
+def add_runs(parser: ArgumentParser) -> None:
+    """Add the folder of a collection, and what its runs are learnt by and called."""
+    add_work(parser)
+    add_recipe(parser)
+    parser.add_argument("--epochs", type=int, help="of each task, instead of the recipe's")
+    parser.add_argument("--runs", help="name of these runs (default: the recipe's)")
+
+
+def add_device(parser: ArgumentParser) -> None:
+    """Add where networks are trained."""
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+
+
+def add_stream(parser: ArgumentParser) -> None:
+    """Add where spectrograms are while networks are trained."""
+    parser.add_argument(
+        "--stream", action="store_true", help="leave spectrograms on the disk, for lack of memory"
+    )
+
+
+def add_cluster(parser: ArgumentParser) -> None:
+    """Add who does the work."""
+    parser.add_argument("--scheduler", help="address of a Dask scheduler; without, processes here")
+    parser.add_argument("--workers", type=int, help="processes here; by default one per core")
+
+
+def recipe_of(arguments: Namespace) -> Recipe:
+    """Return the recipe that the options of `add_recipe` or `add_runs` name."""
+    recipe = RUN_RECIPES[arguments.recipe]
+    if getattr(arguments, "epochs", None):
+        recipe = replace(recipe, networks=replace(recipe.networks, epochs=arguments.epochs))
+    return recipe
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the command with a line, and no traceback, when something foreseen goes wrong."""
+    try:
+        yield
+    except (CollectionError, CheckpointError, RunError) as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("stopped; what is finished is kept: run the command again to go on")

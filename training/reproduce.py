@@ -1,0 +1,123 @@
+"""All cases of the paper's tables, over splits and seeds.
+
+    python -m training.reproduce --work work --tables 3 4 5 --splits random official --seeds 0 1 2
+
+makes the artist groups that are missing, then learns every case that is not done: the single-task
+networks first, whose features serve all 31 STN cases, then the multi-task networks and the wide
+ones (see `training.run` for what each leaves). Jobs are shared out to the GPUs of this machine, its
+cores where it has none, or the workers of a Dask scheduler. Stopped, it goes on where it was.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from itertools import product
+
+import torch
+from tqdm import tqdm
+
+from training import cluster, options
+from training.experiment import MTN, STN, TASKS, WIDE, Case
+from training.groups import make_all
+from training.options import RunError
+from training.prepare import Prepared
+from training.run import Setting, claim, run, train_network
+
+TABLES = {3: (*STN, *MTN), 4: (*STN, *MTN), 5: (*STN, *MTN, *WIDE)}
+
+
+def reproduce(
+    settings: Sequence[Setting],
+    cases: Sequence[Case],
+    *,
+    scheduler: str | None = None,
+    workers: int | None = None,
+) -> None:
+    """Learn every case in every setting.
+
+    Raises
+    ------
+    RunError
+        When some could not be learnt, with a line for each reason; the others are.
+    """
+    wanted = {s: [case for case in cases if not s.done(case)] for s in settings}
+    # A wide network asks for the groups of the multi-task network that it is as large as.
+    tasks = {s: {t for c in todo for t in c.tasks + TASKS[: c.wide]} for s, todo in wanted.items()}
+    groups = [job for s in settings for job in s.groups("".join(sorted(tasks[s])))]
+    make_all(groups, scheduler, workers)
+
+    n_jobs = sum(map(len, wanted.values()))
+    print(f"{n_jobs} of {len(settings) * len(cases)} cases to do", flush=True)
+    if not n_jobs:
+        return
+    here = torch.cuda.device_count() or os.cpu_count() or 1
+    problems: dict[str, None] = {}
+    with cluster.connect(scheduler, workers or here) as client:
+        futures = {}
+        for setting, todo in wanted.items():
+            stn = [case for case in todo if case.kind == "STN"]
+            networks = [
+                client.submit(train_network, setting, task, pure=False, priority=10)
+                for task in TASKS
+                if any(task in case.tasks for case in stn)
+            ]
+            if stn:
+                future = client.submit(_after, networks, setting, stn, pure=False, priority=9)
+                futures[future] = len(stn)
+            for case in todo:
+                if case.kind != "STN":
+                    size = max(case.wide, len(case.tasks))  # the longest first
+                    job = client.submit(run, setting, [case], pure=False, priority=size)
+                    futures[job] = 1
+        with tqdm(total=n_jobs, desc="cases", unit="case") as bar:
+            for future, _, error in cluster.finished(list(futures)):
+                bar.update(futures[future])
+                if error:
+                    problems[str(error)] = None
+                    tqdm.write(str(error), file=sys.stderr)
+    if problems:
+        raise RunError(
+            f"not all cases could be learnt, for {len(problems)} reasons, told above; run the"
+            " command again for what is left"
+        )
+
+
+def _after(networks: Sequence[None], setting: Setting, cases: Sequence[Case]) -> None:
+    """Run cases when the networks, results of other jobs, are trained."""
+    run(setting, cases)
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options.add_runs(parser)
+    parser.add_argument("--tables", type=int, nargs="+", choices=TABLES, default=list(TABLES))
+    parser.add_argument("--splits", nargs="+", required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--only", nargs="+", metavar="TASKS", help="of MTNs only these task sets")
+    parser.add_argument("--sources", default=TASKS, help="only cases of these tasks")
+    options.add_stream(parser)
+    options.add_cluster(parser)
+    arguments = parser.parse_args()
+    cases = [
+        case
+        for case in dict.fromkeys(c for table in arguments.tables for c in TABLES[table])
+        if set(case.tasks) <= set(arguments.sources) and case.wide <= len(arguments.sources)
+        if not (case.shared and arguments.only) or case.tasks in arguments.only
+    ]
+    with options.one_line_errors():
+        recipe, runs = options.recipe_of(arguments), arguments.runs or arguments.recipe
+        collection = Prepared.open(arguments.work, recipe.input).collection
+        for split in arguments.splits:
+            collection.part(split, "train")
+        claim(arguments.work, runs, recipe)
+        settings = [
+            Setting(arguments.work, runs, recipe, split, seed, stream=arguments.stream)
+            for seed, split in product(arguments.seeds, arguments.splits)
+        ]
+        reproduce(settings, cases, scheduler=arguments.scheduler, workers=arguments.workers)
+
+
+if __name__ == "__main__":
+    main()
