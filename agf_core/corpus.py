@@ -28,6 +28,8 @@ class Track:
         Where the track comes from.
     album : str
         The key of its album, or empty.
+    genre_weights : tuple of (str, float)
+        How much it belongs to each of several main genres; may be empty.
     """
 
     track_id: str
@@ -38,6 +40,7 @@ class Track:
     fold: int | None = None
     source: str = ""
     album: str = ""
+    genre_weights: tuple[tuple[str, float], ...] = ()
 
 
 def album_key(track: Track) -> tuple[str, str, str]:
@@ -45,8 +48,15 @@ def album_key(track: Track) -> tuple[str, str, str]:
     return (track.album or f"track {track.track_id}", track.artist, track.genre)
 
 
-def genre_targets(tracks: Sequence[Track], genres: Sequence[str]) -> np.ndarray:
+def genre_targets(
+    tracks: Sequence[Track], genres: Sequence[str], *, weighted: bool = False
+) -> np.ndarray:
     """One-hot main genre of each track, a row of NaN where it is not one of `genres`.
+
+    Parameters
+    ----------
+    weighted : bool
+        A track without a main genre gets its weights, as far as they are of `genres`.
 
     Returns
     -------
@@ -54,7 +64,15 @@ def genre_targets(tracks: Sequence[Track], genres: Sequence[str]) -> np.ndarray:
     """
     one_hot = dict(zip(genres, np.eye(len(genres), dtype=np.float32), strict=True))
     unknown = np.full(len(genres), np.nan, np.float32)
-    return np.stack([one_hot.get(track.genre, unknown) for track in tracks])
+
+    def target(track: Track) -> np.ndarray:
+        if track.genre or not weighted:
+            return one_hot.get(track.genre, unknown)
+        weights = dict(track.genre_weights)
+        row = np.array([weights.get(genre, 0.0) for genre in genres], np.float32)
+        return row / row.sum() if row.any() else unknown
+
+    return np.stack([target(track) for track in tracks])
 
 
 def hold_out_artists(

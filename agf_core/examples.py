@@ -8,13 +8,16 @@ or, where they do not fit there, in a file from which each example is read when 
 
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from agf_core.constants import LOG_FLOOR
 from agf_core.spectrogram import InputSpec
 
 
@@ -122,6 +125,10 @@ class Examples:
         index = starts[:, None] + torch.arange(self.length, device=starts.device)
         return self.rows[index.to(self.rows.device)].to(self.device).float()
 
+    def varied(self, starts: Tensor) -> Tensor:
+        """Return examples to learn from; a kind of examples may vary them at random."""
+        return self.at(starts)
+
     def starts(self, tracks: Tensor, generator: torch.Generator) -> Tensor:
         """Draw one example of each track at random: the rows they begin at, (n_tracks,)."""
         room = self.counts[tracks] - self.length + 1
@@ -142,6 +149,30 @@ class Examples:
         return ((self.counts[torch.as_tensor(tracks)] - self.length) // self.hop + 1).tolist()
 
 
+@dataclass(frozen=True)
+class Variation:
+    """How segments are varied at random while they teach, as other recordings would differ.
+
+    Attributes
+    ----------
+    loudness : float
+        Standard deviation of a gain over all mel bands, decibels.
+    equaliser : float
+        Standard deviation of a gain that changes smoothly from band to band, decibels.
+    """
+
+    loudness: float = 0.0
+    equaliser: float = 0.0
+
+    KNOTS = 6  # of the equaliser, evenly spaced over the mel bands
+
+    def gains(self, n: int, n_mels: int) -> Tensor:
+        """Draw the gains of `n` segments from torch's global generator, (n, 1, n_mels)."""
+        knots = self.equaliser * torch.randn(n, 1, self.KNOTS)
+        curve = F.interpolate(knots, n_mels, mode="linear", align_corners=True)
+        return self.loudness * torch.randn(n, 1, 1) + curve
+
+
 class Segments(Examples):
     """Log-mel segments, normalised per mel band: (n, 1, segment_frames, n_mels).
 
@@ -151,6 +182,8 @@ class Segments(Examples):
         Decibels; kept in half precision (an error of at most 0.04 dB).
     mean, std : np.ndarray [shape=(n_mels,)]
         See `fit_normaliser`.
+    variation : Variation
+        Of the segments that teach.
     device, stream
         See `Examples`.
     """
@@ -162,6 +195,7 @@ class Segments(Examples):
         mean: np.ndarray,
         std: np.ndarray,
         *,
+        variation: Variation = Variation(),
         device: str | torch.device = "cpu",
         stream: bool = False,
     ) -> None:
@@ -175,10 +209,22 @@ class Segments(Examples):
         )
         self.mean = torch.as_tensor(mean, dtype=torch.float32, device=device)
         self.std = torch.as_tensor(std, dtype=torch.float32, device=device)
+        self.variation = variation
 
     def at(self, starts: Tensor) -> Tensor:
         """Return the segments that begin at the given frames, (n, 1, segment_frames, n_mels)."""
-        return ((super().at(starts) - self.mean) / self.std).unsqueeze(1)
+        return self._normalised(super().at(starts))
+
+    def varied(self, starts: Tensor) -> Tensor:
+        """Return the same, each in a loudness and with an equaliser of its own."""
+        if self.variation == Variation():
+            return self.at(starts)
+        x = super().at(starts)
+        x = x + self.variation.gains(len(x), x.shape[-1]).to(x.device)
+        return self._normalised(x.clamp(min=10 * np.log10(LOG_FLOOR)))
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        return ((x - self.mean) / self.std).unsqueeze(1)
 
 
 class Features(Examples):

@@ -42,6 +42,9 @@ class Schedule:
         several times as long as in float32, and compute in that.
     validate_every : int
         Epochs between two validations.
+    one_cycle : bool
+        Let the learning rate rise for a tenth of the epochs, then fall to nothing as a cosine does
+        (Smith and Topin, 2018).
     """
 
     epochs: int = 200
@@ -51,6 +54,15 @@ class Schedule:
     seed: int = 0
     bfloat16: bool = False
     validate_every: int = 10
+    one_cycle: bool = False
+
+    def rate(self, done: float) -> float:
+        """Return the learning rate when `done` of all epochs, 0 to 1, lie behind."""
+        if not self.one_cycle:
+            return self.learning_rate
+        rising = min(1.0, 0.04 + done / 0.1)
+        falling = 0.5 + 0.5 * np.cos(np.pi * max(0.0, done - 0.1) / 0.9)
+        return float(self.learning_rate * rising * falling)
 
 
 LARGEST_CHECKPOINT = 2**31  # bytes
@@ -102,6 +114,8 @@ class _Step:
     targets : Tensor [shape=(n_tracks, n_classes)]
     batch_size : int
         Tracks of a full batch.
+    steady : bool
+        Whether the learning rate stays, as it must in a graph.
     """
 
     def __init__(
@@ -114,11 +128,14 @@ class _Step:
         *,
         batch_size: int,
         bfloat16: bool,
+        steady: bool,
     ) -> None:
         self.model, self.task, self.examples, self.targets = model, task, examples, targets
         self.optimiser, self.bfloat16 = optimiser, bfloat16
         self.device = examples.device
-        self.captures = self.device.type == "cuda" and model.capturable and not examples.streamed
+        self.captures = (
+            self.device.type == "cuda" and model.capturable and steady and not examples.streamed
+        )
         self.left = STEPS_BEFORE_CAPTURE
         self.graph: torch.cuda.CUDAGraph | None = None
         if self.captures:
@@ -151,7 +168,7 @@ class _Step:
         return self.loss
 
     def _learn(self, starts: Tensor, tracks: Tensor) -> Tensor:
-        x, y = self.examples.at(starts), self.targets[tracks]
+        x, y = self.examples.varied(starts), self.targets[tracks]
         with _autocast(self.device, self.bfloat16):
             loss = self.model.loss(x, y, self.task)
         self.optimiser.zero_grad(set_to_none=True)
@@ -235,6 +252,7 @@ def fit(
             optimisers[task],
             batch_size=schedule.batch_size,
             bfloat16=schedule.bfloat16,
+            steady=not schedule.one_cycle,
         )
         for task in targets
     }
@@ -274,6 +292,8 @@ def fit(
         generator = torch.Generator().manual_seed(schedule.seed * 1_000_003 + epoch)
         model.reseed(schedule.seed * 1_000_003 + epoch)
         task = tasks[int(torch.randint(len(tasks), (1,), generator=generator))]
+        for group in optimisers[task].param_groups:
+            group["lr"] = schedule.rate(epoch / n_epochs)
         tracks = torch.from_numpy(usable[task])
         order = tracks[torch.randperm(len(tracks), generator=generator)]
         starts = examples.starts(order, generator).to(examples.rows.device)

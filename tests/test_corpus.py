@@ -18,6 +18,20 @@ def test_targets_are_one_hot_or_nothing():
     assert np.isnan(targets[1:3]).all()
 
 
+def test_weights_are_targets_where_there_is_no_main_genre_and_they_are_wanted():
+    both = (("Jazz", 0.25), ("Polka", 0.5), ("Rock", 0.25))
+    tracks = [
+        track(0, genre="Rock", genre_weights=both),
+        track(1, genre_weights=both),
+        track(2, genre_weights=(("Polka", 1.0),)),
+        track(3),
+    ]
+    targets = genre_targets(tracks, ["Jazz", "Rock"], weighted=True)
+    assert targets[:2].tolist() == [[0, 1], [0.5, 0.5]]
+    assert np.isnan(targets[2:]).all()
+    assert np.isnan(genre_targets(tracks, ["Jazz", "Rock"])[1:]).all()
+
+
 def test_no_artist_is_on_both_sides():
     tracks = [track(i, f"artist {i % 17}") for i in range(200)]
     indices = np.arange(20, 200)

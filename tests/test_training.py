@@ -11,14 +11,16 @@ import pytest
 
 from agf_core import bundle
 from agf_core.cache import FeatureCache
+from agf_core.examples import Variation
 from agf_core.export import groups_from_bundle, network_from_bundle
 from agf_core.learning import Schedule
 from agf_core.spectrogram import InputSpec
 from agf_core.tagger import GenreTagger
+from training import teacher
 from training.corpora import COLUMNS, describe, genres_of, read_table, spectrograms
 from training.crossvalidate import cross_validate
 from training.learn import task_targets
-from training.recipes import OURS, PAPER, Recipe
+from training.recipes import OURS, PAPER, TAUGHT, Recipe
 from training.ship import ship
 
 TINY = Recipe(
@@ -29,6 +31,16 @@ TINY = Recipe(
     ),
     networks=Schedule(epochs=6, batch_size=8, validate_every=3),
     transfer=Schedule(epochs=10, batch_size=8, validate_every=5),
+)
+
+
+ONE_BRANCH = replace(
+    TINY,
+    tasks="gst",
+    one_branch=True,
+    weighted=True,
+    variation=Variation(loudness=2.0, equaliser=1.0),
+    networks=replace(TINY.networks, one_cycle=True),
 )
 
 
@@ -101,6 +113,28 @@ def test_artist_groups_are_learnt_beside_the_genre(corpus, tmp_path, shared):
     assert tagger.predict_file(tracks[0].path).labels == genres
 
 
+def test_one_branch_learns_from_all_sources_and_keeps_the_genre(corpus, tmp_path):
+    cache = FeatureCache(tmp_path / "features")
+    tracks, spectra = spectrograms(read_table(corpus, tmp_path), ONE_BRANCH.input, cache)
+    with pytest.raises(ValueError, match=r"has not heard .*0\.wav; run python -m training.teacher"):
+        describe(tracks, "gst", cache, fmax=4_000.0)
+    for track in tracks:
+        features = np.full(teacher.N_FEATURES, len(track.genre), np.float32)
+        cache.get(teacher.KIND, track.track_id, lambda features=features: features)
+    descriptors = describe(tracks, "gst", cache, fmax=4_000.0)
+    assert descriptors["t"][1][0] == len("Chiptune")
+    genres = genres_of(tracks)
+    arguments = (tracks, spectra, descriptors, genres, ONE_BRANCH)
+    predicted = cross_validate(*arguments, tmp_path / "work", only=[0]).calibrated
+    held_out = [i for i, track in enumerate(tracks) if track.fold == 0 and track.genre]
+    assert [genres[k] for k in predicted[held_out].argmax(1)] == [tracks[i].genre for i in held_out]
+    model = bundle.load(tmp_path / "work" / "fold-0" / "model")
+    assert model.metadata.tasks == {"g": 2}
+    assert groups_from_bundle(model) == {}
+    assert network_from_bundle(model).mlp.layers[1].in_features == 64
+    assert Recipe.from_dict(json.loads(json.dumps(model.metadata.recipe))) == ONE_BRANCH
+
+
 def test_groups_come_from_training_artists_alone(corpus, tmp_path):
     cache = FeatureCache(tmp_path / "features")
     tracks = read_table(corpus, tmp_path)
@@ -121,25 +155,31 @@ def test_groups_come_from_training_artists_alone(corpus, tmp_path):
             np.testing.assert_array_equal(array, same[task].to_arrays()[name])
 
 
-def test_nothing_of_a_fold_reaches_its_predictions(corpus, tmp_path):
-    """Fold 0's clips and genres are replaced by nonsense: the other side must not notice."""
+@pytest.mark.parametrize("recipe", [TINY, ONE_BRANCH], ids=["paper's", "one branch"])
+def test_nothing_of_a_fold_reaches_its_predictions(corpus, tmp_path, recipe):
+    """All that is known of fold 0 is replaced by nonsense: the other side must not notice."""
     clean = read_table(corpus, tmp_path)
     tracks, spectra = spectrograms(clean, TINY.input, FeatureCache(tmp_path / "features"))
     genres = genres_of(tracks)
-    recipe = replace(TINY, networks=replace(TINY.networks, epochs=1))
+    recipe = replace(recipe, networks=replace(recipe.networks, epochs=1))
     rng = np.random.default_rng(1)
+    described = {"s": [t.labels for t in tracks], "t": list(rng.normal(size=(len(tracks), 5)))}
     in_fold = [track.fold == 0 for track in tracks]
     poisoned_spectra = [
         rng.normal(1e4, 1e4, s.shape).astype(np.float32) if held else s
         for s, held in zip(spectra, in_fold, strict=True)
     ]
     poisoned_tracks = [
-        replace(t, genre=genres[i % 2]) if held else t
+        replace(t, genre=genres[i % 2], labels=("poison",)) if held else t
         for i, (t, held) in enumerate(zip(tracks, in_fold, strict=True))
     ]
-    cross_validate(tracks, spectra, {}, genres, recipe, tmp_path / "clean", only=[0])
+    poisoned = {
+        "s": [t.labels for t in poisoned_tracks],
+        "t": [1e3 * x if held else x for x, held in zip(described["t"], in_fold, strict=True)],
+    }
+    cross_validate(tracks, spectra, described, genres, recipe, tmp_path / "clean", only=[0])
     cross_validate(
-        poisoned_tracks, poisoned_spectra, {}, genres, recipe, tmp_path / "odd", only=[0]
+        poisoned_tracks, poisoned_spectra, poisoned, genres, recipe, tmp_path / "odd", only=[0]
     )
     one, other = (bundle.load(tmp_path / name / "fold-0" / "model") for name in ("clean", "odd"))
     weights = [(b.folder / bundle.WEIGHTS).read_bytes() for b in (one, other)]
@@ -182,7 +222,7 @@ def test_a_table_with_an_artist_in_two_folds_is_refused(corpus, tmp_path):
 def test_recipes_are_the_papers_and_ours():
     assert PAPER.input.fmax == 22_050
     assert (PAPER.networks.epochs, PAPER.transfer.epochs) == (200, 50)
-    assert OURS.input.fmax == 8_000
+    assert OURS.input.fmax == TAUGHT.input.fmax == 8_000
     with pytest.raises(ValueError, match="epoch"):
         Recipe.from_dict(PAPER.to_dict() | {"networks": {"epoch": 3}})
     with pytest.raises(ValueError, match="colour"):

@@ -21,8 +21,10 @@ from agf_core.cache import FeatureCache
 from agf_core.corpus import Track
 from agf_core.descriptors import extract, possible_sources
 from agf_core.spectrogram import InputSpec, log_mel
+from training import teacher
 from training.collection import PARTS, Collection, write_csv
 from training.crossvalidate import split
+from training.together import REGRESSED
 
 COLUMNS = (
     "track_id",
@@ -64,6 +66,7 @@ def read_table(table: Path, audio_root: Path) -> list[Track]:
                 labels=tuple(label for label in row["labels"].split("; ") if label),
                 fold=int(row["fold"]),
                 source=row["repository"],
+                genre_weights=_weights(row.get("genre_weights") or ""),
             )
             for row in reader
         ]
@@ -72,6 +75,12 @@ def read_table(table: Path, audio_root: Path) -> list[Track]:
     if split:
         raise ValueError(f"{table} has artists in several folds: {', '.join(sorted(split)[:5])}")
     return tracks
+
+
+def _weights(text: str) -> tuple[tuple[str, float], ...]:
+    """Read ``Pop=0.5; Rock=0.5``."""
+    parts = [part.rpartition("=") for part in text.split("; ") if part]
+    return tuple((genre, float(weight)) for genre, _, weight in parts)
 
 
 def genres_of(tracks: Sequence[Track]) -> tuple[str, ...]:
@@ -127,7 +136,8 @@ def describe(
 ) -> dict[str, Observations]:
     """What artist groups are made of: per source, an item for every track.
 
-    A source that cannot be had here is named and left out; task g has no groups.
+    A source that cannot be had here is named and left out; task g has no groups. Of task t it is
+    what the teacher has heard.
 
     Parameters
     ----------
@@ -141,12 +151,15 @@ def describe(
     possible, left_out = possible_sources(sources.replace("g", ""))
     if left_out:
         print(left_out)
-    return {
-        source: [track.labels for track in tracks]
-        if source == "s"
-        else extract(tracks, source, cache, fmax=fmax, processes=processes)
-        for source in possible
-    }
+    described: dict[str, Observations] = {}
+    for source in possible:
+        if source == "s":
+            described[source] = [track.labels for track in tracks]
+        elif source == REGRESSED:
+            described[source] = teacher.heard(tracks, cache)
+        else:
+            described[source] = extract(tracks, source, cache, fmax=fmax, processes=processes)
+    return described
 
 
 def as_collection(tracks: Sequence[Track], name: str) -> Collection:

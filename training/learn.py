@@ -14,8 +14,10 @@ from agf_core.corpus import Track, genre_targets
 from agf_core.examples import Segments, fit_normaliser
 from agf_core.export import network_to_onnx, weights_to_safetensors
 from agf_core.learning import extract_features, predict, train_networks, train_transfer
-from agf_core.network import GenreNet
+from agf_core.network import GenreNet, MultiTaskNet
 from training.recipes import Recipe
+from training.teacher import teacher_targets
+from training.together import REGRESSED, train_together
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ def task_targets(
     for task in tasks:
         if task == "g":
             targets[task] = genre_targets(tracks, genres)
+        elif task == REGRESSED:
+            targets[task] = teacher_targets(descriptors[task], train)
         elif task in descriptors:
             groups[task], targets[task] = group_targets(
                 task, descriptors[task], artists, train, seed=seed
@@ -98,11 +102,52 @@ def learn(
         Indices of the tracks to learn from, to score on the way, and to predict at the end.
     """
     mean, std = fit_normaliser(spectrograms[i] for i in train)
-    segments = Segments(spectrograms, recipe.input, mean, std, device=device)
+    segments = Segments(
+        spectrograms, recipe.input, mean, std, variation=recipe.variation, device=device
+    )
     targets, groups = task_targets(
         tracks, descriptors, genres, recipe.tasks, train, seed=recipe.networks.seed
     )
-    networks = train_networks(
+    targets["g"] = genre_targets(tracks, genres, weighted=recipe.weighted)
+    networks = _networks(segments, targets, recipe, train, valid, folder)
+    taught = ~np.isnan(targets["g"]).any(axis=1)
+    heard = np.union1d(np.flatnonzero(taught), predicted)
+    features = extract_features(networks, segments.subset(heard))
+    mlp = train_transfer(
+        features,
+        targets["g"][heard],
+        recipe.transfer,
+        train=places(train, heard),
+        valid=None if valid is None else places(valid, heard),
+        checkpoint=folder / "transfer.safetensors",
+    )
+    probabilities = np.full((len(tracks), len(genres)), np.nan)
+    if len(predicted):
+        probabilities[predicted] = predict(mlp, features, places(predicted, heard))
+    kept = {} if recipe.one_branch else groups  # no branch is left that tells them
+    return Learnt(GenreNet(networks, mlp), kept, mean, std, probabilities)
+
+
+def _networks(
+    segments: Segments,
+    targets: Mapping[str, np.ndarray],
+    recipe: Recipe,
+    train: np.ndarray,
+    valid: np.ndarray | None,
+    folder: Path,
+) -> list[MultiTaskNet]:
+    if recipe.one_branch:
+        return [
+            train_together(
+                segments,
+                targets,
+                recipe.networks,
+                train=train,
+                width=recipe.width,
+                checkpoints=folder,
+            )
+        ]
+    return train_networks(
         segments,
         targets,
         recipe.networks,
@@ -112,21 +157,6 @@ def learn(
         width=recipe.width,
         checkpoints=folder,
     )
-    labelled = np.array([i for i, track in enumerate(tracks) if track.genre])
-    heard = np.union1d(labelled, predicted)
-    features = extract_features(networks, segments.subset(heard))
-    mlp = train_transfer(
-        features,
-        genre_targets([tracks[i] for i in heard], genres),
-        recipe.transfer,
-        train=places(train, heard),
-        valid=None if valid is None else places(valid, heard),
-        checkpoint=folder / "transfer.safetensors",
-    )
-    probabilities = np.full((len(tracks), len(genres)), np.nan)
-    if len(predicted):
-        probabilities[predicted] = predict(mlp, features, places(predicted, heard))
-    return Learnt(GenreNet(networks, mlp), groups, mean, std, probabilities)
 
 
 def places(tracks: np.ndarray, chosen: np.ndarray) -> np.ndarray:

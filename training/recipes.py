@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from agf_core import constants
+from agf_core.examples import Variation
 from agf_core.learning import Schedule
 from agf_core.spectrogram import InputSpec
 
@@ -19,6 +20,12 @@ class Recipe:
         Letters of the learning sources.
     shared : bool
         One network over all tasks (MTN) instead of one for each (STN).
+    one_branch : bool
+        One network of one branch, taught by all sources at once (`training.together`).
+    weighted : bool
+        Tracks of several main genres teach the genre, too, by their weights.
+    variation : Variation
+        Of the segments that teach.
     width : float
         Factor on the networks' channels.
     input : InputSpec
@@ -29,6 +36,9 @@ class Recipe:
     name: str
     tasks: str = "g"
     shared: bool = True
+    one_branch: bool = False
+    weighted: bool = False
+    variation: Variation = field(default_factory=Variation)
     width: float = 1.0
     input: InputSpec = field(default_factory=InputSpec)
     networks: Schedule = field(default_factory=Schedule)
@@ -45,6 +55,7 @@ class Recipe:
             (cls, values),
             (Schedule, values.get("networks", {})),
             (Schedule, values.get("transfer", {})),
+            (Variation, values.get("variation", {})),
         ):
             odd = given.keys() ^ {f.name for f in fields(kind)}
             if odd:
@@ -55,6 +66,7 @@ class Recipe:
                 "input": InputSpec.from_dict(values["input"]),
                 "networks": Schedule(**values["networks"]),
                 "transfer": Schedule(**values["transfer"]),
+                "variation": Variation(**values["variation"]),
             }
         )
 
@@ -77,9 +89,25 @@ that hears above that learns which corpus a clip is from. Windows do not overlap
 the time and scored the same.
 """
 
+TAUGHT = Recipe(
+    "taught",
+    tasks="gst",
+    one_branch=True,
+    weighted=True,
+    variation=Variation(loudness=4.0, equaliser=2.5),
+    input=replace(OURS.input, n_mels=64),
+    networks=Schedule(
+        epochs=160, learning_rate=2e-3, bfloat16=True, validate_every=20, one_cycle=True
+    ),
+)
+"""What may ship next: one branch, taught by a teacher too, at a quarter of the cost.
+
+``docs/model-log.md`` says how far it has been tried.
+"""
+
 COMPARED = replace(
     OURS, name="compared", networks=Schedule(epochs=50, bfloat16=True, validate_every=10)
 )
 """What `training.compare` teaches every case, whatever the tasks."""
 
-RECIPES = {recipe.name: recipe for recipe in (PAPER, OURS)}
+RECIPES = {recipe.name: recipe for recipe in (PAPER, OURS, TAUGHT)}
