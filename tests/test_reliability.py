@@ -10,8 +10,9 @@ from reliability.workplace import CLIPS, workplace
 
 
 def test_a_run_that_is_killed_or_stopped():
-    counts = kills.run(kills=2, interrupts=1, tracks=11, folder=CLIPS)
-    assert counts["ended runs"] == 3
+    counts = kills.run(kills=2, interrupts=1, undos=3, tracks=11, folder=CLIPS)
+    assert (counts["runs ended by SIGKILL"], counts["runs ended by SIGINT"]) == (2, 1)
+    assert (counts["undos ended by SIGKILL"], counts["undos ended by SIGINT"]) == (2, 1)
 
 
 def test_damaged_files():
