@@ -89,11 +89,18 @@ def fill(place: Workplace, tracks: int = TRACKS) -> None:
         path.unlink()
 
 
+def contents_of(folder: Path) -> dict[Path, str]:
+    """Return a fingerprint of every file below a folder."""
+    return {
+        path: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
 def contents(place: Workplace) -> dict[Path, str]:
     """Return a fingerprint of every file of music."""
-    return {
-        path: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(place.in_library())
-    }
+    return contents_of(place.music)
 
 
 def active(place: Workplace) -> str:
