@@ -199,7 +199,7 @@ def run(kills: int, interrupts: int, whole: int, seed: int = 0) -> Counter[str]:
             option = "--quick" if number < kills + interrupts - whole else ""
             after = rng.uniform(0.1, 1) * trial.seconds[option]
             old = (SHIPPED_NAME, OLD)[number % 2]
-            trial.end(how, option, old, after, again=number % 3 == 2)
+            trial.end(how, option, old, after, again=number % 3 == 0)
             name = " ".join(["agftrain", *option.split()])
             print(f"{how.name} to {name}, after {after:.2f} s: all well", flush=True)
         return trial.counts
