@@ -398,7 +398,7 @@ def _load_checkpoint(
         tensors = load(content)
         header = content[8 : 8 + int.from_bytes(content[:8], "little")]
         metadata = json.loads(header)["__metadata__"]
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, SafetensorError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); delete it to start again") from error
     if metadata.get("settings") != settings:
         raise CheckpointError(

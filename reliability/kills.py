@@ -1,6 +1,7 @@
 """Ends `beet agfgenre` at random moments, and looks at what it leaves behind.
 
-python -m reliability.kills [--kills 50] [--interrupts 20] [--tracks 200] [--folder MUSIC]
+python -m reliability.kills [--kills 50] [--interrupts 20] [--undos 20] [--tracks 200]
+                            [--folder MUSIC] [--seed 0]
 
 A library of copies of the clips (or of the files in MUSIC) is tagged, a third of them with genres
 that are replaced. In three runs of four the tracks have been heard before, so that they do nothing
@@ -11,6 +12,9 @@ but write. The run is ended by SIGKILL, or SIGINT, after a time drawn from how l
 - each track must have all of its old genres or all of its new ones, in the library and in the file,
 - and either the next run brings all tracks to their new genres in both, or, every third time,
   `--undo` brings all to their old ones; neither leaves anything lying about.
+
+Then as many times as `--undos` says, `--undo` is ended in the same way, every third time by SIGINT,
+and a second `--undo` must finish it.
 """
 
 import argparse
@@ -25,6 +29,7 @@ from reliability.workplace import CLIPS, Kept, Workplace, clips, sound, versions
 
 OLD = ["Old Genre"]
 COMMAND = ("agfgenre", "-f", "-q")
+UNDO = ("agfgenre", "--undo", "-q")
 
 
 @dataclass
@@ -55,7 +60,11 @@ class Trial:
             trial.new = place.in_library()
             assert trial.new == place.in_files()
             assert all(new != trial.old[path] for path, new in trial.new.items())
-            place.beet("agfgenre", "--undo", "-q")  # what was heard stays in the library
+            if doing == "writing":
+                trial.kept["undoing"] = Kept(place, "undoing")
+            start = time.perf_counter()
+            place.beet(*UNDO)  # what was heard stays in the library
+            trial.seconds["undoing"] = time.perf_counter() - start
             trial.agree(trial.old)
         return trial
 
@@ -68,7 +77,7 @@ class Trial:
     def end(self, how: signal.Signals, doing: str, after: float, undo: bool) -> None:
         """End one run, and check what is left of it."""
         self.kept[doing].restore()
-        process = self.place.start(*COMMAND)
+        process = self.place.start(*(UNDO if doing == "undoing" else COMMAND))
         time.sleep(after)
         process.send_signal(how)
         process.communicate()
@@ -80,13 +89,14 @@ class Trial:
         apart = sum(library[path] != files[path] for path in self.sounds)
         begun = sum(files[path] == self.new[path] for path in self.sounds)
         assert how == signal.SIGKILL or not apart, "Ctrl-C left files and library apart"
-        self.counts["ended runs"] += 1
-        self.counts["ended runs with some but not all tracks done"] += 0 < begun < len(files)
-        self.counts["ended runs with leftovers"] += bool(self.place.leftovers())
+        what = "undos" if doing == "undoing" else "runs"
+        self.counts[f"{what} ended by {how.name}"] += 1
+        self.counts[f"{what} ended with some but not all tracks done"] += 0 < begun < len(files)
+        self.counts[f"{what} ended with leftovers"] += bool(self.place.leftovers())
         self.counts["files ahead of the library"] += apart
         self.counts["tracks looked at"] += len(files)
         if undo:
-            self.place.beet("agfgenre", "--undo", "-q")
+            self.place.beet(*UNDO)
             self.agree(self.old)
             self.counts["put back"] += 1
         else:
@@ -95,7 +105,9 @@ class Trial:
             self.counts["finished by the next run"] += 1
 
 
-def run(kills: int, interrupts: int, tracks: int, folder: Path, seed: int = 0) -> Counter[str]:
+def run(
+    kills: int, interrupts: int, undos: int, tracks: int, folder: Path, seed: int = 0
+) -> Counter[str]:
     """Do all of it; `AssertionError` says what was wrong."""
     rng = random.Random(seed)
     with workplace(options="agfgenre:\n  min_confidence: 0") as place:
@@ -106,6 +118,11 @@ def run(kills: int, interrupts: int, tracks: int, folder: Path, seed: int = 0) -
             after = rng.uniform(0.2, 1) * trial.seconds[doing]
             trial.end(how, doing, after, undo=number % 3 == 2)
             print(f"{how.name} while {doing}, after {after:.2f} s: all well", flush=True)
+        for number in range(undos):
+            how = signal.SIGINT if number % 3 == 2 else signal.SIGKILL
+            after = rng.uniform(0.2, 1) * trial.seconds["undoing"]
+            trial.end(how, "undoing", after, undo=True)
+            print(f"{how.name} while undoing, after {after:.2f} s: all well", flush=True)
         return trial.counts
 
 
@@ -114,8 +131,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--interrupts", type=int, default=20)
+    parser.add_argument("--undos", type=int, default=20)
     parser.add_argument("--tracks", type=int, default=200)
     parser.add_argument("--folder", type=Path, default=CLIPS)
+    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     print(versions())
     counts = run(**vars(arguments))

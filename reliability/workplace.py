@@ -11,7 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import av
 import beets
+import numpy as np
 from beets.library import Item, Library
 from mediafile import MediaFile
 
@@ -56,6 +58,7 @@ class Workplace:
     def __init__(self, home: Path, options: str = "") -> None:
         self.home, self.music = home, home / "music"
         self.database = home / "library.db"
+        self.cache = home / "cache" / "beets-agf"
         self.music.mkdir(parents=True)
         (home / "config.yaml").write_text(
             f"directory: {self.music}\nlibrary: {self.database}\nplugins: agfgenre\n{options}\n"
@@ -63,7 +66,11 @@ class Workplace:
         self.beet("ls")  # which makes the library
 
     def fill(
-        self, sources: Sequence[Path], tracks: int, genres: Callable[[int], list[str]]
+        self,
+        sources: Sequence[Path],
+        tracks: int,
+        genres: Callable[[int], list[str]],
+        artist: Callable[[int], str] = lambda number: "",
     ) -> None:
         """Copy as many files as wanted into the music folder, and add them to the library."""
         library = Library(os.fspath(self.database), directory=os.fspath(self.music))
@@ -75,6 +82,8 @@ class Workplace:
                 shutil.copy(source, path)
                 file = MediaFile(path)
                 file.genres = genres(number)
+                if artist(number):
+                    file.artist = artist(number)
                 file.save()
                 library.add(Item.from_path(os.fsencode(path)))
         library._close()
@@ -83,7 +92,12 @@ class Workplace:
         """Start a `beet` command here, `under` another command if there is one."""
         return subprocess.Popen(
             [*under, sys.executable, "-m", "beets", *arguments],
-            env=os.environ | {"BEETSDIR": str(self.home), "OMP_NUM_THREADS": "1"},
+            env=os.environ
+            | {
+                "BEETSDIR": str(self.home),
+                "XDG_CACHE_HOME": str(self.cache.parent),
+                "OMP_NUM_THREADS": "1",
+            },
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options,
         )
 
@@ -144,6 +158,19 @@ def workplace(folder: Path | None = None, options: str = "") -> Iterator[Workpla
     """Make a workplace that goes away again."""
     with TemporaryDirectory(dir=folder, prefix="agf-") as scratch, suppress(FileNotFoundError):
         yield Workplace(Path(scratch, "home"), options)
+
+
+def write_noise(path: Path, seconds: float, *, low: bool, rng: np.random.Generator) -> None:
+    """Write generated music as FLAC: low or high noise, of which no two are the same."""
+    rate = 44_100
+    noise = rng.normal(size=round(rate * seconds))
+    kernel = np.ones(40) / 8 if low else np.array([1.0, -2.0, 1.0]) / 2
+    samples = 0.05 * np.convolve(noise, kernel, "same")
+    with av.open(os.fspath(path), "w", format="flac") as output:
+        stream = output.add_stream("flac", rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray((samples * 32_767).astype("<i2")[None], "s16", "mono")
+        frame.sample_rate = rate
+        output.mux([*stream.encode(frame), *stream.encode(None)])
 
 
 def sound(path: Path) -> str:

@@ -13,13 +13,17 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mediafile import MediaFile
 
+from agf_core.model_store import ModelStore
+from reliability import learning
 from reliability.workplace import Workplace, clips, sound, versions, workplace
 
 OPTIONS = "agfgenre:\n  min_confidence: 0"
@@ -27,6 +31,18 @@ ROOT = os.geteuid() == 0
 # Root may write what nobody may; without this power it is as everybody else.
 POWERLESS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if ROOT else ()
 TRACKS = 11  # one for each format
+WATCH = """
+import sys
+
+def watch(event, arguments):
+    asks = event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
+    if asks or (event in ("socket.connect", "socket.bind") and isinstance(arguments[1], tuple)):
+        with open({trace!r}, "a") as file:
+            print(event, arguments, sys.argv, file=file)
+        raise OSError("there is no network")
+
+sys.addaudithook(watch)
+"""
 
 Situation = Callable[[Workplace], None]
 SITUATIONS: dict[str, Situation] = {}
@@ -296,6 +312,101 @@ def closed_terminal(place: Workplace) -> None:
     assert run(place)[0] == 0
     tagged(place)
     whole(place, sounds)
+
+
+# Learning
+
+
+@contextmanager
+def learner(place: Workplace) -> Iterator[Path]:
+    """Fill the library with what can be learnt in seconds; give the folder of the new model."""
+    learning.fill(place)
+    with TemporaryDirectory() as models, (place.home / "config.yaml").open("a") as config:
+        config.write(f"  min_tracks: 4\n  model: {learning.small_model(Path(models))}\n")
+        config.flush()
+        before = place.in_library(), learning.contents(place)
+        yield place.home / "agfgenre"
+        assert (place.in_library(), learning.contents(place)) == before
+        assert not learning.models_lying_about(place)
+
+
+def learn(place: Workplace, *arguments: str, **options) -> tuple[int, str]:
+    """Run `beet agftrain`; return the exit status and what it says on standard error."""
+    process = place.start("agftrain", "--quick", "-q", *arguments, **options)
+    _, said = process.communicate()
+    assert "Traceback" not in said, said
+    return process.returncode, said
+
+
+@situation
+def full_disk_of_the_cache(place: Workplace) -> None:
+    """No room for what is heard: one clear line; with room, learning ends."""
+    with learner(place) as models:
+        place.cache.mkdir(parents=True)
+        with small_disk(place.cache, 64 * 1024):
+            status, said = learn(place)
+        assert status == 1
+        assert said.count("cannot be written (No space left on device)") == 1, said
+        assert not models.exists()
+        assert learn(place)[0] == 0
+
+
+@situation
+def full_disk_of_the_models(place: Workplace) -> None:
+    """No room for the new model: one clear line, and the old one stays."""
+    with learner(place) as models:
+        assert learn(place, "--name", "old")[0] == 0
+        old = learning.contents_of(models)
+        with small_disk(models, size_of(models) + 30_000):
+            status, said = learn(place, "--name", "new")
+            assert learning.contents_of(models) == old
+            assert learning.active(place) == "old"
+        assert status == 1
+        assert "the model cannot be kept" in said, said
+        assert "No space left on device" in said, said
+
+
+@situation
+def read_only_cache(place: Workplace) -> None:
+    """A cache that may not be written is one clear line."""
+    with learner(place) as models:
+        place.cache.mkdir(parents=True)
+        place.cache.chmod(0o555)
+        status, said = learn(place, under=POWERLESS)
+        assert status == 1
+        assert said.count("cannot be written (Permission denied)") == 1, said
+        assert not models.exists()
+
+
+@situation
+def two_learn_at_once(place: Workplace) -> None:
+    """Two `beet agftrain` over one library both end, and the model of one of them is active."""
+    with learner(place) as models:
+        processes = [place.start("agftrain", "--quick", "-q", "--name", name) for name in "ab"]
+        for process in processes:
+            _, said = process.communicate()
+            assert process.returncode == 0, said
+        assert ModelStore(models).names() == ["a", "b"]
+        assert learning.active(place) in "ab"
+
+
+@situation
+def without_network(place: Workplace) -> None:
+    """No process asks for another host: any that does leaves a trace."""
+    trace = place.home / "asked for a network"
+    (place.home / "watch").mkdir()
+    (place.home / "watch" / "sitecustomize.py").write_text(WATCH.format(trace=os.fspath(trace)))
+    paths = [str(place.home / "watch"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    with learner(place):
+        watched = ("env", f"PYTHONPATH={os.pathsep.join(paths)}")
+        assert learn(place, under=watched)[0] == 0
+        process = place.start("agfgenre", "-q", "-p", "-f", under=watched)
+        process.communicate()
+        assert process.returncode == 0
+        assert not trace.exists(), trace.read_text()
+        ask = "import socket; socket.create_connection(('127.0.0.1', 9))"
+        subprocess.run([*watched, sys.executable, "-c", ask], stderr=subprocess.DEVNULL)
+        assert trace.exists(), "nobody watches"
 
 
 def main() -> None:

@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agf_core.cache import FeatureCache
+from agf_core import whole
+from agf_core.cache import CacheError, FeatureCache
 from agf_core.corpus import Track, genre_targets, hold_out_artists
 
 
@@ -71,3 +72,45 @@ def test_cache_computes_once_and_mends_itself(tmp_path):
     assert [p.name for p in (tmp_path / "cache").rglob("*other*")] == []
     cache.get("kind", "a/b", lambda: np.zeros(1))
     assert cache.get("kind", "a%2fb", lambda: np.ones(1)) == [1]
+
+
+def test_another_tracks_feature_is_not_taken_for_it(tmp_path):
+    cache = FeatureCache(tmp_path)
+    cache.get("kind", "a", lambda: np.zeros(3))
+    (tmp_path / "kind" / "b.npy").write_bytes((tmp_path / "kind" / "a.npy").read_bytes())
+    assert cache.get("kind", "b", lambda: np.ones(3)).tolist() == [1, 1, 1]
+
+
+def test_what_does_not_fit_is_made_again(tmp_path):
+    cache = FeatureCache(tmp_path)
+    cache.get("kind", "a", lambda: np.array([1, np.nan]))
+    finite = cache.get("kind", "a", lambda: np.ones(2), lambda x: bool(np.isfinite(x).all()))
+    assert finite.tolist() == cache.get("kind", "a", list).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("shape", [(0, 10), (3,), (2, 2), ()])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_of_every_shape_come_back(tmp_path, shape, order):
+    array = np.asarray(np.random.default_rng(0).normal(size=shape), order=order)
+    cache = FeatureCache(tmp_path)
+    cache.get("kind", "a", lambda: array)
+    again = cache.get("kind", "a", lambda: pytest.fail("it is there"))
+    np.testing.assert_array_equal(again, array)
+    assert again.flags.writeable
+
+
+def test_a_cache_that_cannot_be_written_is_one_clear_line(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(CacheError, match=r"a\.npy cannot be written \(Not a directory\)"):
+        FeatureCache(tmp_path / "file").get("kind", "a", lambda: np.zeros(3))
+
+
+def test_an_array_that_says_it_is_huge_is_made_again(tmp_path):
+    cache = FeatureCache(tmp_path)
+    cache.get("kind", "a", lambda: np.zeros(30))
+    path = tmp_path / "kind" / "a.npy"
+    content = whole.unsealed(path.read_bytes(), "kind/a.npy")
+    huge = content.replace(b"(30,), }            ", b"(3000000000000,), } ")
+    assert huge != content
+    path.write_bytes(whole.sealed(huge, "kind/a.npy"))
+    assert cache.get("kind", "a", lambda: np.ones(2)).tolist() == [1, 1]

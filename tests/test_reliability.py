@@ -5,13 +5,23 @@ import socket
 import pytest
 from beets_helpers import open_library
 
-from reliability import damage, imports, kills, models, world
+from reliability import caches, damage, imports, kills, learning, models, world
 from reliability.workplace import CLIPS, workplace
 
 
 def test_a_run_that_is_killed_or_stopped():
-    counts = kills.run(kills=2, interrupts=1, tracks=11, folder=CLIPS)
-    assert counts["ended runs"] == 3
+    counts = kills.run(kills=2, interrupts=1, undos=3, tracks=11, folder=CLIPS)
+    assert (counts["runs ended by SIGKILL"], counts["runs ended by SIGINT"]) == (2, 1)
+    assert (counts["undos ended by SIGKILL"], counts["undos ended by SIGINT"]) == (2, 1)
+
+
+def test_learning_that_is_killed_or_stopped():
+    counts = learning.run(kills=1, interrupts=1, whole=0)
+    assert counts["finished by a second run"] == 1
+
+
+def test_damaged_caches():
+    assert caches.run(files=48, seed=0).total() == 48
 
 
 def test_damaged_files():
@@ -30,7 +40,10 @@ def test_an_import_with_damaged_files():
         assert counts["with genres"] >= 17
 
 
-@pytest.mark.parametrize("name", ["music_that_is_not_mounted", "links", "id3v23", "odd_paths"])
+@pytest.mark.parametrize(
+    "name",
+    ["music_that_is_not_mounted", "links", "id3v23", "odd_paths", "read_only_cache"],
+)
 def test_the_world_around(name):
     with workplace(options=world.OPTIONS) as place:
         world.SITUATIONS[name](place)

@@ -96,15 +96,14 @@ def _table(entries: list[Entry], active: str) -> list[str]:
             rows.append((mark, entry.name, "cannot be used", "", "", ""))
             continue
         metadata = entry.model.metadata
-        right = metadata.scores.get("overall", {}).get("accuracy")
         rows.append(
             (
                 mark,
                 entry.name,
-                str(metadata.trained_on.get("date", "")),
+                _short(metadata.trained_on.get("date", "")),
                 str(len(metadata.labels)),
-                str(metadata.trained_on.get("tracks", "")),
-                f"{right[0]:.1%} [{right[1]:.1%}, {right[2]:.1%}]" if right else "",
+                _short(metadata.trained_on.get("tracks", "")),
+                _right(metadata.scores),
             )
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -114,6 +113,20 @@ def _table(entries: list[Entry], active: str) -> list[str]:
     ]
     problems = [f"{entry.name}: {entry.problem}" for entry in entries if entry.problem]
     return [*lines, *problems]
+
+
+def _short(value: object) -> str:
+    """Return what a model says of itself, which nobody has checked, as a table can show it."""
+    text = str(value)[:20]
+    return text if text.isprintable() else ""
+
+
+def _right(scores: dict[str, Any]) -> str:
+    try:
+        value, low, high = scores["overall"]["accuracy"]
+        return f"{value:.1%} [{low:.1%}, {high:.1%}]"
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return ""
 
 
 def read_report(folder: Path) -> dict[str, Any] | None:
