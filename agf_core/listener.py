@@ -31,6 +31,14 @@ from agf_core.prediction import FileResult, P, PathLike, Prediction
 
 SECONDS = 120.0  # without any answer, after which the process is taken to hang
 MEMORY = 4 * 2**30  # bytes of data the process may have; it needs a tenth of that
+# What the process is started with, unless whoever asks has other wishes. Files are what runs in
+# parallel: numpy's own threads would only wait for one another. And memory that has just been given
+# back is wanted again for the next file (glibc only): to get it anew costs an eighth of the time.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+    "MALLOC_TRIM_THRESHOLD_": str(2**27),
+}
 PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from agf_core.listener import serve; serve()"
 
 
@@ -185,6 +193,7 @@ class _Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=ENVIRONMENT | os.environ,
             start_new_session=True,  # Ctrl-C is for us
         )
         self._lines: SimpleQueue[bytes] = SimpleQueue()

@@ -1,15 +1,34 @@
-"""Seconds per track of each step from file to genre, against plainly decoding the same excerpts.
+"""What tagging costs, part by part and as a whole, against plainly decoding the same excerpts.
 
-python benchmarks/tagging.py FOLDER [--tracks 50]
+python benchmarks/tagging.py FOLDER [--tracks 50] [--minutes 4] [--rounds 3]
+
+All is done in turns, several rounds of it, and medians are shown: the parts, each on every file in
+one thread, and the whole of ``beet agfgenre`` on a library of copies, where it finds no genres and
+writes the tags of every file. With --minutes the files are songs of that length, joined from the
+clips of the folder.
 """
 
 import argparse
-import time
+import shutil
+import statistics
+import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import av
-from machine import audio_files, describe
+from machine import (
+    as_the_listener,
+    audio_files,
+    cores,
+    cost,
+    describe,
+    fill,
+    make_songs,
+    run,
+    spread,
+)
 
 from agf_core import audio
 from agf_core.spectrogram import log_mel
@@ -36,38 +55,70 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tracks", type=int, default=50)
+    parser.add_argument("--minutes", type=float, help="join clips to songs of this length")
+    parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    files = audio_files(arguments.folder)[: arguments.tracks]
+    as_the_listener()
+    with tempfile.TemporaryDirectory() as folder:
+        files = audio_files(arguments.folder)
+        if arguments.minutes:
+            songs = Path(folder, "songs")
+            files = make_songs(files, songs, arguments.tracks, 60 * arguments.minutes)
+        files = spread(files, arguments.tracks)
+        print(describe())
+        measure(files, Path(folder), arguments.rounds)
+
+
+def measure(files: list[Path], folder: Path, rounds: int) -> None:
+    """Run everything in turns, and print the table."""
     tagger = GenreTagger.load()
     spec = tagger.metadata.input
+    decode_excerpt = partial(decode, seconds=spec.excerpt_seconds)
+    excerpts: list[audio.Audio] = []
+    spectra: list = []
 
-    def timed(step: Callable[[], object]) -> float:
-        start = time.perf_counter()
-        step()
-        return (time.perf_counter() - start) / len(files)
-
-    seconds = {"decoding alone": timed(lambda: [decode(p, spec.excerpt_seconds) for p in files])}
-    excerpts = []
-    seconds["reading the excerpt, mono at the model's rate"] = timed(
-        lambda: excerpts.extend(
-            audio.read_excerpt(p, spec.excerpt_seconds, sample_rate=spec.sample_rate) for p in files
+    def read() -> None:
+        excerpts[:] = (
+            audio.read_excerpt(path, spec.excerpt_seconds, sample_rate=spec.sample_rate)
+            for path in files
         )
-    )
-    spectra = []
-    seconds["log-mel"] = timed(lambda: spectra.extend(log_mel(e.samples, spec) for e in excerpts))
-    seconds["network"] = timed(lambda: [tagger.predict_log_mel(s) for s in spectra])
-    seconds["file to genre, one after the other"] = timed(
-        lambda: [tagger.predict_file(p) for p in files]
-    )
-    seconds[f"file to genre, {tagger.threads} at a time"] = timed(
-        lambda: list(tagger.predict_files(files))
-    )
-    limit = seconds["decoding alone"]
-    print(describe())
-    print(f"{len(files)} files, excerpts of {spec.excerpt_seconds:g} s")
-    print(f"{'step':48}{'ms a track':>12}{'x decoding':>12}")
-    for step, value in seconds.items():
-        print(f"{step:48}{value * 1e3:12.1f}{value / limit:12.2f}")
+
+    def transform() -> None:
+        spectra[:] = (log_mel(excerpt.samples, spec) for excerpt in excerpts)
+
+    def decode_in_processes() -> None:
+        with ProcessPoolExecutor(cores()) as pool:
+            list(pool.map(decode_excerpt, files))
+
+    steps: dict[str, Callable[[], object]] = {
+        "decoding alone": lambda: [decode_excerpt(path) for path in files],
+        f"decoding alone, {cores()} processes": decode_in_processes,
+        "reading: mono, at the model's rate": read,
+        "log-mel": transform,
+        "network": lambda: [tagger.predict_log_mel(one) for one in spectra],
+        "beet agfgenre, nothing to do": lambda: run(home, "agfgenre", "-q", "id:0"),
+        "beet agfgenre, tags written": lambda: run(home, "agfgenre", "-q"),
+    }
+    costs: dict[str, list] = {step: [] for step in steps}
+    decode_in_processes()  # so that all files have been read once
+    for number in range(rounds):
+        home = folder / f"beets-{number}"
+        fill(home, files, shutil.copy, "agfgenre: {min_confidence: 0}")
+        for step, action in steps.items():
+            costs[step].append(cost(action))
+        shutil.rmtree(home)
+
+    print(f"{len(files)} files, excerpts of {spec.excerpt_seconds:g} s, median of {rounds} rounds")
+    print(f"{'ms a track':44}{'by the clock':>16}{'x':>7}{'of processors':>16}{'x':>7}")
+    limit = None
+    for step, values in costs.items():
+        ms = [statistics.median(one) / len(files) * 1e3 for one in zip(*values, strict=True)]
+        limit = limit or ms
+        wall, processor = zip(ms, limit, strict=True)
+        print(
+            f"{step:44}{wall[0]:16.1f}{wall[0] / wall[1]:7.2f}"
+            f"{processor[0]:16.1f}{processor[0] / processor[1]:7.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import av
 import numpy as np
 import pytest
 
-from agf_core import audio
+from agf_core import audio, container, mixer
 from agf_core.audio import (
     AudioError,
     AudioTooShortError,
@@ -347,7 +347,7 @@ def test_a_wrong_duration_does_not_hide_the_music(total, flac, mono, tmp_path):
 
 
 def test_ten_hours_cost_what_four_minutes_do(tmp_path, monkeypatch):
-    class Counting(audio._File):
+    class Counting(container._File):
         def read(self, size=-1):
             nonlocal total
             data = super().read(size)
@@ -355,7 +355,7 @@ def test_ten_hours_cost_what_four_minutes_do(tmp_path, monkeypatch):
             return data
 
     total = 0
-    monkeypatch.setattr(audio, "_File", Counting)
+    monkeypatch.setattr(container, "_File", Counting)
     path = tmp_path / "a.wav"  # sparse: takes no room on the disk
     size = 10 * 3600 * 8000
     form = struct.pack("<IHHIIHH", 16, 1, 1, 8000, 8000, 1, 8)
@@ -406,7 +406,7 @@ def test_damage_in_an_mp3_is_passed_over_and_known(mp3, tmp_path):
     assert 0 < result.lost < 3
     assert 18 < result.seconds < 20
     assert np.isfinite(result.samples).all()
-    assert np.abs(result.samples).max() <= audio.LOUDEST
+    assert np.abs(result.samples).max() <= mixer.LOUDEST
     _, likeness = place(clean.samples, result.samples[-6 * RATE :])
     assert likeness > 0.999
 
@@ -503,7 +503,7 @@ def test_a_forbidden_file(monkeypatch):
     def forbidden(*_, **__):  # the tests may run as root, who may read all
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(audio, "_File", forbidden)
+    monkeypatch.setattr(container, "_File", forbidden)
     raises(UnreadableAudioError, DATA / "askyel.mp3", "may not be read by you")
 
 
@@ -563,7 +563,7 @@ def test_an_interrupt_passes_through(flac, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(audio.av, "open", interrupted)
+    monkeypatch.setattr(av, "open", interrupted)
     with pytest.raises(KeyboardInterrupt):
         read(flac)
 
@@ -653,10 +653,10 @@ def test_a_failing_disk_is_an_error_and_no_noise(fails_from, flac, monkeypatch, 
                 raise OSError(5, "Input/output error")
             return super().read(size)
 
-    class File(audio._File, Failing):  # in this order of calls
+    class File(container._File, Failing):  # in this order of calls
         pass
 
-    monkeypatch.setattr(audio, "_File", File)
+    monkeypatch.setattr(container, "_File", File)
     with pytest.raises(UnreadableAudioError):
         read_excerpt(flac, 5)
     assert capfd.readouterr() == ("", "")
@@ -671,7 +671,7 @@ def test_offsets_that_cannot_be_are_an_error_and_no_noise(tmp_path, capfd):
         (tmp_path / "a.aiff").write_bytes(data)
         with contextlib.suppress(AudioError):
             read_excerpt(tmp_path / "a.aiff", 2)
-    assert audio._File(DATA / "macklin.aiff").seek(-5) == -1
+    assert container._File(DATA / "macklin.aiff").seek(-5) == -1
     assert capfd.readouterr() == ("", "")
 
 
@@ -701,13 +701,13 @@ def test_a_hostile_file_opens_nothing_else(kind, protocols_alone, tmp_path, monk
     secret.write_bytes((DATA / "muncheybobo.wav").read_bytes())
     if protocols_alone:  # the ban on protocols must hold without the other two defences
 
-        class Named(audio._File):
+        class Named(container._File):
             def __init__(self, path):
                 super().__init__(path)
                 self.name = os.fspath(path)
 
-        monkeypatch.setattr(audio, "_File", Named)
-        monkeypatch.setattr(audio, "CONTAINERS", ",".join(av.formats_available))
+        monkeypatch.setattr(container, "_File", Named)
+        monkeypatch.setattr(container, "CONTAINERS", ",".join(av.formats_available))
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
@@ -739,5 +739,5 @@ def test_many_threads_at_a_time():
 
 
 def test_a_file_takes_one_codec_thread():
-    with audio._opened(DATA / "zeropage.flac") as (_, stream):
+    with container.opened(DATA / "zeropage.flac") as (_, stream):
         assert stream.codec_context.thread_count == 1

@@ -133,6 +133,18 @@ def test_a_model_that_ends_the_process_is_an_error(ears, monkeypatch):
         list(ears.predict_files(["a"]))
 
 
+def test_the_process_keeps_numpy_to_one_thread_unless_told_otherwise(ears, monkeypatch):
+    tell = "import json, os; print(json.dumps({'error': os.environ['OMP_NUM_THREADS']}))"
+    monkeypatch.setattr(listener, "PROGRAM", tell)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with pytest.raises(bundle.BundleError, match=r"^1$"):
+        list(ears.predict_files(["a"]))
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    ears.close()
+    with pytest.raises(bundle.BundleError, match=r"^3$"):
+        list(ears.predict_files(["a"]))
+
+
 def test_a_model_that_changed_meanwhile_is_an_error(ears, tiny_folder, tiny_parts):
     metadata, files = tiny_parts
     bundle.save(tiny_folder, metadata, files | {bundle.CARD: b"# Other"})
