@@ -208,6 +208,11 @@ def one_artist(library):
         add(library, f"H{i}", "AB"[i % 2], "Artist", i)
 
 
+def four_artists(library):
+    for i in range(40):
+        add(library, f"H{i}", "AB"[i % 2], f"Artist {i // 10}", i)
+
+
 def fifteen_tracks(library):
     fill(library, 15)
 
@@ -236,6 +241,7 @@ def nobody(library):
         (no_genres, "none of the 24 tracks has a genre to learn from"),
         (one_genre, "there is but one genre, Doom"),
         (one_artist, "all tracks with a genre are by one artist"),
+        (four_artists, "only 4 artists could teach 2 genres: too few to find out"),
         (fifteen_tracks, "fewer than two genres have enough tracks and artists (🎹: 8 tracks by"),
         (all_missing, "none of the tracks could be listened to"),
         (genres_of_five, "(Genre 0: 5 tracks by 5 artists; "),

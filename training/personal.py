@@ -41,16 +41,15 @@ from agf_core.personal import (
     segments_of,
 )
 from agf_core.selection import learnable_genres
-from agf_core.spectrogram import InputSpec
 from training.corpora import describe, genres_of, read_table, spectrograms
 from training.crossvalidate import truth_of
 from training.learn import learn, write_bundle
-from training.recipes import Recipe
+from training.recipes import OURS, Recipe
 
 PLANS = {"quick": Plan(networks=None), "whole": Plan()}
 BEGUN_WITH = Recipe(
     "begun with",
-    input=InputSpec(fmax=8_000.0),
+    input=OURS.input,
     networks=Schedule(epochs=40, bfloat16=True, validate_every=40),
     transfer=Schedule(epochs=30, validate_every=30),
 )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from .vocabulary import Vocabulary
 
+FEWEST_ARTISTS = 5  # some teach, some say when to stop, some are asked about
 SHOWN = 12  # genres that are named in a line of an error
 
 
@@ -140,6 +141,12 @@ def why_not(tracks: list[Track], genres: tuple[str, ...], not_learnt: list) -> s
     if not tagged:
         return f"none of the {plural(len(tracks), 'track')} has a genre to learn from"
     if len(genres) > 1:
+        artists = {track.artist for track in tagged if track.genre in genres}
+        if len(artists) < FEWEST_ARTISTS:
+            few = (
+                f"only {plural(len(artists), 'artist')} could teach {plural(len(genres), 'genre')}"
+            )
+            return f"{few}: too few to find out how good that is on others"
         return ""
     present = {track.genre for track in tagged}
     if len(present) == 1:
