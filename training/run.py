@@ -40,7 +40,7 @@ from agf_core.network import TransferMLP
 from agf_core.spectrogram import InputSpec
 from training import cluster, options
 from training.crossvalidate import Split, truth_of
-from training.experiment import TASKS, WIDE, Case, Experiment, seeded
+from training.experiment import TASKS, Case, Experiment, seeded
 from training.groups import GroupsJob
 from training.options import RunError
 from training.prepare import Prepared
@@ -85,7 +85,12 @@ class Setting:
 
     def case_folder(self, case: Case) -> Path:
         """Return the folder of one case."""
-        return self.folder / case.name.replace("+", "").replace(" ", "-")
+        return self.folder / self.folder_name(case)
+
+    @staticmethod
+    def folder_name(case: Case) -> str:
+        """Return what the folder of a case is called, such as ``gs-MTN``."""
+        return case.name.replace("+", "").replace(" ", "-")
 
     def done(self, case: Case) -> bool:
         """Whether a case has its scores."""
@@ -334,27 +339,12 @@ def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_runs(parser)
-    parser.add_argument("--split", required=True)
-    parser.add_argument("--tasks", default="g", help=f"letters of {TASKS}; default %(default)s")
-    parser.add_argument("--network", choices=["STN", "MTN", "wSTN"], default="STN")
-    parser.add_argument(
-        "--wide",
-        type=int,
-        choices=[w.wide for w in WIDE],
-        default=5,
-        help="of a wSTN: tasks of the MTN it is as large as; default %(default)s",
-    )
-    parser.add_argument("--seed", type=int, default=0)
+    options.add_case(parser)
     options.add_device(parser)
     options.add_stream(parser)
     arguments = parser.parse_args()
-    tasks = "".join(t for t in TASKS if t in arguments.tasks)
-    if len(tasks) != len(arguments.tasks):
-        parser.error(f"{arguments.tasks} is not a set of letters of {TASKS}")
-    case = Case(tasks, shared=arguments.network == "MTN" and len(tasks) > 1)
-    if arguments.network == "wSTN":
-        case = Case("g", wide=arguments.wide)
     with options.one_line_errors():
+        case = options.case_of(arguments)
         setting = Setting(
             arguments.work,
             arguments.runs or arguments.recipe,
