@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from agf_core.constants import N_GROUPS
 from agf_core.corpus import Track, genre_targets
 from agf_core.examples import Features, Segments, side_by_side
 from agf_core.learning import (
@@ -142,7 +143,7 @@ class Experiment:
         """Return the factor on the channels of a case's networks."""
         if not case.wide:
             return self.recipe.width
-        sizes = {task: self.targets(task).shape[1] for task in TASKS[: case.wide]}
+        sizes = dict.fromkeys(TASKS[: case.wide], N_GROUPS) | {"g": len(self.genres)}
         mtn = MultiTaskNet(sizes, self.recipe.width)
         return wide_multiplier(len(self.genres), count_parameters(mtn))
 
