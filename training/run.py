@@ -68,6 +68,8 @@ class Setting:
         ``auto`` for the GPU that falls to a worker, or the CPU.
     stream : bool
         Leave spectrograms on the disk even if they fit on the device.
+    progress : bool
+        Show it, as many workers on one terminal had better not.
     """
 
     work: Path
@@ -77,6 +79,7 @@ class Setting:
     seed: int
     device: str = "auto"
     stream: bool = False
+    progress: bool = False
 
     @property
     def folder(self) -> Path:
@@ -232,6 +235,7 @@ def open_experiment(setting: Setting) -> tuple[Experiment, str]:
         targets,
         setting.folder / "networks",
         watched=collection.part(setting.split, "valid"),
+        progress=setting.progress,
     )
     return experiment, "test" if len(part.kept_back) else "valid"
 
@@ -353,6 +357,7 @@ def main() -> None:
             arguments.seed,
             device=arguments.device,
             stream=arguments.stream,
+            progress=True,
         )
         Prepared.open(arguments.work, setting.recipe.input).collection.part(setting.split, "train")
         claim(setting.work, setting.runs, setting.recipe)
