@@ -47,7 +47,7 @@ def both(setting: Setting, case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarr
     judged = experiment.part.test
     probabilities = [
         experiment.predict(case, experiment.transfer(case, also=also))[judged]
-        for also in ([], judged)
+        for also in (judged[:0], judged)
     ]
     tracks = [experiment.tracks[i] for i in judged]
     truth = truth_of(experiment.tracks, judged, experiment.genres)

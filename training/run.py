@@ -21,7 +21,9 @@ import argparse
 import json
 import platform
 import time
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -175,12 +177,12 @@ def run(setting: Setting, cases: Sequence[Case]) -> None:
     if not cases:
         return
     started = time.monotonic()
-    try:
+    with _enough_memory(", ".join(case.name for case in cases)):
         experiment, judged = open_experiment(setting)
         if len(cases) > 1:
-            mlps, history = experiment.transfers(
-                cases, checkpoint=setting.folder / "transfers.safetensors"
-            )
+            which = zlib.crc32(" ".join(case.name for case in cases).encode())
+            checkpoint = setting.folder / f"transfers-{which:08x}.safetensors"
+            mlps, history = experiment.transfers(cases, checkpoint=checkpoint)
             histories = [history] * len(cases)
         else:
             checkpoint = setting.case_folder(cases[0]) / "transfer.safetensors"
@@ -189,19 +191,27 @@ def run(setting: Setting, cases: Sequence[Case]) -> None:
         for case, mlp, history in zip(cases, mlps, histories, strict=True):
             curves = experiment.curves(case) | {"transfer": history}
             _write(setting, case, experiment, mlp, curves, judged, time.monotonic() - started)
-    except torch.OutOfMemoryError as error:
-        torch.cuda.empty_cache()
-        names = ", ".join(case.name for case in cases)
-        raise RunError(
-            f"{names}: the GPU has too little memory ({str(error).split('. ')[0]}); what is"
-            " finished is kept: run the command again with --stream, which leaves spectrograms on"
-            " the disk, or when nothing else runs on the GPU"
-        ) from error
+        checkpoint.unlink(missing_ok=True)  # the ends are in every case's mlp.safetensors
 
 
 def train_network(setting: Setting, task: str) -> None:
-    """Train the single-task network of a task, for all cases that have it."""
-    open_experiment(setting)[0].network(task, setting.recipe.width)
+    """Train the single-task network of a task, for all cases that have it; see `run`."""
+    with _enough_memory(f"network {task}"):
+        open_experiment(setting)[0].network(task, setting.recipe.width)
+
+
+@contextmanager
+def _enough_memory(what: str) -> Iterator[None]:
+    """Say in a line what to do when a GPU's memory is too small."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        raise RunError(
+            f"{what}: the GPU has too little memory ({str(error).split('. ')[0]}); what is"
+            " finished is kept: run the command again with --stream, which leaves spectrograms on"
+            " the disk, or when nothing else runs on the GPU"
+        ) from error
 
 
 def open_experiment(setting: Setting) -> tuple[Experiment, str]:
@@ -306,7 +316,6 @@ def _write(
         artists=artists,
         genres=experiment.genres,
     )
-    (folder / "transfer.safetensors").unlink(missing_ok=True)  # its end is in mlp.safetensors
     _write_json(
         folder / "scores.json",
         {
