@@ -28,7 +28,7 @@ test-wheel:  ## The built wheel, installed alone, tags a file
 
 .venv/ready: $(PACKAGE)
 	$(PYTHON) -m venv .venv
-	.venv/bin/python $(INSTALL) --editable '.[train,test]'
+	.venv/bin/python $(INSTALL) --editable '.[research,test]'
 	touch $@
 
 .venv-demo/ready: $(PACKAGE)

@@ -57,24 +57,40 @@ class FeatureCache:
         CacheError
             When what was computed cannot be stored.
         """
-        safe = re.sub(r"[^\w.-]", lambda m: f"%{ord(m[0]):02x}", track_id)
-        path = self.folder / kind / f"{safe}.npy"
-        try:
-            stored = _decoded(whole.unsealed(whole.read(path, LARGEST), f"{kind}/{path.name}"))
-            if fits(stored):
-                return stored
-        except Exception:  # whatever a file can do to whoever reads it
-            pass
+        path = self._path(kind, track_id)
+        stored = _stored(path)
+        if stored is not None and fits(stored):
+            return stored
         value = compute()
         try:
             with whole.written(path, durable=False) as file:
-                file.write(whole.sealed(_encoded(value), f"{kind}/{path.name}"))
+                file.write(whole.sealed(_encoded(value), _name(path)))
         except OSError as error:
             raise CacheError(
                 f"what is heard cannot be kept: {path} cannot be written ({error.strerror}); "
                 "make room there, or see that it may be written"
             ) from error
         return value
+
+    def __contains__(self, item: tuple[str, str]) -> bool:
+        """Tell whether a feature, given by kind and track, is stored and whole."""
+        return _stored(self._path(*item)) is not None
+
+    def _path(self, kind: str, track_id: str) -> Path:
+        safe = re.sub(r"[^\w.-]", lambda m: f"%{ord(m[0]):02x}", track_id)
+        return self.folder / kind / f"{safe}.npy"
+
+
+def _stored(path: Path) -> np.ndarray | None:
+    """Return the feature in a file, or None where there is none."""
+    try:
+        return _decoded(whole.unsealed(whole.read(path, LARGEST), _name(path)))
+    except Exception:  # whatever a file can do to whoever reads it
+        return None
+
+
+def _name(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
 
 
 def _encoded(value: np.ndarray) -> bytes:

@@ -17,6 +17,7 @@ from training.options import RunError
 if TYPE_CHECKING:  # comes with [research] only
     from distributed import Client, Future
 
+PATIENCE = "20s"  # for a scheduler to answer
 Job = TypeVar("Job")
 
 
@@ -33,7 +34,7 @@ def connect(scheduler: str | None, workers: int) -> Iterator["Client"]:
 
     if scheduler:
         try:
-            client = Client(scheduler, timeout="20s")
+            client = Client(scheduler, timeout=PATIENCE)
         except (OSError, ValueError) as error:
             raise RunError(
                 f"no Dask scheduler answers at {scheduler} ({error}); start one with"
@@ -58,7 +59,9 @@ def finished(
     """Yield every job as it ends: what it returned, or the error that it ended with."""
     from distributed import as_completed
 
-    for future in as_completed(futures):
+    waiting = as_completed(futures)
+    del futures  # what has ended is let go, or the death of its worker would have it done again
+    for future in waiting:
         error = future.exception()
         yield future, (future.result() if error is None else None), error
 
@@ -67,9 +70,13 @@ def each(
     client: "Client", function: Callable[[Job], Any], jobs: Iterable[Job]
 ) -> Iterator[tuple[Job, Any, BaseException | None]]:
     """Do `function` on every job; yield the jobs as they end, as `finished` does."""
-    job_of = {client.submit(function, job, pure=False): job for job in jobs}
-    for future, result, error in finished(list(job_of)):
-        yield job_of.pop(future), result, error
+    job_of = {}
+    futures = []
+    for job in jobs:
+        futures.append(client.submit(function, job, pure=False))
+        job_of[futures[-1].key] = job
+    for future, result, error in finished([futures.pop() for _ in job_of]):
+        yield job_of[future.key], result, error
 
 
 def device_here() -> str:

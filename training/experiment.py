@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from agf_core.constants import N_GROUPS
 from agf_core.corpus import Track, genre_targets
 from agf_core.examples import Features, Segments, side_by_side
 from agf_core.learning import (
@@ -109,6 +110,8 @@ class Experiment:
         For the networks' checkpoints.
     watched : np.ndarray [dtype=int], optional
         Tracks to score on the way.
+    progress : bool
+        Show it.
     """
 
     def __init__(
@@ -122,10 +125,11 @@ class Experiment:
         folder: Path,
         *,
         watched: np.ndarray | None = None,
+        progress: bool = True,
     ) -> None:
         self.tracks, self.segments, self.genres = tracks, segments, genres
         self.recipe, self.part, self.folder = recipe, part, folder
-        self.watched = watched
+        self.watched, self.progress = watched, progress
         self.labelled = np.array([i for i, track in enumerate(tracks) if track.genre])
         self._heard = segments.subset(self.labelled)
         self._genre_of = genre_targets([tracks[i] for i in self.labelled], genres)
@@ -142,7 +146,7 @@ class Experiment:
         """Return the factor on the channels of a case's networks."""
         if not case.wide:
             return self.recipe.width
-        sizes = {task: self.targets(task).shape[1] for task in TASKS[: case.wide]}
+        sizes = dict.fromkeys(TASKS[: case.wide], N_GROUPS) | {"g": len(self.genres)}
         mtn = MultiTaskNet(sizes, self.recipe.width)
         return wide_multiplier(len(self.genres), count_parameters(mtn))
 
@@ -156,6 +160,7 @@ class Experiment:
             valid=self.watched,
             width=width,
             checkpoints=self._checkpoints(width),
+            progress=self.progress,
         )
         return network
 
@@ -179,6 +184,7 @@ class Experiment:
                     [self.network(tasks, width)],
                     self._heard,
                     bfloat16=self.recipe.networks.bfloat16,
+                    progress=self.progress,
                 )
         return side_by_side([self._features[tasks, width] for tasks in case.networks])
 
@@ -203,6 +209,7 @@ class Experiment:
             self.recipe.transfer,
             train=places(train, self.labelled),
             checkpoint=checkpoint,
+            progress=self.progress,
         )
 
     def transfers(
@@ -220,6 +227,7 @@ class Experiment:
             self.recipe.transfer,
             train=places(self.part.train, self.labelled),
             checkpoint=checkpoint,
+            progress=self.progress,
         )
 
     def predict(self, case: Case, mlp: TransferMLP) -> np.ndarray:

@@ -69,7 +69,7 @@ def task_targets(
         if task == "g":
             targets[task] = genre_targets(tracks, genres)
         elif task == REGRESSED:
-            targets[task] = teacher_targets(descriptors[task], train)
+            targets[task] = teacher_targets([np.asarray(x) for x in descriptors[task]], train)
         elif task in descriptors:
             groups[task], targets[task] = group_targets(
                 task, descriptors[task], artists, train, seed=seed

@@ -11,6 +11,7 @@ import torch
 
 from agf_core.learning import CheckpointError
 from training.collection import CollectionError
+from training.experiment import TASKS, WIDE, Case
 from training.recipes import COMPARED, RECIPES, Recipe
 
 RUN_RECIPES = {**RECIPES, COMPARED.name: COMPARED}
@@ -43,6 +44,39 @@ def add_runs(parser: ArgumentParser) -> None:
     add_recipe(parser)
     parser.add_argument("--epochs", type=int, help="of each task, instead of the recipe's")
     parser.add_argument("--runs", help="name of these runs (default: the recipe's)")
+
+
+def add_case(parser: ArgumentParser) -> None:
+    """Add which case of the paper's experiments."""
+    parser.add_argument("--split", required=True)
+    parser.add_argument("--tasks", default="g", help=f"letters of {TASKS}; default %(default)s")
+    parser.add_argument("--network", choices=["STN", "MTN", "wSTN"], default="STN")
+    parser.add_argument(
+        "--wide",
+        type=int,
+        choices=[case.wide for case in WIDE],
+        default=5,
+        help="of a wSTN: tasks of the MTN it is as large as; default %(default)s",
+    )
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def case_of(arguments: Namespace) -> Case:
+    """Return the case that the options of `add_case` name; `RunError` for unknown tasks."""
+    tasks = "".join(task for task in TASKS if task in arguments.tasks)
+    if sorted(tasks) != sorted(arguments.tasks):
+        raise RunError(f"--tasks {arguments.tasks} is not a set of the letters {TASKS}")
+    if arguments.network == "wSTN":
+        return Case("g", wide=arguments.wide)
+    return Case(tasks, shared=arguments.network == "MTN" and len(tasks) > 1)
+
+
+def add_results(parser: ArgumentParser) -> None:
+    """Add which runs to show, and where."""
+    add_work(parser)
+    parser.add_argument("--runs", default="paper", help="name of the runs; default %(default)s")
+    parser.add_argument("--splits", nargs="+", required=True, help="a+b: judged together")
+    parser.add_argument("--output", type=Path, required=True, help="the page, such as results.md")
 
 
 def add_device(parser: ArgumentParser) -> None:

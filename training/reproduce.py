@@ -42,9 +42,8 @@ def reproduce(
         When some could not be learnt, with a line for each reason; the others are.
     """
     wanted = {s: [case for case in cases if not s.done(case)] for s in settings}
-    # A wide network asks for the groups of the multi-task network that it is as large as.
-    tasks = {s: {t for c in todo for t in c.tasks + TASKS[: c.wide]} for s, todo in wanted.items()}
-    groups = [job for s in settings for job in s.groups("".join(sorted(tasks[s])))]
+    tasks = {s: sorted({t for case in todo for t in case.tasks}) for s, todo in wanted.items()}
+    groups = [job for s in settings for job in s.groups("".join(tasks[s]))]
     make_all(groups, scheduler, workers)
 
     n_jobs = sum(map(len, wanted.values()))

@@ -21,7 +21,9 @@ import argparse
 import json
 import platform
 import time
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -40,7 +42,7 @@ from agf_core.network import TransferMLP
 from agf_core.spectrogram import InputSpec
 from training import cluster, options
 from training.crossvalidate import Split, truth_of
-from training.experiment import TASKS, WIDE, Case, Experiment, seeded
+from training.experiment import TASKS, Case, Experiment, seeded
 from training.groups import GroupsJob
 from training.options import RunError
 from training.prepare import Prepared
@@ -68,6 +70,8 @@ class Setting:
         ``auto`` for the GPU that falls to a worker, or the CPU.
     stream : bool
         Leave spectrograms on the disk even if they fit on the device.
+    progress : bool
+        Show it, as many workers on one terminal had better not.
     """
 
     work: Path
@@ -77,6 +81,7 @@ class Setting:
     seed: int
     device: str = "auto"
     stream: bool = False
+    progress: bool = False
 
     @property
     def folder(self) -> Path:
@@ -85,7 +90,12 @@ class Setting:
 
     def case_folder(self, case: Case) -> Path:
         """Return the folder of one case."""
-        return self.folder / case.name.replace("+", "").replace(" ", "-")
+        return self.folder / self.folder_name(case)
+
+    @staticmethod
+    def folder_name(case: Case) -> str:
+        """Return what the folder of a case is called, such as ``gs-MTN``."""
+        return case.name.replace("+", "").replace(" ", "-")
 
     def done(self, case: Case) -> bool:
         """Whether a case has its scores."""
@@ -167,12 +177,12 @@ def run(setting: Setting, cases: Sequence[Case]) -> None:
     if not cases:
         return
     started = time.monotonic()
-    try:
+    with _enough_memory(", ".join(case.name for case in cases)):
         experiment, judged = open_experiment(setting)
         if len(cases) > 1:
-            mlps, history = experiment.transfers(
-                cases, checkpoint=setting.folder / "transfers.safetensors"
-            )
+            which = zlib.crc32(" ".join(case.name for case in cases).encode())
+            checkpoint = setting.folder / f"transfers-{which:08x}.safetensors"
+            mlps, history = experiment.transfers(cases, checkpoint=checkpoint)
             histories = [history] * len(cases)
         else:
             checkpoint = setting.case_folder(cases[0]) / "transfer.safetensors"
@@ -181,19 +191,27 @@ def run(setting: Setting, cases: Sequence[Case]) -> None:
         for case, mlp, history in zip(cases, mlps, histories, strict=True):
             curves = experiment.curves(case) | {"transfer": history}
             _write(setting, case, experiment, mlp, curves, judged, time.monotonic() - started)
-    except torch.OutOfMemoryError as error:
-        torch.cuda.empty_cache()
-        names = ", ".join(case.name for case in cases)
-        raise RunError(
-            f"{names}: the GPU has too little memory ({str(error).split('. ')[0]}); what is"
-            " finished is kept: run the command again with --stream, which leaves spectrograms on"
-            " the disk, or when nothing else runs on the GPU"
-        ) from error
+        checkpoint.unlink(missing_ok=True)  # the ends are in every case's mlp.safetensors
 
 
 def train_network(setting: Setting, task: str) -> None:
-    """Train the single-task network of a task, for all cases that have it."""
-    open_experiment(setting)[0].network(task, setting.recipe.width)
+    """Train the single-task network of a task, for all cases that have it; see `run`."""
+    with _enough_memory(f"network {task}"):
+        open_experiment(setting)[0].network(task, setting.recipe.width)
+
+
+@contextmanager
+def _enough_memory(what: str) -> Iterator[None]:
+    """Say in a line what to do when a GPU's memory is too small."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        raise RunError(
+            f"{what}: the GPU has too little memory ({str(error).split('. ')[0]}); what is"
+            " finished is kept: run the command again with --stream, which leaves spectrograms on"
+            " the disk, or when nothing else runs on the GPU"
+        ) from error
 
 
 def open_experiment(setting: Setting) -> tuple[Experiment, str]:
@@ -227,6 +245,7 @@ def open_experiment(setting: Setting) -> tuple[Experiment, str]:
         targets,
         setting.folder / "networks",
         watched=collection.part(setting.split, "valid"),
+        progress=setting.progress,
     )
     return experiment, "test" if len(part.kept_back) else "valid"
 
@@ -297,7 +316,6 @@ def _write(
         artists=artists,
         genres=experiment.genres,
     )
-    (folder / "transfer.safetensors").unlink(missing_ok=True)  # its end is in mlp.safetensors
     _write_json(
         folder / "scores.json",
         {
@@ -334,27 +352,12 @@ def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_runs(parser)
-    parser.add_argument("--split", required=True)
-    parser.add_argument("--tasks", default="g", help=f"letters of {TASKS}; default %(default)s")
-    parser.add_argument("--network", choices=["STN", "MTN", "wSTN"], default="STN")
-    parser.add_argument(
-        "--wide",
-        type=int,
-        choices=[w.wide for w in WIDE],
-        default=5,
-        help="of a wSTN: tasks of the MTN it is as large as; default %(default)s",
-    )
-    parser.add_argument("--seed", type=int, default=0)
+    options.add_case(parser)
     options.add_device(parser)
     options.add_stream(parser)
     arguments = parser.parse_args()
-    tasks = "".join(t for t in TASKS if t in arguments.tasks)
-    if len(tasks) != len(arguments.tasks):
-        parser.error(f"{arguments.tasks} is not a set of letters of {TASKS}")
-    case = Case(tasks, shared=arguments.network == "MTN" and len(tasks) > 1)
-    if arguments.network == "wSTN":
-        case = Case("g", wide=arguments.wide)
     with options.one_line_errors():
+        case = options.case_of(arguments)
         setting = Setting(
             arguments.work,
             arguments.runs or arguments.recipe,
@@ -363,6 +366,7 @@ def main() -> None:
             arguments.seed,
             device=arguments.device,
             stream=arguments.stream,
+            progress=True,
         )
         Prepared.open(arguments.work, setting.recipe.input).collection.part(setting.split, "train")
         claim(setting.work, setting.runs, setting.recipe)
