@@ -18,9 +18,10 @@ from agf_core.spectrogram import InputSpec
 from agf_core.tagger import GenreTagger
 from training import teacher
 from training.corpora import COLUMNS, describe, genres_of, read_table, spectrograms
-from training.crossvalidate import cross_validate
+from training.crossvalidate import across_sources, cross_validate
 from training.learn import task_targets
 from training.recipes import OURS, PAPER, TAUGHT, Recipe
+from training.sheet import by_recipe, by_teacher, sheet
 from training.ship import ship
 
 TINY = Recipe(
@@ -185,6 +186,45 @@ def test_nothing_of_a_fold_reaches_its_predictions(corpus, tmp_path, recipe):
     weights = [(b.folder / bundle.WEIGHTS).read_bytes() for b in (one, other)]
     assert weights[0] == weights[1]
     assert one.metadata.to_dict() == other.metadata.to_dict()  # normaliser and temperature
+
+
+def test_across_sources_no_artist_is_met_and_only_shared_genres_are_asked_about(corpus, tmp_path):
+    tracks = [
+        replace(t, source="north" if int(t.artist) < 10 else "south")
+        for t in read_table(corpus, tmp_path)
+    ]
+    tracks[0] = replace(tracks[0], genre="Polka")  # of the north alone
+    tracks[-2] = replace(tracks[-2], artist="0")  # of both
+    splits = across_sources(tracks, seed=0)
+    assert list(splits) == ["north -> south", "south -> north"]
+    for name, part in splits.items():
+        learnt_from, asked_about = name.split(" -> ")
+        known = np.concatenate([part.train, part.kept_back])
+        assert {tracks[i].source for i in known} == {learnt_from}
+        assert {tracks[i].source for i in part.test} == {asked_about}
+        assert {tracks[i].genre for i in part.test} == {"Doom", "Chiptune"}
+        assert not {tracks[i].artist for i in known} & {tracks[i].artist for i in part.test}
+        assert not {tracks[i].artist for i in part.train} & {
+            tracks[i].artist for i in part.kept_back
+        }
+
+
+def test_a_score_sheet_of_a_recipe_and_of_the_teacher(corpus, tmp_path, monkeypatch):
+    cache = FeatureCache(tmp_path / "features")
+    tracks, spectra = spectrograms(read_table(corpus, tmp_path), TINY.input, cache)
+    tracks = [replace(t, source="north" if int(t.artist) < 10 else "south") for t in tracks]
+    genres = genres_of(tracks)
+    told = np.array([[len(t.genre)] for t in tracks], float)  # a teacher who knows
+    lines = sheet(tracks, genres, by_teacher(tracks, told, genres), seed=0, folds=True).splitlines()
+    assert lines[2].startswith("| folds | 40 | 20 | 1.000 [1.000, 1.000] | 1.000")
+    assert lines[3].startswith("| north -> south | 20 | 10 | 1.000")
+    assert lines[4].startswith("| south -> north | 20 | 10 | 1.000")
+    arguments = (tracks, spectra, {}, genres, TINY, tmp_path / "work")
+    ours = sheet(tracks, genres, by_recipe(*arguments, device="cpu"), seed=0, folds=False)
+    assert len(ours.splitlines()) == 4
+    assert float(ours.splitlines()[2].split("|")[4].split()[0]) > 0.9
+    monkeypatch.setattr("training.sheet.learn", None)  # the second time nothing is learnt
+    assert ours == sheet(tracks, genres, by_recipe(*arguments, device="cpu"), seed=0, folds=False)
 
 
 def test_finished_folds_are_not_learnt_again(corpus, tmp_path, monkeypatch):

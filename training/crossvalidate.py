@@ -40,6 +40,38 @@ def split(tracks: Sequence[Track], fold: int, seed: int) -> Split:
     return Split(train, np.array([i for i in kept_back if tracks[i].genre]), test)
 
 
+def across_sources(tracks: Sequence[Track], seed: int) -> dict[str, Split]:
+    """Learn from one source, and ask about another: how a model fares on a stranger's music.
+
+    Asked about are the clips of main genres that both sources have, by artists whom the first
+    lacks.
+
+    Returns
+    -------
+    dict
+        By ``learnt from -> asked about``, for every pair of sources that share a genre.
+    """
+    sources = sorted({track.source for track in tracks})
+    genres = {s: {t.genre for t in tracks if t.source == s and t.genre} for s in sources}
+    splits = {}
+    for one in sources:
+        mine = np.array([i for i, track in enumerate(tracks) if track.source == one])
+        met = {tracks[i].artist for i in mine}
+        train, kept_back = hold_out_artists(tracks, mine, CALIBRATION_SHARE, seed=seed)
+        kept_back = np.array([i for i in kept_back if tracks[i].genre])
+        for other in sources:
+            asked = [
+                i
+                for i, track in enumerate(tracks)
+                if track.source == other != one
+                and track.genre in genres[one]
+                and track.artist not in met
+            ]
+            if asked:
+                splits[f"{one} -> {other}"] = Split(train, kept_back, np.array(asked))
+    return splits
+
+
 def calibrated(
     probabilities: np.ndarray, part: Split, tracks: Sequence[Track], genres: Sequence[str]
 ) -> tuple[np.ndarray, float]:
