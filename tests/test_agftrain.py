@@ -15,6 +15,7 @@ from beets_helpers import open_library
 from starting_model import metadata_of
 
 from agf_core import bundle, descriptors
+from agf_core.corpus import Track
 from agf_core.learning import Schedule
 from agf_core.personal import Plan
 from beetsplug.agfgenre import learning
@@ -318,27 +319,28 @@ def test_what_the_plugin_has_set_itself_does_not_teach(library, capsys):
     assert "1 track whose genre agfgenre has set itself: not learnt from" in capsys.readouterr().out
 
 
-def test_untagged_tracks_feed_groups_of_sounds_alone(library, monkeypatch):
-    fill(library, 40)
-    for i in range(100, 112):
+def test_only_what_has_something_to_teach_is_listened_to():
+    tagged = Track("1", Path(), "a", "Rock", ("Rock",))
+    same_artist, untagged = Track("2", Path(), "a"), Track("3", Path(), "b")
+    set_aside = Track("4", Path(), "c", "", ("Zydeco",))
+    tracks = [tagged, same_artist, untagged, set_aside]
+    assert learning.of_use(tracks, "") == [tagged]
+    assert learning.of_use(tracks, "s") == [tagged, same_artist, set_aside]
+    for groups in ("m", "sd", "e"):
+        assert learning.of_use(tracks, groups) == tracks
+
+
+def test_untagged_tracks_feed_groups_of_sounds(library):
+    fill(library)
+    for i in range(100, 106):
         add(library, f"H{i}", "", f"Untagged {i}", i)
-    add(library, "Hsame", "", "Artist 0 H", 200)
-    heard = []
-    whole = learning.Lesson._listen
-    monkeypatch.setattr(
-        learning.Lesson,
-        "_listen",
-        lambda self, tracks, base: heard.append(len(tracks)) or whole(self, tracks, base),
-    )
-    train(library, "--quick", "--groups", "m")
-    assert heard == [40]  # networks stay as they are: only genres teach
-    train(library)
-    assert heard[1:] == [41]  # groups of labels know the artist of one more
     assert train(library, "--groups", "m", "--name", "with-m") == 0
-    assert heard[2:] == [53]
+    assert library.log.having("listening to 30 tracks")
+    assert library.log.having("describing 30 tracks for artist groups (m)")
     model = bundle.load(models(library) / "models" / "with-m")
     assert model.metadata.tasks.keys() == {"g", "s", "m"}
     assert model.metadata.architecture["networks"] == [["g", "s", "m"]]
+    assert model.metadata.trained_on["tracks"] == 24
 
 
 @pytest.mark.parametrize("groups", ["x", "mm", True, ["m"]])
@@ -356,7 +358,7 @@ def test_tracks_that_cannot_be_described_leave_a_task_out(library, monkeypatch):
         return stored
 
     monkeypatch.setattr(learning, "extract", nothing)
-    fill(library, 40)
+    fill(library)
     assert train(library, "--groups", "m") in (0, 3)
     assert library.log.having("task m is left out: most tracks cannot be described")
 

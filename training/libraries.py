@@ -98,11 +98,7 @@ def main() -> None:
     learner = Personaliser(model, network, material, PLANS["quick"])
     place = {genre: i for i, genre in enumerate(genres)}
     judged: list[int] = []
-    said: dict[str, list[np.ndarray]] = {
-        "as it is": [],
-        "in the library's words": [],
-        "personal": [],
-    }
+    said: dict[str, list[np.ndarray]] = {"before": [], "before, mapped": [], "after": []}
     kept = 0
     for fold in arguments.folds:
         asked = [i for i, track in enumerate(tracks) if track.fold == fold]
