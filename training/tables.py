@@ -107,7 +107,8 @@ def read_results(work: Path, runs: str, split: str) -> Results:
     truth = artists = np.empty(0)
     part = ""
     for case in dict.fromkeys((*STN, *MTN, *WIDE)):
-        if not all((one / "scores.json").exists() for several in stored(case) for one in several):
+        needed = [one / "scores.json" for several in stored(case) for one in several]
+        if not needed or not all(done.exists() for done in needed):
             continue
         per_seed, tempered = [], []
         for several in stored(case):
@@ -131,7 +132,7 @@ def read_results(work: Path, runs: str, split: str) -> Results:
         raw[case] = np.stack(per_seed)
         if tempered:
             calibrated[case] = np.stack(tempered)
-    if not seeds or ALONE not in raw:
+    if ALONE not in raw:
         raise RunError(
             f"{folders[0]} has no finished case g to compare others with; run training.reproduce"
         )
