@@ -60,9 +60,10 @@ class GenreTagger:
             if shape != (2, len(self.labels)):
                 raise ValueError(f"its output has shape {shape}")
         except Exception as error:  # onnxruntime's errors share no base class
+            reason, _, _ = str(error).partition("\n")
             raise bundle.BundleError(
                 f"the network of the model in {model.folder} cannot be run "
-                f"({str(error).splitlines()[0]}); make or install the model again"
+                f"({reason}); make or install the model again"
             ) from error
 
     @classmethod
