@@ -97,7 +97,18 @@ def frozen_features(
     step : callable
         Called after each track.
     """
+    n_features = network.mlp.layers[1].in_features
     rows = []
+
+    def fits(stored: np.ndarray) -> bool:
+        return (
+            stored.dtype == np.float16
+            and stored.ndim == 2
+            and len(stored) > 0
+            and stored.shape[1] == n_features
+            and bool(np.isfinite(stored).all())
+        )
+
     for index, key in enumerate(excerpts.keys):
 
         def compute(index: int = index) -> np.ndarray:
@@ -105,7 +116,7 @@ def frozen_features(
             with torch.inference_mode():
                 return network.features(windows).numpy().astype(np.float16)
 
-        rows.append(excerpts.cache.get(f"features-{model.model_id}", key, compute))
+        rows.append(excerpts.cache.get(f"features-{model.model_id}", key, compute, fits))
         step()
     return Features(rows)
 

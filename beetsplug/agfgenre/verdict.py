@@ -69,7 +69,9 @@ def _ask_active(
     """
     genres = learner.material.genres
     report = read_report(folder) or {}
-    known_tracks, met = report.get("held_out", {}), set(report.get("artists_learnt_from", ()))
+    known_tracks, met = report.get("held_out"), report.get("artists_learnt_from")
+    if not isinstance(known_tracks, dict) or not isinstance(met, list):  # it is not of our making
+        known_tracks, met = {}, None
     try:
         tagger = GenreTagger.load(folder)
     except bundle.BundleError:
@@ -78,11 +80,11 @@ def _ask_active(
     columns = [column.get(label.casefold(), len(genres)) for label in tagger.labels]
     asked, said = [], []
     for i, track in enumerate(learner.material.tracks[j] for j in held_out.tracks):
-        if track.track_id in known_tracks:
+        if _are_probabilities(known_tracks.get(track.track_id), len(columns)):
             probabilities = known_tracks[track.track_id]
         elif column[track.genre.casefold()] not in columns:
             probabilities = np.zeros(len(columns))
-        elif track.artist not in met:
+        elif met is not None and track.artist not in met:
             try:
                 spectrogram = Excerpts([track.track_id], tagger.metadata.input, cache)[0]
             except KeyError:  # it listens in another way than the model that was begun with
@@ -96,6 +98,14 @@ def _ask_active(
         asked.append(i)
         said.append(row)
     return np.array(asked, int), np.array(said).reshape(len(asked), len(genres) + 1)
+
+
+def _are_probabilities(stored: Any, n: int) -> bool:
+    return (
+        isinstance(stored, list)
+        and len(stored) == n
+        and all(isinstance(p, int | float) and 0 <= p <= 1 for p in stored)
+    )
 
 
 def honest_report(
