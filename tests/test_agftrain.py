@@ -331,16 +331,16 @@ def test_only_what_has_something_to_teach_is_listened_to():
 
 
 def test_untagged_tracks_feed_groups_of_sounds(library):
-    fill(library)
+    fill(library, 40)
     for i in range(100, 106):
         add(library, f"H{i}", "", f"Untagged {i}", i)
     assert train(library, "--groups", "m", "--name", "with-m") == 0
-    assert library.log.having("listening to 30 tracks")
-    assert library.log.having("describing 30 tracks for artist groups (m)")
+    assert library.log.having("listening to 46 tracks")
+    assert library.log.having("describing 46 tracks for artist groups (m)")
     model = bundle.load(models(library) / "models" / "with-m")
     assert model.metadata.tasks.keys() == {"g", "s", "m"}
     assert model.metadata.architecture["networks"] == [["g", "s", "m"]]
-    assert model.metadata.trained_on["tracks"] == 24
+    assert model.metadata.trained_on["tracks"] == 40
 
 
 @pytest.mark.parametrize("groups", ["x", "mm", True, ["m"]])
