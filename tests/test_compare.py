@@ -19,7 +19,6 @@ from training.recipes import Recipe
 STYLES = ("Ambient", "Blues", "Country", "Disco")
 RECIPE = Recipe(
     "tiny",
-    width=0.25,
     input=InputSpec(
         8_000, 256, 128, 32, 0.0, 4_000.0, segment_frames=40, window_hop=20, excerpt_seconds=2.0
     ),

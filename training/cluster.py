@@ -6,6 +6,7 @@ how to start one under SLURM. When a worker dies, its job is tried anew by anoth
 taken four workers along is given up and named.
 """
 
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -45,12 +46,21 @@ def connect(scheduler: str | None, workers: int) -> Iterator["Client"]:
             yield client
         return
     # No limit on memory: spectrograms mapped from a file would count against it.
-    with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=0) as cluster,
-        Client(cluster) as client,
-    ):
+    with _ignored_interrupts():
+        cluster = LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=0)
+    with cluster, Client(cluster) as client:
         print(f"progress: {client.dashboard_link}", flush=True)
         yield client
+
+
+@contextmanager
+def _ignored_interrupts() -> Iterator[None]:
+    """Start processes that leave Ctrl-C to this one, which ends them in good order."""
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, heard)
 
 
 def finished(
