@@ -348,6 +348,19 @@ def versions(device: torch.device) -> dict[str, str]:
     return found | {"device": torch.cuda.get_device_name(device) if cuda else "cpu"}
 
 
+def setting_of(arguments: argparse.Namespace, **more: bool) -> Setting:
+    """Return the setting that the options of `training.options` ask for."""
+    return Setting(
+        arguments.work,
+        arguments.runs or arguments.recipe,
+        options.recipe_of(arguments),
+        arguments.split,
+        arguments.seed,
+        device=arguments.device,
+        **more,
+    )
+
+
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -358,16 +371,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with options.one_line_errors():
         case = options.case_of(arguments)
-        setting = Setting(
-            arguments.work,
-            arguments.runs or arguments.recipe,
-            options.recipe_of(arguments),
-            arguments.split,
-            arguments.seed,
-            device=arguments.device,
-            stream=arguments.stream,
-            progress=True,
-        )
+        setting = setting_of(arguments, stream=arguments.stream, progress=True)
         Prepared.open(arguments.work, setting.recipe.input).collection.part(setting.split, "train")
         claim(setting.work, setting.runs, setting.recipe)
         run(setting, [case])

@@ -23,7 +23,7 @@ from training import options
 from training.experiment import Case
 from training.learn import Learnt, write_bundle
 from training.options import RunError
-from training.run import Setting, open_experiment
+from training.run import Setting, open_experiment, setting_of
 
 CHALLENGE = (
     "Blues",
@@ -128,14 +128,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with options.one_line_errors():
         case = options.case_of(arguments)
-        setting = Setting(
-            arguments.work,
-            arguments.runs or arguments.recipe,
-            options.recipe_of(arguments),
-            arguments.split,
-            arguments.seed,
-            device=arguments.device,
-        )
+        setting = setting_of(arguments)
         model = build_model(setting, case)
         experiment, _ = open_experiment(setting)
         genres = [experiment.tracks[i].genre for i in experiment.part.train]
