@@ -37,7 +37,7 @@ TRACKS = 24
 SECONDS = 1.5  # of each
 TRACKS_OF_ARTIST = 2
 GENRES = ("Low", "High")
-OTHER_GENRES = ("Here", "There")
+OTHER_GENRES = ("Near", "Far")  # neither is part of another: queries match parts
 OLD, NEW = "before", "after"
 OPTIONS = "agfgenre: {min_tracks: 4, threads: 1, model: %s}"
 
