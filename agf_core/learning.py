@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -357,9 +357,15 @@ def _validate(
 
 
 def read_history(checkpoint: Path) -> list[dict[str, Any]]:
-    """Return what `fit` returned when it had written a checkpoint."""
-    with safe_open(checkpoint, framework="pt") as stored:
-        history: list[dict[str, Any]] = json.loads(stored.metadata()["history"])
+    """Return what `fit` returned when it had written a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        When it is damaged.
+    """
+    _, metadata = _read_checkpoint(checkpoint)
+    history: list[dict[str, Any]] = json.loads(metadata["history"])
     return history
 
 
@@ -387,19 +393,24 @@ def _save_checkpoint(
         ) from error
 
 
+def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of a checkpoint."""
+    try:
+        content = whole.unsealed(whole.read(path, LARGEST_CHECKPOINT), path.name)
+        tensors = load(content)
+        header = content[8 : 8 + int.from_bytes(content[:8], "little")]
+        return tensors, json.loads(header)["__metadata__"]
+    except (OSError, ValueError, LookupError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); delete it to start again") from error
+
+
 def _load_checkpoint(
     path: Path,
     model: nn.Module,
     optimisers: Mapping[str, torch.optim.Optimizer],
     settings: str,
 ) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
-    try:
-        content = whole.unsealed(whole.read(path, LARGEST_CHECKPOINT), path.name)
-        tensors = load(content)
-        header = content[8 : 8 + int.from_bytes(content[:8], "little")]
-        metadata = json.loads(header)["__metadata__"]
-    except (OSError, ValueError, LookupError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); delete it to start again") from error
+    tensors, metadata = _read_checkpoint(path)
     if metadata.get("settings") != settings:
         raise CheckpointError(
             f"{path} was made with other settings or tracks; delete it to start again"
