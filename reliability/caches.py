@@ -158,7 +158,7 @@ class Memory:
         spectrograms = Excerpts(keys, spec, self.cache)
         features = frozen_features(self.model, self.network, spectrograms)
         for key, path in zip(keys, self.paths, strict=True):
-            descriptors._describe(self.cache, "mfcc", "m", None, 22_050, path.parent, (key, path))
+            descriptors.describe_track(self.cache, "m", (key, path), fmax=22_050)
         described = descriptors.Stored(self.cache, "mfcc", keys, "m")
         return {
             "spectrograms": list(spectrograms),
