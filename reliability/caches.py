@@ -159,7 +159,8 @@ class Memory:
         features = frozen_features(self.model, self.network, spectrograms)
         for key, path in zip(keys, self.paths, strict=True):
             descriptors.describe_track(self.cache, "m", (key, path), fmax=22_050)
-        described = descriptors.Stored(self.cache, "mfcc", keys, "m")
+        kind = descriptors.kind_of("m", fmax=22_050)
+        described = descriptors.Stored(self.cache, kind, keys, "m")
         return {
             "spectrograms": list(spectrograms),
             "features": list(features.rows.numpy().reshape(SOUNDS, -1)),
