@@ -13,10 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from os import cpu_count
+from typing import Any
 
 import numpy as np
 
 from agf_core.constants import N_GROUPS
+from agf_core.on_demand import OnDemand
 
 N_WORDS = 2048  # paper, section 4
 FRAMES_PER_WORD = 200  # sampled to make a dictionary of frames: 4.6 seconds a word
@@ -397,7 +399,7 @@ def group_targets(
     return groups, targets
 
 
-class _Part(Sequence):
+class _Part(OnDemand[Any]):
     """Some items of a sequence, without reading them."""
 
     def __init__(self, items: Sequence, indices: Sequence[int] | np.ndarray) -> None:
@@ -406,7 +408,8 @@ class _Part(Sequence):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+    def item(self, index: int) -> Any:
+        """Return one of them."""
         return self.items[self.indices[index]]
 
 
@@ -430,7 +433,7 @@ def artist_bags(
     bags, n_tracks = np.zeros((len(names), n_words)), np.zeros((len(names), 1))
     kept = [i for i, artist in enumerate(artists) if artist]
     with threadpool_limits(1):  # the dictionary has its own threads
-        for i, counts in zip(kept, dictionary.counts(_Part(observations, kept)), strict=True):  # type: ignore[arg-type]
+        for i, counts in zip(kept, dictionary.counts(_Part(observations, kept)), strict=True):
             bags[row[artists[i]]] += counts
             n_tracks[row[artists[i]]] += counts.any()
     return names, bags / np.maximum(n_tracks, 1)

@@ -5,6 +5,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import cast
 
 import av
 import numpy as np
@@ -277,12 +278,10 @@ def _frames(
                 if packet.pts is not None and packet.pts + (packet.duration or 0) < target:
                     continue
                 try:
-                    frames = packet.decode()
+                    frames = cast(list[av.AudioFrame], packet.decode())  # of a stream of sound
                 except LIBAV_ERRORS:
                     continue
-                for frame in frames:
-                    if frame.sample_rate in RATES:  # type: ignore
-                        yield frame  # type: ignore
+                yield from (frame for frame in frames if frame.sample_rate in RATES)
             return
         except LIBAV_ERRORS:
             errors += 1

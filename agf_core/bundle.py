@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from agf_core import whole
+from agf_core import storage
 from agf_core.spectrogram import InputSpec
 
 FORMAT = 1
@@ -229,7 +229,7 @@ def load(folder: str | Path | None = None) -> Bundle:
 def _read(path: Path, way_out: str) -> bytes:
     largest = LARGEST_TEXT if path.name == METADATA else LARGEST_FILE
     try:
-        return whole.read(path, largest)
+        return storage.read(path, largest)
     except OSError as error:
         raise BundleError(
             f"{path} of the model cannot be read ({error.strerror}); {way_out}"
@@ -266,7 +266,7 @@ def save(folder: Path, metadata: Metadata, files: Mapping[str, bytes]) -> Bundle
         new = scratch / "new"
         new.mkdir()
         for name, content in {**files, METADATA: text.encode()}.items():
-            with whole.written(new / name) as file:
+            with storage.written(new / name) as file:
                 file.write(content)
         if folder.exists():
             folder.rename(scratch / "old")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
-from agf_core import whole
+from agf_core import storage
 
 LARGEST = 2**30  # bytes of an entry; ten hours of MFCCs are a tenth of that
 
@@ -63,8 +63,8 @@ class FeatureCache:
             return stored
         value = compute()
         try:
-            with whole.written(path, durable=False) as file:
-                file.write(whole.sealed(_encoded(value), _name(path)))
+            with storage.written(path, durable=False) as file:
+                file.write(storage.sealed(_encoded(value), _name(path)))
         except OSError as error:
             raise CacheError(
                 f"what is heard cannot be kept: {path} cannot be written ({error.strerror}); "
@@ -84,7 +84,7 @@ class FeatureCache:
 def _stored(path: Path) -> np.ndarray | None:
     """Return the feature in a file, or None where there is none."""
     try:
-        return _decoded(whole.unsealed(whole.read(path, LARGEST), _name(path)))
+        return _decoded(storage.unsealed(storage.read(path, LARGEST), _name(path)))
     except Exception:  # whatever a file can do to whoever reads it
         return None
 

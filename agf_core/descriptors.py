@@ -34,6 +34,7 @@ from agf_core import audio
 from agf_core.cache import CacheError, FeatureCache
 from agf_core.constants import HOP_LENGTH, N_FFT, N_MELS, SAMPLE_RATE
 from agf_core.corpus import Track
+from agf_core.on_demand import OnDemand
 
 N_MFCC = 25  # paper, table 1
 LONGEST_SECONDS = 600  # that one file may take, after which its process is ended
@@ -200,7 +201,7 @@ def essentia_vector(samples: np.ndarray, folder: Path | None = None) -> np.ndarr
     return vector.astype(np.float32)
 
 
-class Stored(Sequence[np.ndarray]):
+class Stored(OnDemand[np.ndarray]):
     """Descriptors in a cache, each read when asked for: a corpus need not fit in memory.
 
     Items are np.ndarray [shape=(n_observations, n_columns), dtype=float32], in the order of the
@@ -216,9 +217,8 @@ class Stored(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return len(self.track_ids)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def item(self, index: int) -> np.ndarray:
+        """Return one track's."""
         if self.track_ids[index] in self.missing:
             return np.empty((0, _columns(self.source)), np.float32)
         rows = self.cache.get(

@@ -18,10 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from agf_core.constants import LOG_FLOOR
+from agf_core.on_demand import OnDemand
 from agf_core.spectrogram import InputSpec
 
 
-class PackedRows(Sequence[np.ndarray]):
+class PackedRows(OnDemand[np.ndarray]):
     """Rows of many tracks in one piece, one behind the other.
 
     Items are np.ndarray [shape=(n_rows, n_columns)], views of the whole.
@@ -48,9 +49,8 @@ class PackedRows(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return len(self.counts)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def item(self, index: int) -> np.ndarray:
+        """Return one track's."""
         return self.rows[self._ends[index] - self.counts[index] : self._ends[index]].numpy()
 
 

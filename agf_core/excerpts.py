@@ -20,13 +20,14 @@ import numpy as np
 from agf_core import audio
 from agf_core.cache import FeatureCache
 from agf_core.descriptors import in_processes
+from agf_core.on_demand import OnDemand
 from agf_core.spectrogram import InputSpec, log_mel
 
 KEYS = "content-key"
 SILENCE = 1e-4  # full scale is 1: an excerpt whose peak stays below -80 dB is silent
 
 
-class Excerpts(Sequence[np.ndarray]):
+class Excerpts(OnDemand[np.ndarray]):
     """Spectrograms in a cache, each read when asked for: a corpus need not fit in memory.
 
     Items are np.ndarray [shape=(frames, n_mels), dtype=float16], decibels, of one segment at least:
@@ -45,9 +46,8 @@ class Excerpts(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def item(self, index: int) -> np.ndarray:
+        """Return one track's."""
         return self.cache.get(self.kind, self.keys[index], _gone, self.fits)
 
 

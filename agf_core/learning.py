@@ -13,12 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from agf_core import metrics, whole
+from agf_core import checkpoints, metrics
 from agf_core.examples import Examples, Features, PackedRows, Segments
 from agf_core.network import MultiTaskNet, TaskModel, TransferMLP, TransferStack, channels_last
 
@@ -65,16 +63,11 @@ class Schedule:
         return float(self.learning_rate * rising * falling)
 
 
-LARGEST_CHECKPOINT = 2**31  # bytes
 # What goes through a network at once. On a CPU larger activations cost more to allocate than to
 # compute; a GPU wants as many as it can get.
 WINDOWS_AT_ONCE = {"cpu": 64, "cuda": 4096}
 TRACKS_AT_ONCE = {"cpu": 1, "cuda": 64}
 STEPS_BEFORE_CAPTURE = 3
-
-
-class CheckpointError(Exception):
-    """A checkpoint cannot be gone on from, or kept; the message says why and what to do."""
 
 
 @torch.inference_mode()
@@ -269,7 +262,7 @@ def fit(
     history: list[dict[str, Any]] = []
     best: dict[str, Tensor] = {}
     if checkpoint is not None and checkpoint.exists():
-        history, best = _load_checkpoint(checkpoint, model, optimisers, settings)
+        history, best = checkpoints.load(checkpoint, model, optimisers, settings)
     elif patience and valid is not None:
         history = [{"epoch": 0} | _validate(model, examples, scored, valid)]
         best = _copy_of_state(model)
@@ -318,14 +311,17 @@ def fit(
             if patience and best_entry(history, criterion) == len(history) - 1:
                 best = _copy_of_state(model)
             if checkpoint is not None:
-                _save_checkpoint(checkpoint, model, best, optimisers, settings, history)
+                checkpoints.save(checkpoint, model, best, optimisers, settings, history)
     if patience:
         model.load_state_dict(best)
     return history
 
 
 def _autocast(device: torch.device, bfloat16: bool) -> torch.autocast:
-    has_it = device.type != "cpu" or torch.cpu._is_avx512_bf16_supported()
+    has_it = device.type != "cpu"
+    if not has_it and hasattr(torch.cpu, "get_capabilities"):  # not in older releases
+        able = torch.cpu.get_capabilities()
+        has_it = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
     return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16 and has_it)
 
 
@@ -354,77 +350,6 @@ def _validate(
         )
         scores[f"{task}_accuracy"] = metrics.accuracy(probabilities, truth.argmax(axis=1))
     return scores
-
-
-def read_history(checkpoint: Path) -> list[dict[str, Any]]:
-    """Return what `fit` returned when it had written a checkpoint.
-
-    Raises
-    ------
-    CheckpointError
-        When it is damaged.
-    """
-    _, metadata = _read_checkpoint(checkpoint)
-    history: list[dict[str, Any]] = json.loads(metadata["history"])
-    return history
-
-
-def _save_checkpoint(
-    path: Path,
-    model: nn.Module,
-    best: Mapping[str, Tensor],
-    optimisers: Mapping[str, torch.optim.Optimizer],
-    settings: str,
-    history: list[dict[str, Any]],
-) -> None:
-    tensors = {f"model/{k}": v.contiguous() for k, v in model.state_dict().items()}
-    tensors |= {f"best/{k}": v.contiguous() for k, v in best.items()}
-    for task, optimiser in optimisers.items():
-        for index, state in optimiser.state_dict()["state"].items():
-            tensors |= {f"adam/{task}/{index}/{k}": v.contiguous() for k, v in state.items()}
-    metadata = {"settings": settings, "history": json.dumps(history)}
-    try:
-        with whole.written(path) as file:
-            file.write(whole.sealed(save(tensors, metadata), path.name))
-    except OSError as error:
-        raise CheckpointError(
-            f"{path} cannot be written ({error.strerror}); make room there, "
-            "or see that it may be written"
-        ) from error
-
-
-def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors and the metadata of a checkpoint."""
-    try:
-        content = whole.unsealed(whole.read(path, LARGEST_CHECKPOINT), path.name)
-        tensors = load(content)
-        header = content[8 : 8 + int.from_bytes(content[:8], "little")]
-        return tensors, json.loads(header)["__metadata__"]
-    except (OSError, ValueError, LookupError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); delete it to start again") from error
-
-
-def _load_checkpoint(
-    path: Path,
-    model: nn.Module,
-    optimisers: Mapping[str, torch.optim.Optimizer],
-    settings: str,
-) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
-    tensors, metadata = _read_checkpoint(path)
-    if metadata.get("settings") != settings:
-        raise CheckpointError(
-            f"{path} was made with other settings or tracks; delete it to start again"
-        )
-    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model/")})
-    for task, optimiser in optimisers.items():
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith(f"adam/{task}/"):
-                _, _, index, key = name.split("/")
-                state.setdefault(int(index), {})[key] = tensor
-        optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
-    best = {k.removeprefix("best/"): v for k, v in tensors.items() if k.startswith("best/")}
-    return json.loads(metadata["history"]), best
 
 
 def train_networks(

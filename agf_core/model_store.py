@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from agf_core import bundle, whole
+from agf_core import bundle, storage
 
 SHIPPED_NAME = "shipped"
 ACTIVE = "active"
@@ -85,7 +85,7 @@ class ModelStore:
     def active(self) -> str:
         """The name of the active model."""
         try:
-            name = whole.read(self.folder / ACTIVE, LONGEST_NAME).decode().strip()
+            name = storage.read(self.folder / ACTIVE, LONGEST_NAME).decode().strip()
         except (OSError, UnicodeDecodeError):
             return SHIPPED_NAME
         return name if name in self.names() else SHIPPED_NAME
@@ -96,7 +96,7 @@ class ModelStore:
         if name == SHIPPED_NAME:
             (self.folder / ACTIVE).unlink(missing_ok=True)
             return
-        with whole.written(self.folder / ACTIVE) as file:
+        with storage.written(self.folder / ACTIVE) as file:
             file.write(f"{name}\n".encode())
 
     def remove(self, name: str) -> None:

@@ -26,7 +26,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.lib import format as npy
 
-from agf_core import bundle, descriptors, excerpts, whole
+from agf_core import bundle, descriptors, excerpts, storage
 from agf_core.cache import CacheError, FeatureCache
 from agf_core.excerpts import Excerpts
 from agf_core.export import network_from_bundle
@@ -132,7 +132,7 @@ def seal(path: Path) -> None:
     if path.is_file() and not path.is_symlink() and path.stat().st_size < 2**30:
         content = path.read_bytes()
         size = -32 if len(content) > 32 else None
-        path.write_bytes(whole.sealed(content[:size], f"{path.parent.name}/{path.name}"))
+        path.write_bytes(storage.sealed(content[:size], f"{path.parent.name}/{path.name}"))
 
 
 class Memory:

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agf_core import whole
+from agf_core import storage
 from agf_core.cache import CacheError, FeatureCache
 from agf_core.corpus import Track, genre_targets, hold_out_artists
 
@@ -109,8 +109,8 @@ def test_an_array_that_says_it_is_huge_is_made_again(tmp_path):
     cache = FeatureCache(tmp_path)
     cache.get("kind", "a", lambda: np.zeros(30))
     path = tmp_path / "kind" / "a.npy"
-    content = whole.unsealed(path.read_bytes(), "kind/a.npy")
+    content = storage.unsealed(path.read_bytes(), "kind/a.npy")
     huge = content.replace(b"(30,), }            ", b"(3000000000000,), } ")
     assert huge != content
-    path.write_bytes(whole.sealed(huge, "kind/a.npy"))
+    path.write_bytes(storage.sealed(huge, "kind/a.npy"))
     assert cache.get("kind", "a", lambda: np.ones(2)).tolist() == [1, 1]

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from agf_core.checkpoints import CheckpointError, read_history
 from agf_core.examples import Features, PackedRows, Segments, fit_normaliser, side_by_side
 from agf_core.learning import (
-    CheckpointError,
     Schedule,
     extract_features,
     fit,
     predict,
-    read_history,
     train_networks,
     train_transfer,
     train_transfers,
@@ -218,7 +217,8 @@ def test_bfloat16_learns_nearly_the_same_and_only_where_a_processor_has_it(
     segments, genres, monkeypatch
 ):
     def losses(*, bfloat16, has_it):
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_it)
+        able = {"avx2": True, "avx512_bf16": has_it}
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
         schedule = replace(SCHEDULE, epochs=8, bfloat16=bfloat16)
         history = fit(
             small_network(), segments, {"g": genres}, schedule, train=TRAIN, progress=False

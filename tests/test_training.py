@@ -18,10 +18,10 @@ from agf_core.spectrogram import InputSpec
 from agf_core.tagger import GenreTagger
 from training import teacher
 from training.corpora import COLUMNS, describe, genres_of, read_table, spectrograms
-from training.crossvalidate import across_sources, cross_validate
+from training.crossvalidate import across_sources, cross_validate, predict_part
 from training.learn import task_targets
 from training.recipes import OURS, PAPER, TAUGHT, Recipe
-from training.sheet import by_recipe, by_teacher, sheet
+from training.sheet import by_teacher, sheet
 from training.ship import ship
 
 TINY = Recipe(
@@ -196,9 +196,9 @@ def test_across_sources_no_artist_is_met_and_only_shared_genres_are_asked_about(
     tracks[0] = replace(tracks[0], genre="Polka")  # of the north alone
     tracks[-2] = replace(tracks[-2], artist="0")  # of both
     splits = across_sources(tracks, seed=0)
-    assert list(splits) == ["north -> south", "south -> north"]
+    assert list(splits) == ["north-to-south", "south-to-north"]
     for name, part in splits.items():
-        learnt_from, asked_about = name.split(" -> ")
+        learnt_from, asked_about = name.split("-to-")
         known = np.concatenate([part.train, part.kept_back])
         assert {tracks[i].source for i in known} == {learnt_from}
         assert {tracks[i].source for i in part.test} == {asked_about}
@@ -215,16 +215,21 @@ def test_a_score_sheet_of_a_recipe_and_of_the_teacher(corpus, tmp_path, monkeypa
     tracks = [replace(t, source="north" if int(t.artist) < 10 else "south") for t in tracks]
     genres = genres_of(tracks)
     told = np.array([[len(t.genre)] for t in tracks], float)  # a teacher who knows
-    lines = sheet(tracks, genres, by_teacher(tracks, told, genres), seed=0, folds=True).splitlines()
+    by_ear = by_teacher(tracks, told, genres)
+    lines = sheet(tracks, genres, by_ear, seed=0, with_folds=True).splitlines()
     assert lines[2].startswith("| folds | 40 | 20 | 1.000 [1.000, 1.000] | 1.000")
-    assert lines[3].startswith("| north -> south | 20 | 10 | 1.000")
-    assert lines[4].startswith("| south -> north | 20 | 10 | 1.000")
-    arguments = (tracks, spectra, {}, genres, TINY, tmp_path / "work")
-    ours = sheet(tracks, genres, by_recipe(*arguments, device="cpu"), seed=0, folds=False)
+    assert lines[3].startswith("| north-to-south | 20 | 10 | 1.000")
+    assert lines[4].startswith("| south-to-north | 20 | 10 | 1.000")
+
+    def by_recipe(part, name):
+        work = tmp_path / "work"
+        return predict_part(tracks, spectra, {}, genres, TINY, part, name, work)[1]
+
+    ours = sheet(tracks, genres, by_recipe, seed=0, with_folds=False)
     assert len(ours.splitlines()) == 4
     assert float(ours.splitlines()[2].split("|")[4].split()[0]) > 0.9
-    monkeypatch.setattr("training.sheet.learn", None)  # the second time nothing is learnt
-    assert ours == sheet(tracks, genres, by_recipe(*arguments, device="cpu"), seed=0, folds=False)
+    monkeypatch.setattr("training.crossvalidate.learn", None)  # nothing is learnt twice
+    assert ours == sheet(tracks, genres, by_recipe, seed=0, with_folds=False)
 
 
 def test_finished_folds_are_not_learnt_again(corpus, tmp_path, monkeypatch):

@@ -1,9 +1,8 @@
 """The card of a model, filled from what the model says of itself."""
 
-from collections.abc import Iterable
-
 from agf_core.bundle import Metadata
 from training.groups import TITLES
+from training.one_branch import REGRESSED
 
 INTERVAL_NOTE = "95 % intervals by bootstrap over artists"
 
@@ -82,14 +81,15 @@ predictions.
 
 Most of these recordings are under copyright; neither they nor anything they could be heard from
 again is part of the model. Genre labels are those of the collections, merged to
-{len(metadata.labels)} main genres; clips with several of them teach groups of artists, if anything.
+{len(metadata.labels)} main genres; clips with several of them teach \
+{"each by its weight" if recipe["weighted"] else "groups of artists, if anything"}.
 
 ## How
 
-Recipe `{recipe["name"]}`: tasks {", ".join(metadata.tasks)}; \
+Recipe `{recipe["name"]}`: tasks {", ".join(recipe["tasks"])}; \
 networks {recipe["networks"]["epochs"]} epochs, transfer MLP {recipe["transfer"]["epochs"]} epochs.
 The method is that of Kim et al., "Transfer Learning of Artist Group Factors to Musical Genre
-Classification" (2018), {_beside(metadata.tasks)}.
+Classification" (2018), {_beside(recipe["tasks"])}.
 
 ## What it must not be used for
 
@@ -99,11 +99,14 @@ a genre all the same, if an unsure one. It is no judge of quality, origin or aut
 """
 
 
-def _beside(tasks: Iterable[str]) -> str:
-    sources = [TITLES[task] for task in tasks if task != "g"]
+def _beside(tasks: str) -> str:
+    groups = " and ".join(TITLES[task] for task in tasks if task in TITLES)
+    sources = [f"groups of artists made of {groups}"] if groups else []
+    if REGRESSED in tasks:
+        sources.append("what musicnn hears, a tagger that learnt from the Million Song Dataset")
     if not sources:
         return "with the genre as its only task"
-    return f"with the genre and groups of artists made of {', '.join(sources)}"
+    return f"with the genre and {', and '.join(sources)}"
 
 
 def _number(value: float | None) -> str:

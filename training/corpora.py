@@ -24,7 +24,7 @@ from agf_core.spectrogram import InputSpec, log_mel
 from training import teacher
 from training.collection import PARTS, Collection, write_csv
 from training.crossvalidate import split
-from training.together import REGRESSED
+from training.one_branch import REGRESSED
 
 COLUMNS = (
     "track_id",

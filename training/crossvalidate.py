@@ -49,7 +49,8 @@ def across_sources(tracks: Sequence[Track], seed: int) -> dict[str, Split]:
     Returns
     -------
     dict
-        By ``learnt from -> asked about``, for every pair of sources that share a genre.
+        By ``learnt-from-to-asked-about``, for every pair of sources that share a genre; a slash in
+        a source's name is a dash.
     """
     sources = sorted({track.source for track in tracks})
     genres = {s: {t.genre for t in tracks if t.source == s and t.genre} for s in sources}
@@ -68,7 +69,8 @@ def across_sources(tracks: Sequence[Track], seed: int) -> dict[str, Split]:
                 and track.artist not in met
             ]
             if asked:
-                splits[f"{one} -> {other}"] = Split(train, kept_back, np.array(asked))
+                name = f"{one}-to-{other}".replace("/", "-")
+                splits[name] = Split(train, kept_back, np.array(asked))
     return splits
 
 
@@ -100,6 +102,74 @@ class FoldPredictions:
     calibrated: np.ndarray
 
 
+def predict_part(
+    tracks: Sequence[Track],
+    spectrograms: Sequence[np.ndarray],
+    descriptors: Mapping[str, Observations],
+    genres: Sequence[str],
+    recipe: Recipe,
+    part: Split,
+    name: str,
+    folder: Path,
+    *,
+    device: str = "cpu",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Learn from one side of a split and predict the other; what is done is read from `folder`.
+
+    The temperature is fitted on the artists kept back, so that nothing at all comes from the
+    tracks that are judged.
+
+    Parameters
+    ----------
+    name : str
+        Of the split: that of its folder, which keeps the model.
+
+    Returns
+    -------
+    raw, calibrated : np.ndarray [shape=(n_test, n_genres)]
+    """
+    stored = folder / name / "predictions.npy"
+    if stored.exists():
+        raw, final = np.load(stored)
+        return raw, final
+    print(
+        f"{name}: {len(part.train)} tracks to learn from, {len(part.test)} to test on", flush=True
+    )
+    learnt = learn(
+        tracks,
+        spectrograms,
+        descriptors,
+        genres,
+        recipe,
+        train=part.train,
+        valid=part.kept_back,
+        predicted=np.union1d(part.kept_back, part.test),
+        folder=stored.parent,
+        device=device,
+    )
+    with_temperature, temperature = calibrated(learnt.probabilities, part, tracks, genres)
+    write_bundle(
+        learnt,
+        temperature,
+        stored.parent / "model",
+        name=name,
+        genres=genres,
+        recipe=recipe,
+        tracks=[tracks[i] for i in part.train],
+        scores={},
+        card=lambda metadata: f"# {metadata.name}\n\nLearnt without the tracks it is tested on.\n",
+    )
+    both = np.stack([learnt.probabilities[part.test], with_temperature[part.test]])
+    np.save(stored, both)
+    return both[0], both[1]
+
+
+def folds(tracks: Sequence[Track], seed: int) -> dict[int, Split]:
+    """Return a split for each fold that the tracks name, by its number."""
+    numbers = sorted({track.fold for track in tracks if track.fold is not None})
+    return {number: split(tracks, number, seed) for number in numbers}
+
+
 def cross_validate(
     tracks: Sequence[Track],
     spectrograms: Sequence[np.ndarray],
@@ -111,51 +181,22 @@ def cross_validate(
     only: Sequence[int] | None = None,
     device: str = "cpu",
 ) -> FoldPredictions:
-    """Train and save a model per fold; finished folds are read from `folder`.
-
-    Some of a fold's training artists are kept back to fit its temperature, so that nothing at all
-    comes from the tracks it is tested on. With `only`, other folds' predictions are NaN.
-    """
+    """Train and save a model per fold (`predict_part`); with `only`, other folds' stay NaN."""
     shape = (len(tracks), len(genres))
     raw, final = np.full(shape, np.nan), np.full(shape, np.nan)
-    folds = sorted({track.fold for track in tracks if track.fold is not None})
-    for fold in folds if only is None else only:
-        part = split(tracks, fold, recipe.networks.seed)
-        stored = folder / f"fold-{fold}" / "predictions.npy"
-        if stored.exists():
-            raw[part.test], final[part.test] = np.load(stored)
-            continue
-        print(
-            f"fold {fold}: {len(part.train)} tracks to learn from, {len(part.test)} to test on",
-            flush=True,
-        )
-        learnt = learn(
-            tracks,
-            spectrograms,
-            descriptors,
-            genres,
-            recipe,
-            train=part.train,
-            valid=part.kept_back,
-            predicted=np.concatenate([part.kept_back, part.test]),
-            folder=stored.parent,
-            device=device,
-        )
-        with_temperature, temperature = calibrated(learnt.probabilities, part, tracks, genres)
-        raw[part.test] = learnt.probabilities[part.test]
-        final[part.test] = with_temperature[part.test]
-        write_bundle(
-            learnt,
-            temperature,
-            stored.parent / "model",
-            name=f"fold-{fold}",
-            genres=genres,
-            recipe=recipe,
-            tracks=[tracks[i] for i in part.train],
-            scores={},
-            card=lambda metadata: f"# {metadata.name}\n\nLearnt without the tracks of its fold.\n",
-        )
-        np.save(stored, np.stack([raw[part.test], final[part.test]]))
+    for number, part in folds(tracks, recipe.networks.seed).items():
+        if only is None or number in only:
+            raw[part.test], final[part.test] = predict_part(
+                tracks,
+                spectrograms,
+                descriptors,
+                genres,
+                recipe,
+                part,
+                f"fold-{number}",
+                folder,
+                device=device,
+            )
     return FoldPredictions(raw, final)
 
 

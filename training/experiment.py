@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from agf_core.checkpoints import read_history
 from agf_core.constants import N_GROUPS
 from agf_core.corpus import Track, genre_targets
 from agf_core.examples import Features, Segments, side_by_side
 from agf_core.learning import (
     extract_features,
     predict,
-    read_history,
     train_networks,
     train_transfer,
     train_transfers,

@@ -4,7 +4,7 @@
 
 leaves ``work/groups-FMAX/SPLIT/seed-SEED/SOURCE.npz``: dictionary and topics, and every track's
 target. Sources, splits and seeds are shared out to all cores, or to the workers of a Dask
-scheduler. `training.look` shows groups to a person.
+scheduler. `training.show_groups` shows groups to a person.
 """
 
 import argparse

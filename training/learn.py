@@ -15,9 +15,9 @@ from agf_core.examples import Segments, fit_normaliser
 from agf_core.export import network_to_onnx, weights_to_safetensors
 from agf_core.learning import extract_features, predict, train_networks, train_transfer
 from agf_core.network import GenreNet, MultiTaskNet
+from training.one_branch import REGRESSED, train_one_branch
 from training.recipes import Recipe
 from training.teacher import teacher_targets
-from training.together import REGRESSED, train_together
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def task_targets(
     train: np.ndarray,
     *,
     seed: int,
+    weighted: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, ArtistGroups]]:
     """Find groups in the tracks of `train` alone, and the targets of every task.
 
@@ -56,18 +57,20 @@ def task_targets(
     ----------
     descriptors : mapping
         See `training.corpora.describe`; a task without them is left out.
+    weighted : bool
+        See `genre_targets`.
 
     Returns
     -------
     targets : dict of np.ndarray [shape=(n_tracks, n_classes)]
     groups : dict of ArtistGroups
-        Of every task but g.
+        Of every task that is about them.
     """
     artists = [track.artist for track in tracks]
     targets, groups = {}, {}
     for task in tasks:
         if task == "g":
-            targets[task] = genre_targets(tracks, genres)
+            targets[task] = genre_targets(tracks, genres, weighted=weighted)
         elif task == REGRESSED:
             targets[task] = teacher_targets([np.asarray(x) for x in descriptors[task]], train)
         elif task in descriptors:
@@ -106,9 +109,14 @@ def learn(
         spectrograms, recipe.input, mean, std, variation=recipe.variation, device=device
     )
     targets, groups = task_targets(
-        tracks, descriptors, genres, recipe.tasks, train, seed=recipe.networks.seed
+        tracks,
+        descriptors,
+        genres,
+        recipe.tasks,
+        train,
+        seed=recipe.networks.seed,
+        weighted=recipe.weighted,
     )
-    targets["g"] = genre_targets(tracks, genres, weighted=recipe.weighted)
     networks = _networks(segments, targets, recipe, train, valid, folder)
     taught = ~np.isnan(targets["g"]).any(axis=1)
     heard = np.union1d(np.flatnonzero(taught), predicted)
@@ -138,7 +146,7 @@ def _networks(
 ) -> list[MultiTaskNet]:
     if recipe.one_branch:
         return [
-            train_together(
+            train_one_branch(
                 segments,
                 targets,
                 recipe.networks,

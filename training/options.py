@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from agf_core.learning import CheckpointError
+from agf_core.checkpoints import CheckpointError
 from training.collection import CollectionError
 from training.experiment import TASKS, WIDE, Case
 from training.recipes import COMPARED, RECIPES, Recipe

@@ -21,7 +21,7 @@ class Recipe:
     shared : bool
         One network over all tasks (MTN) instead of one for each (STN).
     one_branch : bool
-        One network of one branch, taught by all sources at once (`training.together`).
+        One network of one branch, taught by all sources at once (`training.one_branch`).
     weighted : bool
         Tracks of several main genres teach the genre, too, by their weights.
     variation : Variation

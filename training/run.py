@@ -35,9 +35,9 @@ import torch
 from safetensors.torch import save_file
 
 from agf_core import calibration, metrics
+from agf_core.checkpoints import read_history
 from agf_core.corpus import genre_targets
 from agf_core.examples import Segments
-from agf_core.learning import read_history
 from agf_core.network import TransferMLP
 from agf_core.spectrogram import InputSpec
 from training import cluster, options

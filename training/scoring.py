@@ -98,7 +98,8 @@ def score(
             seed: [metrics.SCORES[name](p[seed][tracks], truth[tracks]) for name in names]
             for seed in set(chosen.tolist())
         }
-        return np.mean([own[seed] for seed in chosen.tolist()], axis=0).tolist()  # type: ignore[no-any-return]
+        means: list[float] = np.mean([own[seed] for seed in chosen.tolist()], axis=0).tolist()
+        return means
 
     return {
         case: Scored(

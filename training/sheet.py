@@ -5,28 +5,33 @@
 
 prints accuracy, macro F1, log loss and calibration error with intervals. ``--teacher`` is the bar
 to clear: a logistic regression upon what the teacher hears (`training.teacher`), with no network of
-ours. ``--sources`` leaves the folds out. Stopped, it goes on where it was.
+ours. ``--sources`` leaves the folds out. Stopped, it goes on where it was; folds that
+`training.ship` has done are not learnt again.
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from agf_core import metrics
-from agf_core.artist_groups import Observations
 from agf_core.cache import FeatureCache
 from agf_core.corpus import Track
 from training import teacher
 from training.corpora import describe, genres_of, read_table, spectrograms
-from training.crossvalidate import Split, across_sources, calibrated, split, truth_of
-from training.learn import learn
+from training.crossvalidate import (
+    Split,
+    across_sources,
+    calibrated,
+    folds,
+    predict_part,
+    truth_of,
+)
 from training.options import add_corpora, add_device
-from training.recipes import RECIPES, Recipe
+from training.recipes import RECIPES
 
 Predict = Callable[[Split, str], np.ndarray]
-"""From a split and its name to probabilities, (n_tracks, n_genres), of all it asks about."""
+"""From a split and its name to calibrated probabilities of its test part, (n_test, n_genres)."""
 
 REGULARISATION = 0.03  # of the logistic regression; .003 was worse on the folds
 
@@ -48,57 +53,25 @@ def by_teacher(tracks: Sequence[Track], features: np.ndarray, genres: Sequence[s
             StandardScaler(), LogisticRegression(C=REGULARISATION, max_iter=1_000)
         )
         model.fit(features[taught], truth_of(tracks, taught, genres))
-        probabilities = np.zeros((len(tracks), len(genres)))
-        probabilities[:, model[-1].classes_] = model.predict_proba(features)
-        return probabilities
-
-    return predict
-
-
-def by_recipe(
-    tracks: Sequence[Track],
-    spectra: Sequence[np.ndarray],
-    descriptors: Mapping[str, Observations],
-    genres: Sequence[str],
-    recipe: Recipe,
-    folder: Path,
-    *,
-    device: str,
-) -> Predict:
-    """Return predictions by a recipe's networks; those that are done are read from `folder`."""
-
-    def predict(part: Split, name: str) -> np.ndarray:
-        own = folder / name.replace("/", "-").replace(" -> ", "-to-")
-        stored = own / "probabilities.npy"
-        if stored.exists():
-            done: np.ndarray = np.load(stored)
-            return done
-        learnt = learn(
-            tracks,
-            spectra,
-            descriptors,
-            genres,
-            recipe,
-            train=part.train,
-            valid=None,
-            predicted=np.union1d(part.kept_back, part.test),
-            folder=own,
-            device=device,
-        )
-        np.save(stored, learnt.probabilities)
-        return learnt.probabilities
+        raw = np.zeros((len(tracks), len(genres)))
+        raw[:, model[-1].classes_] = model.predict_proba(features)
+        return calibrated(raw, part, tracks, genres)[0][part.test]
 
     return predict
 
 
 def sheet(
-    tracks: Sequence[Track], genres: Sequence[str], predict: Predict, *, seed: int, folds: bool
+    tracks: Sequence[Track],
+    genres: Sequence[str],
+    predict: Predict,
+    *,
+    seed: int,
+    with_folds: bool,
 ) -> str:
     """Return a table of scores (Markdown), each with its interval over artists."""
-    asked = {}
-    if folds:
-        numbers = sorted({track.fold for track in tracks if track.fold is not None})
-        asked["folds"] = {f"sheet-fold-{n}": split(tracks, n, seed) for n in numbers}
+    asked: dict[str, dict[str, Split]] = {}
+    if with_folds:
+        asked["folds"] = {f"fold-{n}": part for n, part in folds(tracks, seed).items()}
     for name, part in across_sources(tracks, seed).items():
         asked[name] = {name: part}
     lines = [
@@ -107,12 +80,7 @@ def sheet(
     ]
     for title, parts in asked.items():
         judged = np.concatenate([part.test for part in parts.values()])
-        found = np.concatenate(
-            [
-                calibrated(predict(part, name), part, tracks, genres)[0][part.test]
-                for name, part in parts.items()
-            ]
-        )
+        found = np.concatenate([predict(part, name) for name, part in parts.items()])
         artists = np.array([tracks[i].artist for i in judged])
         scores = metrics.bootstrap(found, truth_of(tracks, judged, genres), artists)
         cells = [title, str(len(judged)), str(len(set(artists))), *map(str, scores.values())]
@@ -139,16 +107,23 @@ def main() -> None:
         recipe = RECIPES[arguments.recipe]
         seed = recipe.networks.seed
         tracks, spectra = spectrograms(tracks, recipe.input, cache)
-        predict = by_recipe(
-            tracks,
-            spectra,
-            describe(tracks, recipe.tasks, cache, fmax=recipe.input.fmax),
-            genres,
-            recipe,
-            arguments.work / f"{recipe.name}-{seed}",
-            device=arguments.device,
-        )
-    print(sheet(tracks, genres, predict, seed=seed, folds=not arguments.sources))
+        descriptors = describe(tracks, recipe.tasks, cache, fmax=recipe.input.fmax)
+
+        def predict(part: Split, name: str) -> np.ndarray:
+            _, final = predict_part(
+                tracks,
+                spectra,
+                descriptors,
+                genres,
+                recipe,
+                part,
+                name,
+                arguments.work / f"{recipe.name}-{seed}",
+                device=arguments.device,
+            )
+            return final
+
+    print(sheet(tracks, genres, predict, seed=seed, with_folds=not arguments.sources))
 
 
 if __name__ == "__main__":

@@ -1,23 +1,23 @@
 """What a teacher hears: musicnn, which has learnt 50 tags from the Million Song Dataset.
 
-    python -m training.teacher --table development.csv --audio corpora --work work
+    python -m training.teacher --table development.csv --audio corpora --work work --python PYTHON
 
 puts what it hears of every clip beside the other features, to be learnt from as task t; predicting
 needs none of it. musicnn 0.1.0 (Pons and Serra, 2019; ISC licence) runs on TensorFlow 2.15, which
-gets along with neither PyTorch's nor beets' other needs: give it an environment of its own, with
+does not get along with what else is needed here: PYTHON is that of an environment of its own, with
 
-    pip install 'numpy<2' tensorflow==2.15.0 librosa av mutagen tqdm scipy
+    pip install 'numpy<2' tensorflow==2.15.0 librosa
     pip install --no-deps musicnn==0.1.0
 
-and start this command from a clone with that environment's Python.
+Stopped, it goes on where it was.
 """
 
 import argparse
-import os
-from collections.abc import Callable, Sequence
+import subprocess
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import numpy as np
 from tqdm import tqdm
@@ -27,11 +27,10 @@ from agf_core.cache import FeatureCache
 from agf_core.corpus import Track
 
 KIND = "musicnn-msd"
-N_FEATURES = 250  # 200 of the layer before the last, and the 50 tags' logits
+N_FEATURES = 250  # see `musicnn_child`
 FARTHEST = 4.0  # standard deviations that a target lies from the mean at most
-
-SAMPLE_RATE, N_FFT, HOP_LENGTH, N_MELS = 16_000, 512, 256, 96  # musicnn's own
-FRAMES = 187  # of what it hears at a time: 3 s
+SAMPLE_RATE = 16_000  # hertz, musicnn's
+CHILD = Path(__file__).with_name("musicnn_child.py")
 
 
 def heard(tracks: Sequence[Track], cache: FeatureCache) -> list[np.ndarray]:
@@ -68,59 +67,72 @@ def _fits(stored: np.ndarray) -> bool:
     return stored.shape == (N_FEATURES,) and bool(np.isfinite(stored).all())
 
 
-def musicnn() -> Callable[[np.ndarray], np.ndarray]:
-    """Load the teacher: a function from mono samples at 16 kHz, 3 s or more, to its features."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import librosa
-    import musicnn as package
-    import tensorflow as tf
-    from musicnn import models
+class Teacher:
+    """musicnn in a process of its own, to be used in a ``with`` statement.
 
-    v1: Any = tf.compat.v1
-    v1.disable_eager_execution()
-    patches = v1.placeholder(tf.float32, [None, FRAMES, N_MELS])
-    training = v1.placeholder(tf.bool)
-    with tf.name_scope("model"):
-        logits, *_, before = models.define_model(patches, training, "MSD_musicnn", 50)
-    session = v1.Session()
-    folder = os.path.join(os.path.dirname(package.__file__), "MSD_musicnn", "")
-    v1.train.Saver().restore(session, folder)
+    Parameters
+    ----------
+    python : str
+        The interpreter of an environment that has it.
+    """
 
-    def listen(samples: np.ndarray) -> np.ndarray:
-        mel = librosa.feature.melspectrogram(
-            y=samples, sr=SAMPLE_RATE, n_fft=N_FFT, hop_length=HOP_LENGTH, n_mels=N_MELS
+    def __init__(self, python: str) -> None:
+        self.python = python
+
+    def __enter__(self) -> Self:
+        self.process = subprocess.Popen(
+            [self.python, str(CHILD)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
-        loud = np.log10(10_000 * mel.T.astype(np.float16).astype(np.float32) + 1)  # as musicnn
-        starts = range(0, len(loud) - FRAMES + 1, FRAMES)
-        batch = np.stack([loud[start : start + FRAMES] for start in starts])
-        given = {patches: batch, training: False}
-        said = np.concatenate(session.run([before, logits], given), axis=1)
-        mean: np.ndarray = said.mean(axis=0, dtype=np.float32)
-        return mean
+        return self
 
-    return listen
+    def __exit__(self, *error: object) -> None:
+        self.process.communicate()
+
+    def listen(self, samples: np.ndarray) -> np.ndarray:
+        """Return what it hears, (250,), of mono samples at 16 kHz.
+
+        Raises
+        ------
+        RuntimeError
+            When it has ended; it has said why.
+        """
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            self.process.stdin.write(np.int64(len(samples)).tobytes())
+            self.process.stdin.write(samples.astype(np.float32).tobytes())
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # the answer is missing, too
+        answer = self.process.stdout.read(4 * N_FEATURES)
+        if len(answer) != 4 * N_FEATURES:
+            raise RuntimeError(f"{self.python} has ended; has its environment musicnn?")
+        return np.frombuffer(answer, np.float32)
 
 
 def main() -> None:
     """Run the command."""
+    # Here, because these learn from what is heard.
     from training.corpora import read_table
+    from training.options import add_corpora
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--table", type=Path, required=True, help="CSV of the clips")
-    parser.add_argument("--audio", type=Path, required=True, help="folder of owner/repository")
-    parser.add_argument("--work", type=Path, required=True, help="features and checkpoints")
+    add_corpora(parser)
+    parser.add_argument("--python", required=True, help="of an environment that has musicnn")
     arguments = parser.parse_args()
     cache = FeatureCache(arguments.work / "features")
-    listen = musicnn()
-    for track in tqdm(read_table(arguments.table, arguments.audio), unit="clip"):
+    with Teacher(arguments.python) as teacher:
+        for track in tqdm(read_table(arguments.table, arguments.audio), unit="clip"):
 
-        def compute(track: Track = track) -> np.ndarray:
-            return listen(audio.read(track.path, sample_rate=SAMPLE_RATE).samples)
+            def compute(track: Track = track) -> np.ndarray:
+                return teacher.listen(audio.read(track.path, sample_rate=SAMPLE_RATE).samples)
 
-        try:
-            cache.get(KIND, track.track_id, compute, _fits)
-        except audio.AudioError as error:
-            tqdm.write(f"left out: {error}")
+            try:
+                cache.get(KIND, track.track_id, compute, _fits)
+            except audio.AudioError as error:
+                tqdm.write(f"left out: {error}")
+            except RuntimeError as error:
+                raise SystemExit(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ class AGFGenrePlugin(BeetsPlugin):
         if missing := missing_for_learning():
             raise UserError(f"agftrain: {missing}")
         from agf_core.cache import CacheError
-        from agf_core.learning import CheckpointError
+        from agf_core.checkpoints import CheckpointError
 
         from .learning import Lesson
         from .teaching import Teaching

@@ -24,7 +24,7 @@ from beets.ui import UserError
 from beets.util import syspath
 from mediafile import MediaFile, UnreadableFileError
 
-from agf_core import whole
+from agf_core import storage
 
 from .decision import Outcome
 from .report import Summary
@@ -324,5 +324,5 @@ def _replace(path: Path, notes: Sequence[Note]) -> None:
     if not notes:
         path.unlink()
         return
-    with whole.written(path) as file:
+    with storage.written(path) as file:
         file.writelines(_line(note).encode("ascii") for note in notes)

@@ -4,14 +4,14 @@ import os
 
 import pytest
 
-from agf_core import whole
+from agf_core import storage
 
 
 def test_a_file_takes_its_place_when_it_has_been_written(tmp_path):
     path = tmp_path / "new" / "file"
-    with whole.written(path) as file:
+    with storage.written(path) as file:
         file.write(b"one")
-    with whole.written(path) as file:
+    with storage.written(path) as file:
         file.write(b"two")
         assert path.read_bytes() == b"one"
     assert path.read_bytes() == b"two"
@@ -24,7 +24,7 @@ def test_what_goes_wrong_leaves_what_was_there_and_nothing_else(tmp_path, error)
     path.write_bytes(b"old")
 
     def fail():
-        with whole.written(path) as file:
+        with storage.written(path) as file:
             file.write(b"half")
             raise error
 
@@ -37,7 +37,7 @@ def test_what_goes_wrong_leaves_what_was_there_and_nothing_else(tmp_path, error)
 def test_a_link_is_replaced_and_not_written_through(tmp_path):
     (tmp_path / "outside").write_bytes(b"outside")
     (tmp_path / "file").symlink_to(tmp_path / "outside")
-    with whole.written(tmp_path / "file") as file:
+    with storage.written(tmp_path / "file") as file:
         file.write(b"new")
     assert (tmp_path / "outside").read_bytes() == b"outside"
     assert (tmp_path / "file").read_bytes() == b"new"
@@ -47,23 +47,23 @@ def test_only_what_has_an_end_is_read(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe", "/dev/zero"):
         with pytest.raises(OSError, match="it is not a file"):
-            whole.read(tmp_path / path, 10)
+            storage.read(tmp_path / path, 10)
     (tmp_path / "file").write_bytes(bytes(11))
     with pytest.raises(OSError, match="it is too large"):
-        whole.read(tmp_path / "file", 10)
-    assert whole.read(tmp_path / "file", 11) == bytes(11)
+        storage.read(tmp_path / "file", 10)
+    assert storage.read(tmp_path / "file", 11) == bytes(11)
 
 
 def test_a_seal_shows_every_change(tmp_path):
-    content = whole.sealed(b"content", "name")
-    assert whole.unsealed(content, "name") == b"content"
+    content = storage.sealed(b"content", "name")
+    assert storage.unsealed(content, "name") == b"content"
     for place in range(len(content)):
         changed = bytearray(content)
         changed[place] ^= 1
         with pytest.raises(ValueError, match="not what was written"):
-            whole.unsealed(bytes(changed), "name")
+            storage.unsealed(bytes(changed), "name")
     for other in (content[:-1], content[1:], content + b"\0", b"", b"content"):
         with pytest.raises(ValueError, match="not what was written"):
-            whole.unsealed(other, "name")
+            storage.unsealed(other, "name")
     with pytest.raises(ValueError, match="not what was written"):
-        whole.unsealed(content, "another name")
+        storage.unsealed(content, "another name")

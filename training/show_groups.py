@@ -1,6 +1,6 @@
 """Looking at artist groups: a figure and a table per source, for a person to judge them by.
 
-    python -m training.look --table development.csv --audio corpora --work work --output groups
+    python -m training.show_groups --table table.csv --audio corpora --work work --output groups
 
 makes groups of all artists of the table and writes ``README.md`` and a PNG per source. What stands
 in ``README.md`` above its marker line is kept: the place for a person's judgement.
@@ -22,7 +22,7 @@ from training.corpora import describe, genres_of, read_table
 from training.groups import TITLES
 
 SEVERAL = "no one genre"
-MARKER = "<!-- Below this line: written by `python -m training.look`. -->"
+MARKER = "<!-- Below this line: written by `python -m training.show_groups`. -->"
 TYPICAL = 5  # artists named for each group
 UNUSED = 0.05  # times a group's even share of the artists
 SHUFFLES = 20

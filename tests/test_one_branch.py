@@ -8,15 +8,15 @@ import torch.nn.functional as F
 from agf_core.examples import Segments, Variation
 from agf_core.learning import Schedule
 from agf_core.spectrogram import InputSpec
+from training.one_branch import OneBranchNet
 from training.teacher import teacher_targets
-from training.together import TogetherNet
 
 SPEC = InputSpec(n_mels=32, segment_frames=32, window_hop=16)
 
 
 def test_the_loss_is_that_of_each_source_and_passes_over_what_is_not_known():
     torch.manual_seed(0)
-    model = TogetherNet({"g": 3, "s": 4, "t": 5}, width=0.25).eval()
+    model = OneBranchNet({"g": 3, "s": 4, "t": 5}, width=0.25).eval()
     x = torch.randn(6, 1, 32, 32)
     genres = torch.eye(3)[[0, 1, 2, 0, 1, 2]]
     genres[4:] = 0  # two tracks whose genre nobody knows

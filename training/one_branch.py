@@ -22,7 +22,7 @@ from agf_core.network import MultiTaskNet, TaskModel, channels_last
 REGRESSED = "t"  # its targets are features; those of all other sources are distributions
 
 
-class TogetherNet(TaskModel):
+class OneBranchNet(TaskModel):
     """A genre network with further heads on its transfer feature.
 
     Parameters
@@ -60,7 +60,7 @@ class TogetherNet(TaskModel):
         return torch.cat(said, dim=1)
 
     def loss(self, x: Tensor, y: Tensor, task: str) -> Tensor:
-        """Return the sum of the sources' losses; a row of zeros is a track without that target."""
+        """Return the sum of the sources' losses; zeros are a track without a genre or groups."""
         sizes = list(self.targets.values())
         parts = zip(
             self.targets, self(x, task).float().split(sizes, 1), y.split(sizes, 1), strict=True
@@ -75,7 +75,7 @@ class TogetherNet(TaskModel):
         return total
 
 
-def train_together(
+def train_one_branch(
     segments: Segments,
     targets: Mapping[str, np.ndarray],
     schedule: Schedule,
@@ -89,7 +89,8 @@ def train_together(
     Parameters
     ----------
     targets : mapping of np.ndarray [shape=(n_tracks, n)]
-        Per source, g first; rows of NaN where a track has no target.
+        Per source, g first; rows of NaN where a track has no genre or groups. The teacher must have
+        heard every track.
     train : np.ndarray [dtype=int]
         Indices of the tracks to learn from.
     checkpoints : Path, optional
@@ -97,7 +98,7 @@ def train_together(
     """
     name = "".join(targets)
     torch.manual_seed(schedule.seed)
-    model = TogetherNet({source: rows.shape[1] for source, rows in targets.items()}, width)
+    model = OneBranchNet({source: rows.shape[1] for source, rows in targets.items()}, width)
     model.to(segments.device)
     channels_last(model)
     rows = np.concatenate([np.nan_to_num(rows) for rows in targets.values()], axis=1)
@@ -107,7 +108,7 @@ def train_together(
         {name: rows},
         schedule,
         train=train,
-        checkpoint=checkpoints / f"together-{name}.safetensors" if checkpoints else None,
+        checkpoint=checkpoints / f"one-branch-{name}.safetensors" if checkpoints else None,
         title=f"network {name}",
     )
     return model.network.eval()

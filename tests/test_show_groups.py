@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from agf_core import artist_groups
-from training import look
+from training import show_groups
 from training.corpora import COLUMNS
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +47,7 @@ def command(corpus, *more):
 def test_figures_and_a_table_that_say_what_groups_are(corpus, monkeypatch, capsys):
     monkeypatch.setattr(artist_groups, "ARTISTS_PER_GROUP", 5)
     monkeypatch.setattr(sys, "argv", command(corpus, "--sources", "ms"))
-    look.main()
+    show_groups.main()
     out = corpus.parent / "out"
     for source in "ms":
         figure = (out / f"{source}.png").read_bytes()
@@ -63,9 +63,9 @@ def test_figures_and_a_table_that_say_what_groups_are(corpus, monkeypatch, capsy
     genres = {line.split(" | ")[3].split()[0] for line in page.splitlines() if "$a_0" in line}
     assert genres == {"Doom"}  # artist 0 is among the most typical of Doom's groups
 
-    judged = page.replace(look.MARKER, "They mean something.\n\n" + look.MARKER)
+    judged = page.replace(show_groups.MARKER, "They mean something.\n\n" + show_groups.MARKER)
     (out / "README.md").write_text(judged)
-    look.main()
+    show_groups.main()
     assert (out / "README.md").read_text() == judged
     assert capsys.readouterr().err.count("descriptors (m)") > 0
 
@@ -73,7 +73,7 @@ def test_figures_and_a_table_that_say_what_groups_are(corpus, monkeypatch, capsy
 def test_without_essentia_a_line_says_what_is_left_out(corpus):
     code = (
         "import sys, runpy; sys.modules['essentia'] = None;"
-        "runpy.run_module('training.look', run_name='__main__')"
+        "runpy.run_module('training.show_groups', run_name='__main__')"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *command(corpus, "--sources", "es")[1:]],
@@ -89,18 +89,20 @@ def test_without_essentia_a_line_says_what_is_left_out(corpus):
 
 def test_information_is_all_or_nothing():
     kinds = np.eye(2)[np.arange(200) % 2]
-    told, chance = look.information(kinds, kinds)
+    told, chance = show_groups.information(kinds, kinds)
     assert told == pytest.approx(1)
     assert chance < 0.05
-    told, chance = look.information(np.full((200, 2), 0.5), kinds)
+    told, chance = show_groups.information(np.full((200, 2), 0.5), kinds)
     assert told == pytest.approx(0, abs=1e-9)
     half_known = np.where(np.arange(200)[:, None] < 100, kinds, 0)
-    assert look.information(kinds, half_known)[0] == pytest.approx(1)
-    assert look.perplexity(np.array([[0.5, 0.5, 0], [1, 0, 0]])).tolist() == pytest.approx([2, 1])
+    assert show_groups.information(kinds, half_known)[0] == pytest.approx(1)
+    assert show_groups.perplexity(np.array([[0.5, 0.5, 0], [1, 0, 0]])).tolist() == pytest.approx(
+        [2, 1]
+    )
 
 
 def test_unknown_sources_are_refused(corpus, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", command(corpus, "--sources", "mx"))
     with pytest.raises(SystemExit):
-        look.main()
+        show_groups.main()
     assert "unknown sources: x" in capsys.readouterr().err
