@@ -309,6 +309,24 @@ def test_another_model_takes_its_place_only_when_better(library, capsys):
     assert status in (0, 3)
 
 
+@pytest.mark.parametrize(
+    "report",
+    ["", '{"held_out": 5, "artists_learnt_from": []}'],
+    ids=["empty", "a number"],
+)
+def test_a_model_whose_report_is_damaged_is_not_asked_about_artists_it_may_have_met(
+    library, capsys, report
+):
+    fill(library, 40)
+    assert train(library, "--quick", "--name", "first") == 0
+    (models(library) / "models" / "first" / "report.json").write_text(report)
+    capsys.readouterr()
+    assert train(library, "--quick", "--name", "second") == 0
+    said = capsys.readouterr().out
+    assert "this model against start" in said
+    assert "against first" not in said
+
+
 def test_what_the_plugin_has_set_itself_does_not_teach(library, capsys):
     fill(library)
     library.load_plugins()

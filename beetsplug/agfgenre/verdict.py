@@ -69,9 +69,10 @@ def _ask_active(
     """
     genres = learner.material.genres
     report = read_report(folder) or {}
-    known_tracks, met = report.get("held_out"), report.get("artists_learnt_from")
-    if not isinstance(known_tracks, dict) or not isinstance(met, list):  # it is not of our making
-        known_tracks, met = {}, None
+    known_tracks, learnt_from = report.get("held_out"), report.get("artists_learnt_from")
+    if not isinstance(known_tracks, dict) or not isinstance(learnt_from, list):
+        known_tracks, learnt_from = {}, None  # nobody knows whom it has met
+    met = None if learnt_from is None else set(map(str, learnt_from))
     try:
         tagger = GenreTagger.load(folder)
     except bundle.BundleError:
