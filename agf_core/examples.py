@@ -114,6 +114,18 @@ class Examples:
         part.counts, part.offsets = self.counts[chosen], self.offsets[chosen]
         return part
 
+    def pieces(self, tracks: Tensor, firsts: Tensor, lengths: Tensor) -> Self:
+        """Return pieces of tracks as if each were a track of its own; the rows are shared.
+
+        Parameters
+        ----------
+        tracks, firsts, lengths : Tensor [shape=(n_pieces,), dtype=int64]
+            Which track, the row of it that the piece begins with, and its number of rows.
+        """
+        part = copy.copy(self)
+        part.counts, part.offsets = lengths, self.offsets[tracks] + firsts
+        return part
+
     def thinned(self, every: int) -> Self:
         """Return the same tracks, of which `windows` gives but one window in so many."""
         part = copy.copy(self)

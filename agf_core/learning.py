@@ -41,7 +41,7 @@ class Schedule:
     validate_every : int
         Epochs between two validations.
     one_cycle : bool
-        Let the learning rate rise for a tenth of the epochs, then fall to nothing as a cosine does
+        Let the learning rate rise for a tenth of the steps, then fall to nothing as a cosine does
         (Smith and Topin, 2018).
     """
 
@@ -285,20 +285,21 @@ def fit(
         generator = torch.Generator().manual_seed(schedule.seed * 1_000_003 + epoch)
         model.reseed(schedule.seed * 1_000_003 + epoch)
         task = tasks[int(torch.randint(len(tasks), (1,), generator=generator))]
-        for group in optimisers[task].param_groups:
-            group["lr"] = schedule.rate(epoch / n_epochs)
         tracks = torch.from_numpy(usable[task])
         order = tracks[torch.randperm(len(tracks), generator=generator)]
         starts = examples.starts(order, generator).to(examples.rows.device)
         model.train()
         loss = torch.zeros((), device=device)
-        for at, batch in zip(
+        for at, batch, first in zip(
             starts.split(schedule.batch_size),
             order.to(device).split(schedule.batch_size),
+            range(0, len(order), schedule.batch_size),
             strict=True,
         ):
             if len(batch) == 1:  # batch normalisation cannot learn from one
                 continue
+            for group in optimisers[task].param_groups:
+                group["lr"] = schedule.rate((epoch + first / len(order)) / n_epochs)
             loss += steps[task](at, batch) * len(batch) / len(order)
         losses.append(float(loss))
         if (epoch + 1) % schedule.validate_every == 0 or epoch + 1 == n_epochs:

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from agf_core.examples import Segments, Variation
 from agf_core.learning import Schedule
 from agf_core.spectrogram import InputSpec
-from training.one_branch import OneBranchNet
-from training.teacher import teacher_targets
+from training.one_branch import PIECES, OneBranchNet, cut, train_one_branch
+from training.teacher import STRETCH_SECONDS, Scale, opinions
 
 SPEC = InputSpec(n_mels=32, segment_frames=32, window_hop=16)
 
@@ -32,6 +32,82 @@ def test_the_loss_is_that_of_each_source_and_passes_over_what_is_not_known():
     torch.testing.assert_close(loss, expected)
     kept = model.network(x, "g")
     torch.testing.assert_close(said[:, :3], kept)
+
+
+def test_what_is_told_of_a_piece_is_what_the_teacher_heard_there():
+    frames = SPEC.sample_rate / SPEC.hop_length
+    stretch = STRETCH_SECONDS * frames
+    rows = [  # every frame says when it is, in stretches
+        np.repeat(np.arange(n)[:, None] / stretch, 32, axis=1).astype(np.float32)
+        for n in (round(7 * stretch), 40, round(30 * stretch))
+    ]
+    segments = Segments(rows, SPEC, np.zeros(32), np.ones(32))
+    heard = [np.arange(n)[:, None] + 0.5 for n in (7, 1, 30)]
+    pieces, owners, told = cut(segments, SPEC, heard, [0, 1, 2])
+    assert owners.tolist() == [0] * PIECES + [1] * PIECES + [2] * PIECES
+    assert told[:PIECES].min() == 0.5
+    assert told[:PIECES].max() == 6.5
+    assert told[-1] == 29.5
+    starts = pieces.starts(torch.arange(len(owners)), torch.Generator().manual_seed(0))
+    middle = pieces.at(starts)[:, 0, SPEC.segment_frames // 2, 0].numpy()
+    off = np.abs(middle - told[:, 0])[owners != 1] * STRETCH_SECONDS
+    assert 0.1 < off.max() < 0.6  # seconds
+    short = pieces.at(starts)[owners == 1, 0, :, 0]
+    assert short.max() * stretch <= 40  # nothing of the neighbours
+
+
+def test_a_network_that_goes_on_keeps_what_is_not_about_genres_or_groups():
+    torch.manual_seed(0)
+    before = OneBranchNet({"g": 1, "t": 5}, width=0.25)
+    after = OneBranchNet({"g": 3, "s": 4, "t": 5}, width=0.25)
+    head = after.network.branch("g").head[1].weight.clone()
+    after.go_on_from(before)
+    for layer in ("trunk", "branches.g.transfer"):
+        one, other = (net.network.get_submodule(layer).state_dict() for net in (before, after))
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    assert torch.equal(before.heads["t"].weight, after.heads["t"].weight)
+    assert torch.equal(after.network.branch("g").head[1].weight, head)
+
+
+def test_a_teacher_can_be_learnt_from_without_any_genre():
+    rng = np.random.default_rng(0)
+    loud = rng.integers(0, 2, 24)
+    rows = [rng.normal(-40 + 20 * k, 1, (150, 32)).astype(np.float32) for k in loud]
+    mean, std = np.full(32, -30, np.float32), np.full(32, 10, np.float32)
+    heard = [np.full((1, 3), k, np.float32) for k in loud]
+    model = train_one_branch(
+        Segments(rows, SPEC, mean, std),
+        SPEC,
+        {"g": np.full((24, 1), np.nan)},
+        heard,
+        Scale.fit(heard),
+        Schedule(epochs=4, batch_size=16, learning_rate=2e-3, one_cycle=True),
+        train=np.arange(20),
+        width=0.25,
+    )
+    segments = Segments(rows, SPEC, mean, std)
+    with torch.no_grad():
+        said = model(segments.windows(*range(20, 24)), "gt")[:, 1:]
+    said = said.unflatten(0, (4, -1)).mean(dim=(1, 2))
+    assert (said > 0).int().tolist() == loud[20:].tolist()
+
+
+def test_a_teacher_thinks_of_a_track_what_other_artists_have_taught_it():
+    rng = np.random.default_rng(0)
+    genres = np.arange(60) % 3
+    genres[50:] = -1  # nobody knows
+    features = rng.normal(size=(60, 4)) + 4 * np.eye(4)[np.arange(60) % 3]
+    artists = [f"artist {i // 3}" for i in range(60)]
+    genres[0] = 1  # a wrong label
+    said = opinions(features, genres, 5, artists)
+    assert said.shape == (60, 5)
+    np.testing.assert_allclose(said.sum(axis=1), 1, atol=1e-5)
+    assert said[0].argmax() == 0
+    assert (said.argmax(axis=1) == np.arange(60) % 3).mean() > 0.9
+    assert (said[:, 3:] == 0).all()
+    again = genres.copy()
+    again[3:6] = [1, 2, 0]  # what an artist's own tracks are called
+    np.testing.assert_allclose(opinions(features, again, 5, artists)[3:6], said[3:6])
 
 
 def test_segments_are_varied_only_while_they_teach():
@@ -70,7 +146,7 @@ def test_the_teachers_features_are_scaled_by_the_training_tracks():
     features = np.random.default_rng(0).normal(5, 3, (20, 4)).astype(np.float32)
     features[:, 2] = 7  # says nothing
     features[19] = 1e6
-    targets = teacher_targets(list(features), np.arange(10))
+    targets = Scale.fit(features[:10, None]).apply(features)
     np.testing.assert_allclose(targets[:10].mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(targets[:10].std(axis=0)[[0, 1, 3]], 1, atol=1e-5)
     assert (targets[:10, 2] == 0).all()

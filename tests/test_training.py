@@ -20,7 +20,7 @@ from training import teacher
 from training.corpora import COLUMNS, describe, genres_of, read_table, spectrograms
 from training.crossvalidate import across_sources, cross_validate, predict_part
 from training.learn import task_targets
-from training.recipes import OURS, PAPER, TAUGHT, Recipe
+from training.recipes import COMPARED, OURS, PAPER, Recipe
 from training.sheet import by_teacher, sheet
 from training.ship import ship
 
@@ -39,6 +39,7 @@ ONE_BRANCH = replace(
     TINY,
     tasks="gst",
     one_branch=True,
+    opinion=0.5,
     weighted=True,
     variation=Variation(loudness=2.0, equaliser=1.0),
     networks=replace(TINY.networks, one_cycle=True),
@@ -120,10 +121,10 @@ def test_one_branch_learns_from_all_sources_and_keeps_the_genre(corpus, tmp_path
     with pytest.raises(ValueError, match=r"has not heard .*0\.wav; run python -m training.teacher"):
         describe(tracks, "gst", cache, fmax=4_000.0)
     for track in tracks:
-        features = np.full(teacher.N_FEATURES, len(track.genre), np.float32)
+        features = np.full((1, teacher.N_FEATURES), len(track.genre), np.float32)
         cache.get(teacher.KIND, track.track_id, lambda features=features: features)
     descriptors = describe(tracks, "gst", cache, fmax=4_000.0)
-    assert descriptors["t"][1][0] == len("Chiptune")
+    assert descriptors["t"][1][0, 0] == len("Chiptune")
     genres = genres_of(tracks)
     arguments = (tracks, spectra, descriptors, genres, ONE_BRANCH)
     predicted = cross_validate(*arguments, tmp_path / "work", only=[0]).calibrated
@@ -164,7 +165,7 @@ def test_nothing_of_a_fold_reaches_its_predictions(corpus, tmp_path, recipe):
     genres = genres_of(tracks)
     recipe = replace(recipe, networks=replace(recipe.networks, epochs=1))
     rng = np.random.default_rng(1)
-    described = {"s": [t.labels for t in tracks], "t": list(rng.normal(size=(len(tracks), 5)))}
+    described = {"s": [t.labels for t in tracks], "t": list(rng.normal(size=(len(tracks), 2, 5)))}
     in_fold = [track.fold == 0 for track in tracks]
     poisoned_spectra = [
         rng.normal(1e4, 1e4, s.shape).astype(np.float32) if held else s
@@ -267,7 +268,7 @@ def test_a_table_with_an_artist_in_two_folds_is_refused(corpus, tmp_path):
 def test_recipes_are_the_papers_and_ours():
     assert PAPER.input.fmax == 22_050
     assert (PAPER.networks.epochs, PAPER.transfer.epochs) == (200, 50)
-    assert OURS.input.fmax == TAUGHT.input.fmax == 8_000
+    assert OURS.input.fmax == COMPARED.input.fmax == 8_000
     with pytest.raises(ValueError, match="epoch"):
         Recipe.from_dict(PAPER.to_dict() | {"networks": {"epoch": 3}})
     with pytest.raises(ValueError, match="colour"):

@@ -4,10 +4,13 @@
 
 writes them as a table of `training.collection`, with a split ``fold0``, ``fold1`` … for each fold:
 its test part is the fold, its validation part what is kept back of the rest for the temperature.
+
+Beside them, any folder of music of which nothing is known can be learnt from, with a teacher.
 """
 
 import argparse
 import csv
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,11 +24,15 @@ from agf_core.cache import FeatureCache
 from agf_core.corpus import Track
 from agf_core.descriptors import extract, possible_sources
 from agf_core.spectrogram import InputSpec, log_mel
-from training import teacher
+from training import foundation, teacher
 from training.collection import PARTS, Collection, write_csv
 from training.crossvalidate import split
 from training.one_branch import REGRESSED
+from training.recipes import Recipe
 
+LONGEST = 90.0  # seconds of a track, from its middle, that are learnt from
+SMALLEST = 200_000  # bytes of a file that is taken for music; below that games keep their sounds
+UNLABELLED = {".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wv"}
 COLUMNS = (
     "track_id",
     "repository",
@@ -77,6 +84,27 @@ def read_table(table: Path, audio_root: Path) -> list[Track]:
     return tracks
 
 
+def read_folder(folder: Path) -> list[Track]:
+    """Return the music below a folder, of which nothing is known.
+
+    Each track's source is the name of the folder directly below `folder` that it lies in.
+
+    Raises
+    ------
+    ValueError
+        When there is none.
+    """
+    tracks = []
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in UNLABELLED and path.stat().st_size >= SMALLEST:
+            name = path.relative_to(folder)
+            digest = hashlib.sha256(name.as_posix().encode()).hexdigest()[:16]
+            tracks.append(Track(f"unlabelled-{digest}", path, artist="", source=name.parts[0]))
+    if not tracks:
+        raise ValueError(f"there is no music in {folder}")
+    return tracks
+
+
 def _weights(text: str) -> tuple[tuple[str, float], ...]:
     """Read ``Pop=0.5; Rock=0.5``."""
     parts = [part.rpartition("=") for part in text.split("; ") if part]
@@ -95,10 +123,10 @@ def spectrogram_kind(spec: InputSpec) -> str:
 
 
 def spectrogram(track: Track, spec: InputSpec, cache: FeatureCache) -> np.ndarray:
-    """Log-mel of a whole clip, in half precision, (frames, n_mels); `AudioError` if it has none."""
+    """Log-mel of a clip, in half precision, (frames, n_mels); `AudioError` if it has none."""
 
     def compute() -> np.ndarray:
-        clip = audio.read(track.path, sample_rate=spec.sample_rate)
+        clip = audio.read_excerpt(track.path, LONGEST, sample_rate=spec.sample_rate)
         return log_mel(clip.samples, spec).astype(np.float16)
 
     return cache.get(spectrogram_kind(spec), track.track_id, compute)
@@ -160,6 +188,40 @@ def describe(
         else:
             described[source] = extract(tracks, source, cache, fmax=fmax, processes=processes)
     return described
+
+
+def foundation_of(
+    recipe: Recipe, music: Path | None, cache: FeatureCache, work: Path, *, device: str
+) -> foundation.Foundation | None:
+    """Lay the foundation that a recipe wants, if it wants one.
+
+    Parameters
+    ----------
+    music : Path, optional
+        A folder; see `read_folder`.
+    work : Path
+        Keeps what has been learnt.
+
+    Raises
+    ------
+    ValueError
+        When there is no music.
+    """
+    if recipe.foundation is None:
+        return None
+    if music is None:
+        raise ValueError(f"the recipe {recipe.name} wants music without genres: --unlabelled")
+    tracks, spectra = spectrograms(read_folder(music), recipe.input, cache)
+    long = [i for i, rows in enumerate(spectra) if len(rows) >= recipe.input.segment_frames]
+    tracks = [tracks[i] for i in long]
+    return foundation.lay(
+        tracks,
+        [spectra[i] for i in long],
+        teacher.heard(tracks, cache),
+        recipe,
+        work / "foundation.safetensors",
+        device=device,
+    )
 
 
 def as_collection(tracks: Sequence[Track], name: str) -> Collection:

@@ -9,6 +9,7 @@ import numpy as np
 from agf_core import calibration
 from agf_core.artist_groups import Observations
 from agf_core.corpus import Track, hold_out_artists
+from training.foundation import Foundation
 from training.learn import learn, write_bundle
 from training.recipes import Recipe
 
@@ -112,6 +113,7 @@ def predict_part(
     name: str,
     folder: Path,
     *,
+    foundation: Foundation | None = None,
     device: str = "cpu",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Learn from one side of a split and predict the other; what is done is read from `folder`.
@@ -145,6 +147,7 @@ def predict_part(
         valid=part.kept_back,
         predicted=np.union1d(part.kept_back, part.test),
         folder=stored.parent,
+        foundation=foundation,
         device=device,
     )
     with_temperature, temperature = calibrated(learnt.probabilities, part, tracks, genres)
@@ -179,6 +182,7 @@ def cross_validate(
     folder: Path,
     *,
     only: Sequence[int] | None = None,
+    foundation: Foundation | None = None,
     device: str = "cpu",
 ) -> FoldPredictions:
     """Train and save a model per fold (`predict_part`); with `only`, other folds' stay NaN."""
@@ -195,6 +199,7 @@ def cross_validate(
                 part,
                 f"fold-{number}",
                 folder,
+                foundation=foundation,
                 device=device,
             )
     return FoldPredictions(raw, final)

@@ -14,10 +14,11 @@ from agf_core.corpus import Track, genre_targets
 from agf_core.examples import Segments, fit_normaliser
 from agf_core.export import network_to_onnx, weights_to_safetensors
 from agf_core.learning import extract_features, predict, train_networks, train_transfer
-from agf_core.network import GenreNet, MultiTaskNet
+from agf_core.network import GenreNet
+from training import teacher
+from training.foundation import Foundation
 from training.one_branch import REGRESSED, train_one_branch
 from training.recipes import Recipe
-from training.teacher import teacher_targets
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def task_targets(
     seed: int,
     weighted: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, ArtistGroups]]:
-    """Find groups in the tracks of `train` alone, and the targets of every task.
+    """Find groups in the tracks of `train` alone, and the targets of every task but the teacher's.
 
     Parameters
     ----------
@@ -71,9 +72,7 @@ def task_targets(
     for task in tasks:
         if task == "g":
             targets[task] = genre_targets(tracks, genres, weighted=weighted)
-        elif task == REGRESSED:
-            targets[task] = teacher_targets([np.asarray(x) for x in descriptors[task]], train)
-        elif task in descriptors:
+        elif task in descriptors and task != REGRESSED:
             groups[task], targets[task] = group_targets(
                 task, descriptors[task], artists, train, seed=seed
             )
@@ -91,6 +90,7 @@ def learn(
     valid: np.ndarray | None,
     predicted: np.ndarray,
     folder: Path,
+    foundation: Foundation | None = None,
     device: str = "cpu",
 ) -> Learnt:
     """Learn from `train` alone, then predict; goes on from the checkpoints in `folder`.
@@ -103,8 +103,13 @@ def learn(
         See `training.corpora.describe`.
     train, valid, predicted : np.ndarray [dtype=int]
         Indices of the tracks to learn from, to score on the way, and to predict at the end.
+    foundation : Foundation, optional
+        What a network of one branch goes on from.
     """
-    mean, std = fit_normaliser(spectrograms[i] for i in train)
+    if foundation:
+        mean, std = foundation.mean, foundation.std
+    else:
+        mean, std = fit_normaliser(spectrograms[i] for i in train)
     segments = Segments(
         spectrograms, recipe.input, mean, std, variation=recipe.variation, device=device
     )
@@ -117,54 +122,74 @@ def learn(
         seed=recipe.networks.seed,
         weighted=recipe.weighted,
     )
-    networks = _networks(segments, targets, recipe, train, valid, folder)
+    if recipe.one_branch:
+        heard = [np.asarray(rows) for rows in descriptors[REGRESSED]]
+        _ask_the_teacher(targets["g"], tracks, heard, genres, train, recipe.opinion)
+        model = train_one_branch(
+            segments,
+            recipe.input,
+            targets,
+            heard,
+            foundation.scale if foundation else teacher.Scale.fit(heard[i] for i in train),
+            recipe.networks,
+            train=train,
+            width=recipe.width,
+            begin=foundation.model if foundation else None,
+            checkpoint=folder / "one-branch.safetensors",
+        )
+        networks = [model.network]
+    else:
+        networks = train_networks(
+            segments,
+            targets,
+            recipe.networks,
+            train=train,
+            valid=valid,
+            shared=recipe.shared,
+            width=recipe.width,
+            checkpoints=folder,
+        )
     taught = ~np.isnan(targets["g"]).any(axis=1)
-    heard = np.union1d(np.flatnonzero(taught), predicted)
-    features = extract_features(networks, segments.subset(heard))
+    needed = np.union1d(np.flatnonzero(taught), predicted)
+    features = extract_features(networks, segments.subset(needed))
     mlp = train_transfer(
         features,
-        targets["g"][heard],
+        targets["g"][needed],
         recipe.transfer,
-        train=places(train, heard),
-        valid=None if valid is None else places(valid, heard),
+        train=places(train, needed),
+        valid=None if valid is None else places(valid, needed),
         checkpoint=folder / "transfer.safetensors",
     )
     probabilities = np.full((len(tracks), len(genres)), np.nan)
     if len(predicted):
-        probabilities[predicted] = predict(mlp, features, places(predicted, heard))
+        probabilities[predicted] = predict(mlp, features, places(predicted, needed))
     kept = {} if recipe.one_branch else groups  # no branch is left that tells them
     return Learnt(GenreNet(networks, mlp), kept, mean, std, probabilities)
 
 
-def _networks(
-    segments: Segments,
-    targets: Mapping[str, np.ndarray],
-    recipe: Recipe,
+def _ask_the_teacher(
+    targets: np.ndarray,
+    tracks: Sequence[Track],
+    heard: Sequence[np.ndarray],
+    genres: Sequence[str],
     train: np.ndarray,
-    valid: np.ndarray | None,
-    folder: Path,
-) -> list[MultiTaskNet]:
-    if recipe.one_branch:
-        return [
-            train_one_branch(
-                segments,
-                targets,
-                recipe.networks,
-                train=train,
-                width=recipe.width,
-                checkpoints=folder,
-            )
-        ]
-    return train_networks(
-        segments,
-        targets,
-        recipe.networks,
-        train=train,
-        valid=valid,
-        shared=recipe.shared,
-        width=recipe.width,
-        checkpoints=folder,
+    share: float,
+) -> None:
+    """Mix what the teacher thinks of training tracks into their genre targets, in place.
+
+    Where a track's genre is not known, only the teacher counts.
+    """
+    if not share:
+        return
+    told = [genres.index(tracks[i].genre) if tracks[i].genre in genres else -1 for i in train]
+    said = teacher.opinions(
+        teacher.over_tracks([heard[i] for i in train]),
+        told,
+        len(genres),
+        [tracks[i].artist for i in train],
     )
+    known = targets[train]
+    targets[train] = np.where(np.isnan(known), said, (1 - share) * known + share * said)
 
 
 def places(tracks: np.ndarray, chosen: np.ndarray) -> np.ndarray:

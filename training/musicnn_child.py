@@ -2,8 +2,9 @@
 
 Started as a file, not as a module: it needs nothing of this project. From standard input it takes
 sounds, each the number of its samples (int64) and the samples (float32, mono, 16 kHz); to standard
-output it gives 250 numbers (float32) for each: those of musicnn's layer before the last and the
-logits of its tags, averaged over stretches of 3 s. A sound shorter than that is repeated.
+output it gives, for each, the number of its stretches of 3 s (int64) and 250 numbers (float32) for
+every one of them: those of musicnn's layer before the last and the logits of its tags. A sound
+shorter than a stretch is repeated.
 """
 
 import os
@@ -51,7 +52,8 @@ def main() -> None:
         loud = np.log10(10_000 * mel.astype(np.float16).astype(np.float32) + 1)  # as musicnn does
         stretches = [loud[i : i + FRAMES] for i in range(0, len(loud) - FRAMES + 1, FRAMES)]
         heard = session.run([before, logits], {patches: np.stack(stretches), training: False})
-        answers.write(np.concatenate(heard, axis=1).mean(axis=0, dtype=np.float32).tobytes())
+        answers.write(np.int64(len(stretches)).tobytes())
+        answers.write(np.concatenate(heard, axis=1).astype(np.float32).tobytes())
         answers.flush()
 
 

@@ -6,7 +6,7 @@ the same batches, and only the genre's head remains: a network no larger than th
 alone, which has learnt what the others have to say.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -18,8 +18,12 @@ from torch import Tensor, nn
 from agf_core.examples import Segments
 from agf_core.learning import Schedule, fit
 from agf_core.network import MultiTaskNet, TaskModel, channels_last
+from agf_core.spectrogram import InputSpec
+from training.teacher import STRETCH_SECONDS, Scale
 
 REGRESSED = "t"  # its targets are features; those of all other sources are distributions
+PIECES = 10  # of each track in an epoch, so that long ones count no more than others
+SLACK_SECONDS = 0.5  # by which a segment may begin before or end behind what the teacher heard
 
 
 class OneBranchNet(TaskModel):
@@ -37,6 +41,12 @@ class OneBranchNet(TaskModel):
         super().__init__()
         self.targets = dict(targets)
         self.network = MultiTaskNet({"g": self.targets["g"]}, width)
+        # Dropout between convolutions would take an eighth of the time, and there is enough that
+        # keeps a network with a teacher from learning by heart.
+        for part in (self.network.trunk, self.network.branch("g").convolutions):
+            for layer in part.modules():
+                if isinstance(layer, nn.Dropout):
+                    layer.p = 0.0
         n_features = self.network.n_features
         self.heads = nn.ModuleDict(
             {
@@ -47,6 +57,15 @@ class OneBranchNet(TaskModel):
                 if source != "g"
             }
         )
+
+    def go_on_from(self, other: "OneBranchNet") -> None:
+        """Take over all that another has learnt but how to tell genres and groups."""
+        mine, theirs = self.state_dict(), other.state_dict()
+        told = (f"heads.{REGRESSED}.", "network.trunk.", "network.branches.g.")
+        head = "network.branches.g.head."
+        for name, tensor in theirs.items():
+            if name.startswith(told) and not name.startswith(head):
+                mine[name].copy_(tensor)
 
     def task_parameters(self, task: str) -> Iterable[nn.Parameter]:
         """Return all parameters: every step is for all sources."""
@@ -75,40 +94,89 @@ class OneBranchNet(TaskModel):
         return total
 
 
+def cut(
+    segments: Segments, spec: InputSpec, heard: Sequence[np.ndarray], tracks: Sequence[int]
+) -> tuple[Segments, np.ndarray, np.ndarray]:
+    """Cut tracks into pieces, one for each of `PIECES` stretches that the teacher heard of it.
+
+    A piece is a little longer than what is drawn from it, and lies about the middle of its stretch.
+
+    Parameters
+    ----------
+    heard : sequence of np.ndarray [shape=(n_stretches, n_features)]
+        Of every track of `segments`.
+    tracks : sequence of int
+        Those to cut.
+
+    Returns
+    -------
+    pieces : Segments
+    tracks : np.ndarray [shape=(n_pieces,), dtype=int]
+        Of which each is.
+    told : np.ndarray [shape=(n_pieces, n_features)]
+        What the teacher heard there.
+    """
+    owners = np.repeat(tracks, PIECES)
+    stretches = np.concatenate([np.linspace(0, len(heard[i]) - 1, PIECES).round() for i in tracks])
+    frames = spec.sample_rate / spec.hop_length  # a second
+    length = segments.length + round(2 * SLACK_SECONDS * frames)
+    rows = segments.counts[torch.from_numpy(owners)]
+    middles = torch.from_numpy((stretches + 0.5) * STRETCH_SECONDS * frames)
+    lengths = rows.clamp(max=length)
+    firsts = (middles - lengths / 2).long().clamp(min=0).minimum(rows - lengths)
+    pieces = segments.pieces(torch.from_numpy(owners), firsts, lengths)
+    told = np.stack([heard[i][int(k)] for i, k in zip(owners, stretches, strict=True)])
+    return pieces, owners, told
+
+
 def train_one_branch(
     segments: Segments,
+    spec: InputSpec,
     targets: Mapping[str, np.ndarray],
+    heard: Sequence[np.ndarray],
+    scale: Scale,
     schedule: Schedule,
     *,
     train: np.ndarray,
     width: float = 1.0,
-    checkpoints: Path | None = None,
-) -> MultiTaskNet:
-    """Train one branch by all sources and return it as a network for the genre.
+    begin: OneBranchNet | None = None,
+    checkpoint: Path | None = None,
+) -> OneBranchNet:
+    """Train one branch by all sources.
 
     Parameters
     ----------
+    spec : InputSpec
+        Of `segments`.
     targets : mapping of np.ndarray [shape=(n_tracks, n)]
-        Per source, g first; rows of NaN where a track has no genre or groups. The teacher must have
-        heard every track.
+        Per source but the teacher, g first; rows of NaN where a track has no genre or groups.
+    heard : sequence of np.ndarray [shape=(n_stretches, n_features)]
+        What the teacher heard of every track.
+    scale : Scale
     train : np.ndarray [dtype=int]
         Indices of the tracks to learn from.
-    checkpoints : Path, optional
-        Folder; see `agf_core.learning.fit`.
+    begin : OneBranchNet, optional
+        What to go on from.
+    checkpoint : Path, optional
+        See `agf_core.learning.fit`.
     """
-    name = "".join(targets)
+    name = "".join([*targets, REGRESSED])
     torch.manual_seed(schedule.seed)
-    model = OneBranchNet({source: rows.shape[1] for source, rows in targets.items()}, width)
+    pieces, owners, told = cut(segments, spec, heard, [int(i) for i in train])
+    sizes = {source: rows.shape[1] for source, rows in targets.items()}
+    model = OneBranchNet(sizes | {REGRESSED: told.shape[1]}, width)
+    if begin is not None:
+        model.go_on_from(begin)
     model.to(segments.device)
     channels_last(model)
-    rows = np.concatenate([np.nan_to_num(rows) for rows in targets.values()], axis=1)
+    rows = [np.nan_to_num(rows[owners]) for rows in targets.values()]
     fit(
         model,
-        segments,
-        {name: rows},
+        pieces,
+        {name: np.concatenate([*rows, scale.apply(told)], axis=1)},
         schedule,
-        train=train,
-        checkpoint=checkpoints / f"one-branch-{name}.safetensors" if checkpoints else None,
+        train=np.arange(len(owners)),
+        checkpoint=checkpoint,
         title=f"network {name}",
     )
-    return model.network.eval()
+    return cast(OneBranchNet, model.eval())

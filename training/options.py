@@ -28,6 +28,11 @@ def add_corpora(parser: ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, required=True, help="features and checkpoints")
 
 
+def add_unlabelled(parser: ArgumentParser) -> None:
+    """Add music of which nothing is known (see `training.foundation`)."""
+    parser.add_argument("--unlabelled", type=Path, help="folder of music without genres")
+
+
 def add_work(parser: ArgumentParser) -> None:
     """Add the folder that `training.prepare` has filled."""
     parser.add_argument("--work", type=Path, required=True, help="folder of training.prepare")

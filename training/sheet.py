@@ -18,7 +18,7 @@ from agf_core import metrics
 from agf_core.cache import FeatureCache
 from agf_core.corpus import Track
 from training import teacher
-from training.corpora import describe, genres_of, read_table, spectrograms
+from training.corpora import describe, foundation_of, genres_of, read_table, spectrograms
 from training.crossvalidate import (
     Split,
     across_sources,
@@ -27,13 +27,11 @@ from training.crossvalidate import (
     predict_part,
     truth_of,
 )
-from training.options import add_corpora, add_device
+from training.options import add_corpora, add_device, add_unlabelled
 from training.recipes import RECIPES
 
 Predict = Callable[[Split, str], np.ndarray]
 """From a split and its name to calibrated probabilities of its test part, (n_test, n_genres)."""
-
-REGULARISATION = 0.03  # of the logistic regression; .003 was worse on the folds
 
 
 def by_teacher(tracks: Sequence[Track], features: np.ndarray, genres: Sequence[str]) -> Predict:
@@ -43,15 +41,10 @@ def by_teacher(tracks: Sequence[Track], features: np.ndarray, genres: Sequence[s
     ----------
     features : np.ndarray [shape=(n_tracks, n_features)]
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     def predict(part: Split, name: str) -> np.ndarray:
         taught = np.array([i for i in part.train if tracks[i].genre])
-        model = make_pipeline(
-            StandardScaler(), LogisticRegression(C=REGULARISATION, max_iter=1_000)
-        )
+        model = teacher.classifier()
         model.fit(features[taught], truth_of(tracks, taught, genres))
         raw = np.zeros((len(tracks), len(genres)))
         raw[:, model[-1].classes_] = model.predict_proba(features)
@@ -92,6 +85,7 @@ def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add_corpora(parser)
+    add_unlabelled(parser)
     add_device(parser)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--recipe", choices=RECIPES)
@@ -102,12 +96,17 @@ def main() -> None:
     tracks = read_table(arguments.table, arguments.audio)
     genres = genres_of(tracks)
     if arguments.teacher:
-        predict, seed = by_teacher(tracks, np.stack(teacher.heard(tracks, cache)), genres), 0
+        features = teacher.over_tracks(teacher.heard(tracks, cache))
+        predict, seed = by_teacher(tracks, features, genres), 0
     else:
         recipe = RECIPES[arguments.recipe]
         seed = recipe.networks.seed
         tracks, spectra = spectrograms(tracks, recipe.input, cache)
         descriptors = describe(tracks, recipe.tasks, cache, fmax=recipe.input.fmax)
+        work = arguments.work / f"{recipe.name}-{seed}"
+        foundation = foundation_of(
+            recipe, arguments.unlabelled, cache, work, device=arguments.device
+        )
 
         def predict(part: Split, name: str) -> np.ndarray:
             _, final = predict_part(
@@ -118,7 +117,8 @@ def main() -> None:
                 recipe,
                 part,
                 name,
-                arguments.work / f"{recipe.name}-{seed}",
+                work,
+                foundation=foundation,
                 device=arguments.device,
             )
             return final

@@ -1,6 +1,6 @@
 """From the development corpora to the model that ships.
 
-    python -m training.ship --table development.csv --audio corpora --work work
+    python -m training.ship --table development.csv --audio corpora --unlabelled music --work work
 
 scores the recipe by its folds, learns the final model from all tracks, and writes it with its card.
 Stopped, it goes on where it was.
@@ -13,16 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from agf_core import bundle, calibration, metrics
 from agf_core.artist_groups import Observations
 from agf_core.cache import FeatureCache
 from agf_core.corpus import Track
 from training.card import model_card
-from training.corpora import describe, genres_of, read_table, spectrograms
+from training.corpora import describe, foundation_of, genres_of, read_table, spectrograms
 from training.crossvalidate import cross_validate, truth_of
+from training.foundation import Foundation
 from training.learn import learn, write_bundle
+from training.options import add_corpora, add_device, add_unlabelled
 from training.recipes import RECIPES, Recipe
 
 
@@ -87,11 +88,21 @@ def ship(
     work: Path,
     output: Path,
     *,
+    foundation: Foundation | None = None,
     device: str,
 ) -> bundle.Bundle:
     """Score the recipe by folds, learn from every track, and save the model."""
     genres = genres_of(tracks)
-    predictions = cross_validate(tracks, spectra, descriptors, genres, recipe, work, device=device)
+    predictions = cross_validate(
+        tracks,
+        spectra,
+        descriptors,
+        genres,
+        recipe,
+        work,
+        foundation=foundation,
+        device=device,
+    )
     scores = score_sheet(tracks, genres, predictions.calibrated)
     print(json.dumps(scores, indent=1))
 
@@ -106,6 +117,7 @@ def ship(
         valid=None,
         predicted=np.array([], int),
         folder=work / "final",
+        foundation=foundation,
         device=device,
     )
     # The final model met every track, so its temperature is that of the folds' held-out artists.
@@ -129,13 +141,12 @@ def ship(
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--table", type=Path, required=True, help="CSV of the clips")
-    parser.add_argument("--audio", type=Path, required=True, help="folder of owner/repository")
-    parser.add_argument("--work", type=Path, required=True, help="features and checkpoints")
+    add_corpora(parser)
+    add_unlabelled(parser)
+    add_device(parser)
     parser.add_argument("--output", type=Path, default=bundle.SHIPPED, help="the model's folder")
     parser.add_argument("--recipe", choices=RECIPES, default="ours")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     recipe = RECIPES[arguments.recipe]
     recipe = replace(
@@ -147,13 +158,17 @@ def main() -> None:
     cache = FeatureCache(arguments.work / "features")
     teaching = [clip for clip in clips if clip.genre or recipe.tasks != "g"]
     tracks, spectra = spectrograms(teaching, recipe.input, cache)
+    work = arguments.work / f"{arguments.recipe}-{arguments.seed}"
     model = ship(
         tracks,
         spectra,
         describe(tracks, recipe.tasks, cache, fmax=recipe.input.fmax),
         recipe,
-        arguments.work / f"{arguments.recipe}-{arguments.seed}",
+        work,
         arguments.output,
+        foundation=foundation_of(
+            recipe, arguments.unlabelled, cache, work, device=arguments.device
+        ),
         device=arguments.device,
     )
     print(f"saved {model.model_id} to {model.folder}")

@@ -1,0 +1,71 @@
+"""What a network of one branch begins with: one that has learnt from the teacher alone.
+
+It has learnt on other music, of which nothing needs to be known. No clip that a score is about is
+part of it, so that one foundation serves all folds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from agf_core.corpus import Track
+from agf_core.examples import Segments, fit_normaliser
+from training import teacher
+from training.one_branch import OneBranchNet, train_one_branch
+from training.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Foundation:
+    """A network to go on from, and how it takes its input and the teacher's features.
+
+    Attributes
+    ----------
+    model : OneBranchNet
+    mean, std : np.ndarray [shape=(n_mels,)]
+    scale : teacher.Scale
+    music : tuple of Track
+        What it has learnt from.
+    """
+
+    model: OneBranchNet
+    mean: np.ndarray
+    std: np.ndarray
+    scale: teacher.Scale
+    music: tuple[Track, ...]
+
+
+def lay(
+    tracks: Sequence[Track],
+    spectra: Sequence[np.ndarray],
+    heard: Sequence[np.ndarray],
+    recipe: Recipe,
+    checkpoint: Path,
+    *,
+    device: str = "cpu",
+) -> Foundation:
+    """Learn what the teacher hears of the tracks; what is done is read from the checkpoint.
+
+    Raises
+    ------
+    ValueError
+        When the recipe says nothing of a foundation.
+    """
+    if recipe.foundation is None:
+        raise ValueError(f"the recipe {recipe.name} needs no foundation")
+    mean, std = fit_normaliser(iter(spectra))
+    scale = teacher.Scale.fit(heard)
+    model = train_one_branch(
+        Segments(spectra, recipe.input, mean, std, variation=recipe.variation, device=device),
+        recipe.input,
+        {"g": np.full((len(tracks), 1), np.nan)},
+        heard,
+        scale,
+        recipe.foundation,
+        train=np.arange(len(tracks)),
+        width=recipe.width,
+        checkpoint=checkpoint,
+    )
+    return Foundation(model, mean, std, scale, tuple(tracks))
