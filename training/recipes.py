@@ -95,7 +95,7 @@ the time and scored the same.
 THREE_SECONDS = 129  # frames: what the teacher hears at once
 
 _LEARNING = Schedule(
-    epochs=12,
+    epochs=10,
     batch_size=32,
     learning_rate=2e-3,
     weight_decay=0.0,
@@ -112,7 +112,7 @@ OURS = Recipe(
     weighted=True,
     variation=Variation(loudness=4.0, equaliser=2.5),
     input=replace(HEARD, n_mels=64, segment_frames=THREE_SECONDS, window_hop=THREE_SECONDS),
-    foundation=replace(_LEARNING, epochs=30),
+    foundation=replace(_LEARNING, epochs=20),
     networks=_LEARNING,
 )
 """What ships: one branch, taught by genres, by groups made of genre labels and by a teacher.
