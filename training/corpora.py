@@ -96,7 +96,8 @@ def read_folder(folder: Path) -> list[Track]:
     """
     tracks = []
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in UNLABELLED and path.stat().st_size >= SMALLEST:
+        is_audio = path.suffix.lower() in UNLABELLED and path.is_file()
+        if is_audio and path.stat().st_size >= SMALLEST:
             name = path.relative_to(folder)
             digest = hashlib.sha256(name.as_posix().encode()).hexdigest()[:16]
             tracks.append(Track(f"unlabelled-{digest}", path, artist="", source=name.parts[0]))
