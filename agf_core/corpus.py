@@ -7,6 +7,10 @@ from pathlib import Path
 import numpy as np
 
 
+class CorpusError(ValueError):
+    """A corpus cannot be learnt from as it is; the message says why."""
+
+
 @dataclass(frozen=True)
 class Track:
     """One track to learn from or to measure on.

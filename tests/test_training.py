@@ -16,12 +16,19 @@ from agf_core.export import groups_from_bundle, network_from_bundle
 from agf_core.learning import Schedule
 from agf_core.spectrogram import InputSpec
 from agf_core.tagger import GenreTagger
-from training import teacher
-from training.corpora import COLUMNS, describe, genres_of, read_table, spectrograms
-from training.crossvalidate import across_sources, cross_validate, predict_part
+from training import sheet, teacher
+from training.corpora import (
+    COLUMNS,
+    describe,
+    genres_of,
+    read_folder,
+    read_table,
+    spectrograms,
+)
+from training.crossvalidate import across_sources, cross_validate, predict_part, truth_of
 from training.learn import task_targets
 from training.recipes import COMPARED, OURS, PAPER, Recipe
-from training.sheet import by_teacher, sheet
+from training.sheet import answers, by_bundle, by_teacher, table
 from training.ship import ship
 
 TINY = Recipe(
@@ -217,7 +224,7 @@ def test_a_score_sheet_of_a_recipe_and_of_the_teacher(corpus, tmp_path, monkeypa
     genres = genres_of(tracks)
     told = np.array([[len(t.genre)] for t in tracks], float)  # a teacher who knows
     by_ear = by_teacher(tracks, told, genres)
-    lines = sheet(tracks, genres, by_ear, seed=0, with_folds=True).splitlines()
+    lines = table(tracks, genres, answers(tracks, by_ear, seed=0, with_folds=True)).splitlines()
     assert lines[2].startswith("| folds | 40 | 20 | 1.000 [1.000, 1.000] | 1.000")
     assert lines[3].startswith("| north-to-south | 20 | 10 | 1.000")
     assert lines[4].startswith("| south-to-north | 20 | 10 | 1.000")
@@ -226,11 +233,75 @@ def test_a_score_sheet_of_a_recipe_and_of_the_teacher(corpus, tmp_path, monkeypa
         work = tmp_path / "work"
         return predict_part(tracks, spectra, {}, genres, TINY, part, name, work)[1]
 
-    ours = sheet(tracks, genres, by_recipe, seed=0, with_folds=False)
+    ours = table(tracks, genres, answers(tracks, by_recipe, seed=0, with_folds=False))
     assert len(ours.splitlines()) == 4
     assert float(ours.splitlines()[2].split("|")[4].split()[0]) > 0.9
     monkeypatch.setattr("training.crossvalidate.learn", None)  # nothing is learnt twice
-    assert ours == sheet(tracks, genres, by_recipe, seed=0, with_folds=False)
+    assert ours == table(tracks, genres, answers(tracks, by_recipe, seed=0, with_folds=False))
+    model = bundle.load(tmp_path / "work" / "north-to-south" / "model")
+    judged, found = by_bundle(tracks, model)["all"]
+    assert judged.tolist() == [i for i, track in enumerate(tracks) if track.genre]
+    assert (found.argmax(axis=1) == truth_of(tracks, judged, genres)).mean() > 0.9
+
+
+def test_the_command_keeps_a_sheet_of_a_recipe_and_of_a_model(corpus, tmp_path, monkeypatch):
+    lines = enumerate(corpus.read_text().splitlines())
+    sources = [line.replace(",.,", ",north," if i < 31 else ",south,") for i, line in lines]
+    corpus.write_text("\n".join(sources))
+    for name in ("north", "south"):
+        (tmp_path / name).symlink_to(tmp_path)
+    music = tmp_path / "music" / "package"
+    music.mkdir(parents=True)
+    for i in range(9):
+        (music / f"{i}.wav").symlink_to(tmp_path / f"{i}.wav")
+    monkeypatch.setattr("training.corpora.SMALLEST", 1_000)
+    quick = replace(ONE_BRANCH, foundation=replace(ONE_BRANCH.networks, epochs=2))
+    monkeypatch.setattr(sheet, "RECIPES", {"quick": quick})
+    cache = FeatureCache(tmp_path / "work" / "features")
+    rng = np.random.default_rng(0)
+    for track in [*read_table(corpus, tmp_path), *read_folder(tmp_path / "music")]:
+        heard = rng.normal(len(track.genre), 1, (1, teacher.N_FEATURES)).astype(np.float32)
+        cache.get(teacher.KIND, track.track_id, lambda heard=heard: heard)
+    where = ["sheet", "--table", str(corpus), "--audio", str(tmp_path), "--work"]
+    where += [str(tmp_path / "work"), "--output", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", [*where, "--recipe", "quick"])
+    with pytest.raises(SystemExit, match="--unlabelled"):
+        sheet.main()
+    monkeypatch.setattr(
+        "sys.argv", [*where, "--recipe", "quick", "--unlabelled", str(tmp_path / "music")]
+    )
+    sheet.main()
+    page = (tmp_path / "out" / sheet.SHEET).read_text()
+    assert "| folds | 40 | 20 | " in page
+    assert "| north-to-south | 20 | 10 | " in page
+    assert "| Doom | 20 | 20 | " in page
+    assert " MB; " in page
+    assert (tmp_path / "out" / sheet.PICTURE).stat().st_size > 1_000
+    model = tmp_path / "work" / "tiny-0" / "north-to-south" / "model"
+    monkeypatch.setattr("sys.argv", [*where, "--bundle", str(model)])
+    sheet.main()
+    page = (tmp_path / "out" / sheet.SHEET).read_text()
+    assert "| all | 40 | 20 | " in page
+    assert "It has learnt from north: this is not a test of it." in page
+
+
+def test_music_of_which_nothing_is_known_is_what_games_keep_as_such(tmp_path, write_wav):
+    folder = tmp_path / "music"
+    (folder / "game" / "sounds").mkdir(parents=True)
+    noise = np.random.default_rng(0).normal(size=120_000) / 9
+    song = write_wav("song.wav", noise, 8_000)
+    song.rename(folder / "game" / "song.wav")
+    write_wav("bang.wav", noise[:2_000], 8_000).rename(folder / "game" / "sounds" / "bang.wav")
+    (folder / "game" / "gone.ogg").symlink_to("nowhere.ogg")
+    (folder / "game" / "README").write_text("words" * 100_000)
+    (found,) = read_folder(folder)
+    assert (found.path.name, found.source) == ("song.wav", "game")
+    assert not found.artist + found.genre
+    folder.rename(tmp_path / "moved")
+    assert read_folder(tmp_path / "moved")[0].track_id == found.track_id
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ValueError, match="no music"):
+        read_folder(tmp_path / "none")
 
 
 def test_finished_folds_are_not_learnt_again(corpus, tmp_path, monkeypatch):

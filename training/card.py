@@ -1,5 +1,8 @@
 """The card of a model, filled from what the model says of itself."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from agf_core.bundle import Metadata
 from training.groups import TITLES
 from training.one_branch import REGRESSED
@@ -14,16 +17,7 @@ def model_card(metadata: Metadata) -> str:
         name: f"{value:.3f} [{low:.3f}, {high:.3f}]"
         for name, (value, low, high) in scores["overall"].items()
     }
-    rows = "\n".join(
-        f"| {genre} | {row['tracks']} | {row['artists']} | {_number(row['precision'])} "
-        f"| {row['recall']:.2f} |"
-        for genre, row in scores["genres"].items()
-    )
     weak = [genre for genre, row in scores["genres"].items() if row["recall"] < 1 / 3]
-    confidence = "\n".join(
-        f"| {limit} | {row['share_of_tracks']:.0%} | {_percent(row['right'])} |"
-        for limit, row in scores["by_confidence"].items()
-    )
     one_source = [genre for genre, row in scores["genres"].items() if row["sources"] == 1]
     by_fold = ", ".join(f"{x:.3f}" for x in scores["accuracy_by_fold"].values())
     sources = "\n".join(f"- {name}: {n} clips" for name, n in trained_on["sources"].items())
@@ -51,19 +45,22 @@ Seed {recipe["networks"]["seed"]}, one run; {INTERVAL_NOTE}.
 
 Accuracy by fold: {by_fold}.
 
-| genre | clips | artists | precision | recall |
-|---|---|---|---|---|
-{rows}
+{genre_table(scores)}
 
 Weak (fewer than a third of its clips found): {", ".join(weak) or "none"}.
 
 What leaving unsure tracks alone buys, on the same clips:
 
-| confidence at least | of all tracks | of these right |
-|---|---|---|
-{confidence}
+{confidence_table(scores)}
 
-Read these scores with care: {len(one_source)} of the genres come from one collection alone
+## On the music of strangers
+
+Learnt from one collection alone and asked about the other's clips of the main genres that both
+have, which is the nearest to your music that could be measured:
+
+{_strangers(scores["across_sources"])}
+
+Read all these scores with care: {len(one_source)} of the genres come from one collection alone
 ({", ".join(one_source)}),
 and a network can learn how a collection sounds rather than its music. Expect less on yours.
 
@@ -97,6 +94,40 @@ It knows {len(metadata.labels)} broad genres of mostly Western popular and class
 collections label them. It does not know your sub-genres, speech or field recordings, and gives them
 a genre all the same, if an unsure one. It is no judge of quality, origin or authorship.
 """
+
+
+def genre_table(scores: Mapping[str, Any]) -> str:
+    """Return how well each genre is found, of `training.sheet.score_sheet`, as Markdown."""
+    head = "| genre | clips | artists | precision | recall |\n|---|---|---|---|---|"
+    rows = [
+        f"| {genre} | {row['tracks']} | {row['artists']} | {_number(row['precision'])} "
+        f"| {row['recall']:.2f} |"
+        for genre, row in scores["genres"].items()
+    ]
+    return "\n".join([head, *rows])
+
+
+def confidence_table(scores: Mapping[str, Any]) -> str:
+    """Return what leaving unsure tracks alone buys, as Markdown."""
+    head = "| confidence at least | of all tracks | of these right |\n|---|---|---|"
+    rows = [
+        f"| {limit} | {row['share_of_tracks']:.0%} | {_percent(row['right'])} |"
+        for limit, row in scores["by_confidence"].items()
+    ]
+    return "\n".join([head, *rows])
+
+
+def _strangers(across: Mapping[str, Any]) -> str:
+    """Return scores across sources as Markdown."""
+    names = ("accuracy", "macro_f1", "log_loss")
+    rows = [
+        f"| {title} | {one['tracks']} | {one['artists']} | "
+        + " | ".join("{:.3f} [{:.3f}, {:.3f}]".format(*one["overall"][name]) for name in names)
+        + " |"
+        for title, one in across.items()
+    ]
+    head = "| learnt from, to asked about | clips | artists | accuracy | macro F1 | log loss |"
+    return "\n".join([head, "|---|---|---|---|---|---|", *rows])
 
 
 def _beside(tasks: str) -> str:

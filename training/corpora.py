@@ -21,7 +21,7 @@ from tqdm import tqdm
 from agf_core import audio
 from agf_core.artist_groups import Observations
 from agf_core.cache import FeatureCache
-from agf_core.corpus import Track
+from agf_core.corpus import CorpusError, Track
 from agf_core.descriptors import extract, possible_sources
 from agf_core.spectrogram import InputSpec, log_mel
 from training import foundation, teacher
@@ -56,14 +56,14 @@ def read_table(table: Path, audio_root: Path) -> list[Track]:
 
     Raises
     ------
-    ValueError
+    CorpusError
         When a column is missing or an artist stands in two folds.
     """
     with table.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         missing = set(COLUMNS) - set(reader.fieldnames or ())
         if missing:
-            raise ValueError(f"{table} lacks the columns {', '.join(sorted(missing))}")
+            raise CorpusError(f"{table} lacks the columns {', '.join(sorted(missing))}")
         tracks = [
             Track(
                 track_id=row["track_id"],
@@ -80,7 +80,7 @@ def read_table(table: Path, audio_root: Path) -> list[Track]:
     folds = Counter(artist for artist, _ in {(t.artist, t.fold) for t in tracks})
     split = [artist for artist, count in folds.items() if count > 1]
     if split:
-        raise ValueError(f"{table} has artists in several folds: {', '.join(sorted(split)[:5])}")
+        raise CorpusError(f"{table} has artists in several folds: {', '.join(sorted(split)[:5])}")
     return tracks
 
 
@@ -91,7 +91,7 @@ def read_folder(folder: Path) -> list[Track]:
 
     Raises
     ------
-    ValueError
+    CorpusError
         When there is none.
     """
     tracks = []
@@ -102,7 +102,7 @@ def read_folder(folder: Path) -> list[Track]:
             digest = hashlib.sha256(name.as_posix().encode()).hexdigest()[:16]
             tracks.append(Track(f"unlabelled-{digest}", path, artist="", source=name.parts[0]))
     if not tracks:
-        raise ValueError(f"there is no music in {folder}")
+        raise CorpusError(f"there is no music in {folder}")
     return tracks
 
 
@@ -205,13 +205,13 @@ def foundation_of(
 
     Raises
     ------
-    ValueError
+    CorpusError
         When there is no music.
     """
     if recipe.foundation is None:
         return None
     if music is None:
-        raise ValueError(f"the recipe {recipe.name} wants music without genres: --unlabelled")
+        raise CorpusError(f"the recipe {recipe.name} wants music without genres: --unlabelled")
     tracks, spectra = spectrograms(read_folder(music), recipe.input, cache)
     long = [i for i, rows in enumerate(spectra) if len(rows) >= recipe.input.segment_frames]
     tracks = [tracks[i] for i in long]

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from agf_core.checkpoints import CheckpointError
+from agf_core.corpus import CorpusError
 from training.collection import CollectionError
 from training.experiment import TASKS, WIDE, Case
 from training.recipes import COMPARED, RECIPES, Recipe
@@ -115,7 +116,7 @@ def one_line_errors() -> Iterator[None]:
     """End the command with a line, and no traceback, when something foreseen goes wrong."""
     try:
         yield
-    except (CollectionError, CheckpointError, RunError) as error:
+    except (CollectionError, CheckpointError, CorpusError, RunError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("stopped; what is finished is kept: run the command again to go on")

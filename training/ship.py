@@ -2,8 +2,8 @@
 
     python -m training.ship --table development.csv --audio corpora --unlabelled music --work work
 
-scores the recipe by its folds, learns the final model from all tracks, and writes it with its card.
-Stopped, it goes on where it was.
+scores the recipe by its folds and across sources, learns the final model from all tracks, and
+writes it with its card. Stopped, it goes on where it was.
 """
 
 import argparse
@@ -14,70 +14,18 @@ from pathlib import Path
 
 import numpy as np
 
-from agf_core import bundle, calibration, metrics
+from agf_core import bundle, calibration
 from agf_core.artist_groups import Observations
 from agf_core.cache import FeatureCache
 from agf_core.corpus import Track
 from training.card import model_card
 from training.corpora import describe, foundation_of, genres_of, read_table, spectrograms
-from training.crossvalidate import cross_validate, truth_of
+from training.crossvalidate import Split, cross_validate, predict_part, truth_of
 from training.foundation import Foundation
 from training.learn import learn, write_bundle
-from training.options import add_corpora, add_device, add_unlabelled
+from training.options import add_corpora, add_device, add_unlabelled, one_line_errors
 from training.recipes import RECIPES, Recipe
-
-
-def score_sheet(
-    tracks: Sequence[Track], genres: Sequence[str], probabilities: np.ndarray
-) -> dict[str, object]:
-    """Scores with intervals, per genre, and by confidence, as the bundle stores them.
-
-    Parameters
-    ----------
-    probabilities : np.ndarray [shape=(n_tracks, n_genres)]
-        Calibrated, each track's by a model that did not meet its fold.
-    """
-    judged = np.array([i for i, track in enumerate(tracks) if track.genre])
-    truth = truth_of(tracks, judged, genres)
-    artists = np.array([tracks[i].artist for i in judged])
-    p = probabilities[judged]
-    best, confidence = p.argmax(axis=1), p.max(axis=1)
-    right = best == truth
-    folds = np.array([tracks[i].fold for i in judged])
-    return {
-        "tracks": len(judged),
-        "artists": len(set(artists)),
-        "overall": {
-            name: [round(x, 4) for x in (score.value, score.low, score.high)]
-            for name, score in metrics.bootstrap(p, truth, artists).items()
-        },
-        "accuracy_by_fold": {
-            int(fold): round(metrics.accuracy(p[folds == fold], truth[folds == fold]), 4)
-            for fold in np.unique(folds)
-        },
-        "most_common_genre_accuracy": round(float(np.bincount(truth).max() / len(truth)), 4),
-        "genres": {
-            genre: {
-                "tracks": int((truth == g).sum()),
-                "artists": len(set(artists[truth == g])),
-                "sources": len({tracks[i].source for i in judged[truth == g]}),
-                "precision": round(float(right[best == g].mean()), 3)
-                if (best == g).any()
-                else None,
-                "recall": round(float(right[truth == g].mean()), 3),
-            }
-            for g, genre in enumerate(genres)
-        },
-        "by_confidence": {
-            f"{limit:.2f}": {
-                "share_of_tracks": round(float((confidence >= limit).mean()), 3),
-                "right": round(float(right[confidence >= limit].mean()), 3)
-                if (confidence >= limit).any()
-                else None,
-            }
-            for limit in np.arange(0.3, 0.95, 0.05)
-        },
-    }
+from training.sheet import answers, overall, score_sheet
 
 
 def ship(
@@ -104,6 +52,25 @@ def ship(
         device=device,
     )
     scores = score_sheet(tracks, genres, predictions.calibrated)
+
+    def predict(part: Split, name: str) -> np.ndarray:
+        return predict_part(
+            tracks,
+            spectra,
+            descriptors,
+            genres,
+            recipe,
+            part,
+            name,
+            work,
+            foundation=foundation,
+            device=device,
+        )[1]
+
+    strangers = answers(tracks, predict, seed=recipe.networks.seed, with_folds=False)
+    scores["across_sources"] = {
+        name: overall(tracks, genres, *answer) for name, answer in strangers.items()
+    }
     print(json.dumps(scores, indent=1))
 
     everything = np.arange(len(tracks))
@@ -148,6 +115,11 @@ def main() -> None:
     parser.add_argument("--recipe", choices=RECIPES, default="ours")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    with one_line_errors():
+        _ship(arguments)
+
+
+def _ship(arguments: argparse.Namespace) -> None:
     recipe = RECIPES[arguments.recipe]
     recipe = replace(
         recipe,

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from agf_core import audio
 from agf_core.cache import FeatureCache
-from agf_core.corpus import Track
+from agf_core.corpus import CorpusError, Track
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -46,12 +46,12 @@ def heard(tracks: Sequence[Track], cache: FeatureCache) -> list[np.ndarray]:
 
     Raises
     ------
-    ValueError
+    CorpusError
         When it has not heard one.
     """
 
     def missing(track: Track) -> np.ndarray:
-        raise ValueError(
+        raise CorpusError(
             f"the teacher has not heard {track.path}; run python -m training.teacher first"
         )
 
