@@ -144,6 +144,7 @@ def test_a_library_teaches_its_genres_and_agfgenre_speaks_them(library, capsys):
     model = bundle.load(folder)
     assert model.metadata.labels == ("Блюз", "🎹")
     assert model.metadata.tasks["s"] == 2
+    assert model.metadata.prior.tolist() == [0.5, 0.5]
 
     library.configure(min_confidence=0)
     library.beet("agfgenre", "-W", "title::new")

@@ -15,6 +15,7 @@ from agf_core.examples import Segments, fit_normaliser
 from agf_core.export import network_to_onnx, weights_to_safetensors
 from agf_core.learning import extract_features, predict, train_networks, train_transfer
 from agf_core.network import GenreNet, MultiTaskNet
+from agf_core.prior import learnt_from
 from training.one_branch import REGRESSED, train_one_branch
 from training.recipes import Recipe
 from training.teacher import teacher_targets
@@ -204,6 +205,7 @@ def write_bundle(
         mean=learnt.mean,
         std=learnt.std,
         temperature=temperature,
+        prior=learnt_from(genre_targets(tracks, genres, weighted=recipe.weighted)),
         recipe=recipe.to_dict(),
         trained_on={
             "tracks": len(tracks),
