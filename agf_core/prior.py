@@ -34,6 +34,17 @@ def check_prior(prior: np.ndarray, n_labels: int) -> None:
         raise ValueError("its prior is not made of shares that sum to 1")
 
 
+def check_probabilities(probabilities: np.ndarray, n_labels: int) -> None:
+    """See that numbers are what a model hears in one or more tracks; `ValueError` otherwise."""
+    if probabilities.ndim != 2 or probabilities.shape[1] != n_labels:
+        raise ValueError(f"probabilities have shape {probabilities.shape}, not (n, {n_labels})")
+    if not len(probabilities):
+        raise ValueError("there is no track")
+    sums = probabilities.sum(axis=1)
+    if not (probabilities.min() >= 0 and np.abs(sums - 1).max() <= ROUNDING):
+        raise ValueError("not every row is made of probabilities that sum to 1")
+
+
 def learnt_from(targets: np.ndarray) -> np.ndarray:
     """Return the prior of a model that learnt from these targets.
 
@@ -81,15 +92,7 @@ def estimate(probabilities: np.ndarray, learnt: np.ndarray) -> np.ndarray:
     ValueError
         When there is no track, or the sizes differ, or a row is not made of probabilities.
     """
-    if probabilities.ndim != 2 or probabilities.shape[1:] != learnt.shape:
-        raise ValueError(
-            f"probabilities have shape {probabilities.shape}, not (n_tracks, {len(learnt)})"
-        )
-    if not len(probabilities):
-        raise ValueError("there is no track to estimate a prior from")
-    sums = probabilities.sum(axis=1)
-    if not (probabilities.min() >= 0 and np.abs(sums - 1).max() <= ROUNDING):
-        raise ValueError("not every row is made of probabilities that sum to 1")
+    check_probabilities(probabilities, len(learnt))
     shares = np.array(learnt)
     for _ in range(MOST_STEPS):
         tracks = reweighted(probabilities, learnt, shares).sum(axis=0) + LEARNT_COUNTS_AS * learnt
