@@ -121,8 +121,8 @@ class AGFGenrePlugin(BeetsPlugin):
         return command
 
     def _models_command(self) -> Subcommand:
-        command = Subcommand("agfmodels", help="list models, choose or remove one")
-        command.parser.set_usage("%prog [use NAME | remove NAME]")
+        command = Subcommand("agfmodels", help="list models, show, choose or remove one")
+        command.parser.set_usage("%prog [show NAME | use NAME | remove NAME]")
         command.func = self._models
         return command
 
@@ -195,7 +195,7 @@ class AGFGenrePlugin(BeetsPlugin):
     def _models(self, lib: Library, options: optparse.Values, arguments: list[str]) -> None:
         from . import models
 
-        models.manage(arguments, Settings.from_config(self.config, {}).model, self._log)
+        models.manage(arguments, Settings.from_config(self.config, {}), self._log)
 
     @staticmethod
     def _matching(

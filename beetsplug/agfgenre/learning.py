@@ -336,6 +336,7 @@ class Lesson:
             scores={
                 "tracks": report["tracks"],
                 "artists": report["artists"],
+                "parts": report["parts"],
                 "overall": report["overall"][PERSONAL],
                 "genres": report["genres"],
             },
