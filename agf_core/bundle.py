@@ -1,8 +1,8 @@
 """A model on disk: one folder, checked before anything in it is believed.
 
 ``model.json``
-    Format version, labels, tasks, `InputSpec`, normaliser, temperature, recipe, what the model was
-    trained on, its scores, and the SHA-256 of the other files.
+    Format version, labels, tasks, `InputSpec`, normaliser, temperature, prior, recipe, what the
+    model was trained on, its scores, and the SHA-256 of the other files.
 ``network.onnx``
     Predicts: normalised log-mel windows in, genre logits out.
 ``weights.safetensors``
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from agf_core import storage
+from agf_core.prior import check_prior
 from agf_core.spectrogram import InputSpec
 
 FORMAT = 1
@@ -69,6 +70,9 @@ class Metadata:
         Normaliser of the log-mel bands, decibels.
     temperature : float
         See `agf_core.calibration`.
+    prior : np.ndarray [shape=(n_labels,)] or None
+        Share of each genre in what was learnt from, see `agf_core.prior`; None in models that were
+        made before it was written down.
     recipe, trained_on, scores : dict
         For people and for learning further; prediction does not look at them.
     """
@@ -81,6 +85,7 @@ class Metadata:
     mean: np.ndarray
     std: np.ndarray
     temperature: float
+    prior: np.ndarray | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
     trained_on: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
@@ -111,6 +116,8 @@ class Metadata:
             and 0 < self.temperature <= 100,
             "its temperature is impossible",
         )
+        if self.prior is not None:
+            check_prior(self.prior, len(self.labels))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON can hold them."""
@@ -122,6 +129,7 @@ class Metadata:
             "input": self.input.to_dict(),
             "normaliser": {"mean": self.mean.tolist(), "std": self.std.tolist()},
             "temperature": self.temperature,
+            "prior": None if self.prior is None else self.prior.tolist(),
             "recipe": self.recipe,
             "trained_on": self.trained_on,
             "scores": self.scores,
@@ -130,7 +138,7 @@ class Metadata:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Metadata":
         """Read what `to_dict` made; `KeyError`, `TypeError` or `ValueError` otherwise."""
-        normaliser = values["normaliser"]
+        normaliser, prior = values["normaliser"], values.get("prior")
         return cls(
             name=values["name"],
             labels=tuple(values["labels"]),
@@ -140,6 +148,7 @@ class Metadata:
             mean=np.array(normaliser["mean"], np.float32),
             std=np.array(normaliser["std"], np.float32),
             temperature=values["temperature"],
+            prior=None if prior is None else np.array(prior, np.float64),
             recipe=dict(values["recipe"]),
             trained_on=dict(values["trained_on"]),
             scores=dict(values["scores"]),

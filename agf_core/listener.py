@@ -70,6 +70,7 @@ class Listener:
     def __init__(self, model: bundle.Bundle, *, threads: int | None = None) -> None:
         self.labels = model.metadata.labels
         self.model_id = model.model_id
+        self.prior = model.metadata.prior
         self._folder = model.folder
         self._threads = threads
         self._ahead = 1  # files in hand or waiting; more when the process has told its threads

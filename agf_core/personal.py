@@ -23,6 +23,7 @@ from agf_core.excerpts import Excerpts
 from agf_core.learning import Schedule, best_entry, extract_features, fit, predict
 from agf_core.network import GenreNet, MultiTaskNet, TransferMLP
 from agf_core.new_heads import namesakes, personal_network
+from agf_core.prior import learnt_from
 from agf_core.selection import artist_folds, votes
 
 TEMPERATURE_PRIOR = 100  # tracks that the temperature of the model to begin with counts as
@@ -276,6 +277,11 @@ class Personaliser:
             ],
             plan.folds,
         )
+
+    @property
+    def prior(self) -> np.ndarray:
+        """Share of each genre in what teaches, where an album counts as one track."""
+        return learnt_from(self._targets)
 
     def hold_out(self) -> HeldOut:
         """Find out how good a personal model is on artists it has not met."""

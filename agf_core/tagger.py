@@ -76,6 +76,11 @@ class GenreTagger:
         """The genres this model knows."""
         return self.metadata.labels
 
+    @property
+    def prior(self) -> np.ndarray | None:
+        """The prior that its probabilities hold for, see `agf_core.prior`; None if not known."""
+        return self.metadata.prior
+
     def predict_log_mel(self, spectrogram: np.ndarray) -> Prediction:
         """Predict from a log-mel spectrogram.
 

@@ -27,6 +27,7 @@ class FakeTagger:
     """
 
     labels = LABELS
+    prior: np.ndarray | None = None
 
     def __init__(self) -> None:
         self.model_id = "fake-1"

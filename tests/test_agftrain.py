@@ -144,6 +144,7 @@ def test_a_library_teaches_its_genres_and_agfgenre_speaks_them(library, capsys):
     model = bundle.load(folder)
     assert model.metadata.labels == ("Блюз", "🎹")
     assert model.metadata.tasks["s"] == 2
+    assert model.metadata.prior.tolist() == [0.5, 0.5]
 
     library.configure(min_confidence=0)
     library.beet("agfgenre", "-W", "title::new")
@@ -158,6 +159,11 @@ def test_a_library_teaches_its_genres_and_agfgenre_speaks_them(library, capsys):
     assert listing[1].split() == ["shipped", "2"]
     assert listing[2].startswith("*  mine")
     assert "40" in listing[2]
+    library.beet("agfmodels", "show", "mine")
+    assert (
+        "40 tracks by 20 artists, each heard by a model that had not met its artist (in 3 parts"
+        in (capsys.readouterr().out)
+    )
     library.beet("agfmodels", "use", "shipped")
     library.beet("agfmodels", "use", "mine")
     (folder / bundle.WEIGHTS).write_bytes(b"broken")

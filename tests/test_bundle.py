@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime
@@ -29,6 +30,18 @@ def test_what_is_saved_is_loaded(tiny_folder, tiny_parts):
     assert loaded.model_id.startswith("tiny-")
     assert sorted(p.name for p in tiny_folder.iterdir()) == sorted(FILES)
     assert [p.name for p in tiny_folder.parent.iterdir()] == ["tiny"]
+
+
+def test_a_prior_is_part_of_a_model_and_older_models_have_none(tiny_folder, tiny_parts, tmp_path):
+    metadata, files = tiny_parts
+    shares = np.array([0.1, 0.2, 0.7])
+    model = bundle.save(tmp_path / "new", replace(metadata, prior=shares), files)
+    assert model.metadata.prior.tolist() == shares.tolist()
+    path = tiny_folder / bundle.METADATA
+    values = json.loads(path.read_text())
+    del values["prior"]
+    path.write_text(json.dumps(values))
+    assert GenreTagger.load(tiny_folder).prior is None
 
 
 def test_another_model_has_another_id(tiny_folder, tiny_parts, tmp_path):
@@ -105,6 +118,16 @@ def test_no_folder_at_all(tmp_path):
         ({"name": 7}, "no name"),
         ({"temperature": 0}, "temperature"),
         ({"temperature": "hot"}, "temperature"),
+        ({"prior": [0.5, 0.5]}, "prior has another size"),
+        ({"prior": 1}, "prior has another size"),
+        ({"prior": []}, "prior has another size"),
+        ({"prior": [0.5, 0.5, 0]}, "prior is not made of shares"),
+        ({"prior": [0.7, 0.7, -0.4]}, "prior is not made of shares"),
+        ({"prior": [0.3, 0.3, 0.3]}, "prior is not made of shares"),
+        ({"prior": [0.5, 0.5, float("nan")]}, "prior is not made of shares"),
+        ({"prior": [0.5, 0.5, float("inf")]}, "prior is not made of shares"),
+        ({"prior": ["much", 0.5, 0.5]}, "damaged"),
+        ({"prior": {"Ambient": 1}}, "damaged"),
         ({"normaliser": {"mean": [0], "std": [1]}}, "normaliser"),
         ({"normaliser": {"mean": [0] * 64, "std": [0] * 64}}, "normaliser"),
         ({"normaliser": None}, "damaged"),

@@ -186,6 +186,15 @@ def test_held_out_artists_are_predicted_and_beat_the_model_before():
     assert 0.1 <= temperature <= 10
 
 
+def test_the_prior_counts_an_album_once_as_learning_does():
+    tracks, features, _ = made_up()
+    box = [replace(t, album=f"box {t.artist}") if t.genre == "🎹" else t for t in tracks]
+    box.append(track(100, "somebody"))  # feeds artist groups alone
+    network = start()
+    learner = Personaliser(model(network), network, Material(box, ("Блюз", "🎹"), features), QUICK)
+    assert learner.prior == pytest.approx([24 / 30, 6 / 30])
+
+
 def test_nothing_of_held_out_artists_reaches_their_predictions():
     tracks, features, spectra = made_up()
     tracks += [track(100 + i, tracks[i].artist) for i in range(0, 48, 4)]  # untagged, by the same

@@ -589,6 +589,8 @@ def test_auto_that_makes_no_sense_is_one_line_and_stops_nothing(library):
         ({"count": 0}, [], "count must be a whole number from 1 up, not 0"),
         ({"count": "two"}, [], "count must be a whole number from 1 up, not 'two'"),
         ({"count": True}, [], "count must be a whole number from 1 up, not True"),
+        ({"prior": "mine"}, [], "prior must be balanced, shipped or library, not 'mine'"),
+        ({"prior": ["library"]}, [], "prior must be balanced, shipped or library, not ["),
         ({"min_confidence": 2}, [], "min_confidence must be a number from 0 to 1, not 2"),
         ({"min_confidence": None}, [], "min_confidence must be a number from 0 to 1, not None"),
         ({"threads": -2}, [], "threads must be a whole number from 0 up, not -2"),

@@ -94,6 +94,7 @@ def test_from_corpus_to_a_model_that_tags(corpus, tmp_path):
     assert tagger.predict_file(tracks[0].path).top(1)[0][0] == "Doom"
     assert tagger.predict_file(tracks[1].path).top(1)[0][0] == "Chiptune"
     assert Recipe.from_dict(json.loads(json.dumps(model.metadata.recipe))) == TINY
+    assert model.metadata.prior.tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("shared", [True, False])

@@ -66,8 +66,9 @@ and a network can learn how a collection sounds rather than its music. Expect le
 
 What it learns beside the genre was chosen by these folds, so that the scores flatter it a little.
 The network that ships has learnt from the clips of all folds, so that no score of its own can be
-given without other music. Its temperature ({metadata.temperature:.3f}) is fitted on the folds'
-predictions.
+given without other music. Its temperature ({metadata.temperature:.3f}) is fitted on the predictions
+of folds and strangers together, so that it is less sure of itself than the folds alone would have
+it; the table of confidence is with that temperature.
 
 ## What it learnt from
 
@@ -75,7 +76,7 @@ predictions.
 {trained_on["with_genre"]} of them have one main genre:
 
 {sources}
-
+{_music(trained_on.get("unlabelled") or {})}
 Most of these recordings are under copyright; neither they nor anything they could be heard from
 again is part of the model. Genre labels are those of the collections, merged to
 {len(metadata.labels)} main genres; clips with several of them teach \
@@ -84,7 +85,9 @@ again is part of the model. Genre labels are those of the collections, merged to
 ## How
 
 Recipe `{recipe["name"]}`: tasks {", ".join(recipe["tasks"])}; \
-networks {recipe["networks"]["epochs"]} epochs, transfer MLP {recipe["transfer"]["epochs"]} epochs.
+networks {recipe["networks"]["epochs"]} epochs, transfer MLP {recipe["transfer"]["epochs"]} epochs;
+{spec.n_mels} mel bands, segments of \
+{spec.segment_frames * spec.hop_length / spec.sample_rate:.1f} s.
 The method is that of Kim et al., "Transfer Learning of Artist Group Factors to Musical Genre
 Classification" (2018), {_beside(recipe["tasks"])}.
 
@@ -128,6 +131,18 @@ def _strangers(across: Mapping[str, Any]) -> str:
     ]
     head = "| learnt from, to asked about | clips | artists | accuracy | macro F1 | log loss |"
     return "\n".join([head, "|---|---|---|---|---|---|", *rows])
+
+
+def _music(unlabelled: Mapping[str, int]) -> str:
+    """Return of which music only what the teacher hears was learnt, as Markdown."""
+    if not unlabelled:
+        return ""
+    names = ", ".join(sorted(unlabelled))
+    return f"""
+Before that it learnt what a teacher hears of {sum(unlabelled.values())} tracks of freely licensed \
+game music without genres,
+from these packages of Debian: {names}.
+"""
 
 
 def _beside(tasks: str) -> str:

@@ -15,6 +15,7 @@ from agf_core.examples import Segments, fit_normaliser
 from agf_core.export import network_to_onnx, weights_to_safetensors
 from agf_core.learning import extract_features, predict, train_networks, train_transfer
 from agf_core.network import GenreNet
+from agf_core.prior import learnt_from
 from training import teacher
 from training.foundation import Foundation
 from training.one_branch import REGRESSED, train_one_branch
@@ -31,6 +32,10 @@ class Learnt:
     groups : dict of ArtistGroups
         By task.
     mean, std : np.ndarray [shape=(n_mels,)]
+    prior : np.ndarray [shape=(n_genres,)]
+        Of the genre targets that it learnt from, the teacher's part in them included.
+    unlabelled : dict of int
+        Tracks of the foundation, by their source.
     probabilities : np.ndarray [shape=(n_tracks, n_genres)]
         Of every track asked for, before any temperature; NaN for the others.
     """
@@ -39,6 +44,8 @@ class Learnt:
     groups: dict[str, ArtistGroups]
     mean: np.ndarray
     std: np.ndarray
+    prior: np.ndarray
+    unlabelled: dict[str, int]
     probabilities: np.ndarray
 
 
@@ -164,7 +171,15 @@ def learn(
     if len(predicted):
         probabilities[predicted] = predict(mlp, features, places(predicted, needed))
     kept = {} if recipe.one_branch else groups  # no branch is left that tells them
-    return Learnt(GenreNet(networks, mlp), kept, mean, std, probabilities)
+    return Learnt(
+        GenreNet(networks, mlp),
+        kept,
+        mean,
+        std,
+        learnt_from(targets["g"][train]),
+        dict(Counter(track.source for track in foundation.music)) if foundation else {},
+        probabilities,
+    )
 
 
 def _ask_the_teacher(
@@ -229,12 +244,14 @@ def write_bundle(
         mean=learnt.mean,
         std=learnt.std,
         temperature=temperature,
+        prior=learnt.prior,
         recipe=recipe.to_dict(),
         trained_on={
             "tracks": len(tracks),
             "artists": len({t.artist for t in tracks}),
             "with_genre": sum(bool(t.genre) for t in tracks),
             "sources": dict(Counter(t.source for t in tracks)),
+            "unlabelled": learnt.unlabelled,
         },
         scores=dict(scores),
     )

@@ -18,6 +18,8 @@ from tqdm import tqdm
 
 from agf_core import bundle
 from agf_core.audio import shown
+from agf_core.corpus import genre_targets
+from agf_core.prior import learnt_from
 from agf_core.tagger import GenreTagger
 from training import options
 from training.experiment import Case
@@ -67,14 +69,16 @@ def build_model(setting: Setting, case: Case) -> bundle.Bundle:
     mean, std = (x.cpu().numpy() for x in (experiment.segments.mean, experiment.segments.std))
     network = experiment.whole(case, mlp.eval()).cpu()
     groups = {job.source: job.groups() for job in setting.groups(case.tasks)}
+    learnt_by = [experiment.tracks[i] for i in experiment.part.train]
+    prior = learnt_from(genre_targets(learnt_by, experiment.genres))
     return write_bundle(
-        Learnt(network, groups, mean, std, np.empty(0)),
+        Learnt(network, groups, mean, std, prior, {}, np.empty(0)),
         scores["temperature"] or 1.0,
         folder / "model",
         name=f"{setting.runs} {case.name}",
         genres=experiment.genres,
         recipe=experiment.recipe,
-        tracks=[experiment.tracks[i] for i in experiment.part.train],
+        tracks=learnt_by,
         scores=scores,
         card=lambda metadata: f"# {metadata.name}\n\nLearnt from split {setting.split}.\n",
     )

@@ -27,11 +27,12 @@ from .vocabulary import Vocabulary, read_learn_as
 
 if TYPE_CHECKING:
     import optparse
+    from collections.abc import Collection
 
     from beets.importer import ImportSession, ImportTask
-    from beets.library import Library
+    from beets.library import Album, Library
 
-    from agf_core.listener import Listener
+    from agf_core.prior import Ears
 
     from .report import Summary
 
@@ -76,7 +77,7 @@ class AGFGenrePlugin(BeetsPlugin):
     def __init__(self) -> None:
         super().__init__()
         self.config.add(DEFAULTS)
-        self._import: tuple[Settings, Vocabulary, Listener] | None = None
+        self._import: tuple[Settings, Vocabulary, Ears] | None = None
         self._import_given_up = False
         self._as_is_told = False
         try:
@@ -120,8 +121,8 @@ class AGFGenrePlugin(BeetsPlugin):
         return command
 
     def _models_command(self) -> Subcommand:
-        command = Subcommand("agfmodels", help="list models, choose or remove one")
-        command.parser.set_usage("%prog [use NAME | remove NAME]")
+        command = Subcommand("agfmodels", help="list models, show, choose or remove one")
+        command.parser.set_usage("%prog [show NAME | use NAME | remove NAME]")
         command.func = self._models
         return command
 
@@ -131,21 +132,25 @@ class AGFGenrePlugin(BeetsPlugin):
             self._undo(lib, settings, query)
             return
         vocabulary = Vocabulary.from_config(self.config)
-        tagger = tagging.load_tagger(settings)
+        ears: Ears = tagging.load_tagger(settings)
         if not settings.pretend:
             tagging.check_writable(lib)
+        albums, tracks = self._matching(lib, query, settings.albums)
+        if not (albums or tracks):
+            self._log.info("nothing in the library matches")
+            return
+        ears = self._with_prior(ears, lib, settings)
         done = "would tag" if settings.pretend else "tagged"
         with closing(undo.Journal(lib)) as journal:
-            run = tagging.Run(lib, tagger, vocabulary, settings, self._log, journal)
+            run = tagging.Run(lib, ears, vocabulary, settings, self._log, journal)
             try:
-                self._select(run, lib, query, settings.albums)
+                run.select_albums(albums)
+                run.select_tracks(tracks)
+                del albums, tracks  # or a library would stay in memory for hours
                 run.listen(show_progress=not settings.quiet)
             except KeyboardInterrupt:
                 self._log.info("{}; stopped: run again to go on", run.summary.text(done))
                 raise
-        if not run.matched:
-            self._log.info("nothing in the library matches")
-            return
         self._log.info("{}", run.summary.text(done))
         if run.summary.all_failed:
             raise UserError("agfgenre: none of the files could be listened to")
@@ -190,16 +195,24 @@ class AGFGenrePlugin(BeetsPlugin):
     def _models(self, lib: Library, options: optparse.Values, arguments: list[str]) -> None:
         from . import models
 
-        models.manage(arguments, Settings.from_config(self.config, {}).model, self._log)
+        models.manage(arguments, Settings.from_config(self.config, {}), self._log)
 
     @staticmethod
-    def _select(run: tagging.Run, lib: Library, query: list[str], albums: bool) -> None:
-        if albums:
-            run.select_albums(lib.albums(query))
-            parsed, _ = parse_query_parts(query, Item)
-            run.select_tracks(lib.items(AndQuery([parsed, NoneQuery("album_id")])))
-        else:
-            run.select_tracks(lib.items(query))
+    def _matching(
+        lib: Library, query: list[str], albums: bool
+    ) -> tuple[Collection[Album], Collection[Item]]:
+        """Return the albums that match, and the tracks that are each to stand for itself."""
+        if not albums:
+            return (), lib.items(query)
+        parsed, _ = parse_query_parts(query, Item)
+        return lib.albums(query), lib.items(AndQuery([parsed, NoneQuery("album_id")]))
+
+    def _with_prior(
+        self, ears: Ears, lib: Library, settings: Settings, *, may_listen: bool = True
+    ) -> Ears:
+        from . import priors  # which needs numpy
+
+        return priors.with_prior(ears, lib, settings, self._log, may_listen=may_listen)
 
     # The importer
 
@@ -233,9 +246,11 @@ class AGFGenrePlugin(BeetsPlugin):
             quiet: dict[str, Any] = {"write": False, "quiet": True}
             settings = Settings.from_config(self.config, quiet)
             vocabulary = Vocabulary.from_config(self.config)
-            self._import = settings, vocabulary, tagging.load_tagger(settings)
-        settings, vocabulary, tagger = self._import
-        run = tagging.Run(lib, tagger, vocabulary, settings, self._log)
+            ears: Ears = tagging.load_tagger(settings)
+            ears = self._with_prior(ears, lib, settings, may_listen=False)
+            self._import = settings, vocabulary, ears
+        settings, vocabulary, ears = self._import
+        run = tagging.Run(lib, ears, vocabulary, settings, self._log)
         if task.is_album and settings.albums:
             run.select_albums([task.album])
         else:

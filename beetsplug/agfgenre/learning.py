@@ -326,6 +326,7 @@ class Lesson:
             tasks=learnt.network.n_classes,
             architecture=base.metadata.architecture | {"networks": learnt.network.tasks},
             temperature=temperature,
+            prior=learner.prior,
             recipe=recipe(self._plan, base),
             trained_on={
                 "tracks": material.n_teaching,
@@ -335,6 +336,7 @@ class Lesson:
             scores={
                 "tracks": report["tracks"],
                 "artists": report["artists"],
+                "parts": report["parts"],
                 "overall": report["overall"][PERSONAL],
                 "genres": report["genres"],
             },

@@ -14,11 +14,16 @@ from beets.ui import UserError
 from agf_core import bundle
 from agf_core.model_store import SHIPPED_NAME, Entry, ModelStore
 
+from .card import card_lines, right, short
+
 if TYPE_CHECKING:
     from beets.logging import BeetsLogger
 
+    from .settings import Settings
+
 REPORT, PICTURE = "report.json", "confusion.png"
-USAGE = "beet agfmodels [use NAME | remove NAME]"
+VERBS = ("show", "use", "remove")
+USAGE = "beet agfmodels [show NAME | use NAME | remove NAME]"
 
 
 def model_store() -> ModelStore:
@@ -48,7 +53,7 @@ def chosen_model(configured: str) -> bundle.Bundle:
         return bundle.load()
 
 
-def manage(arguments: list[str], configured: str, log: BeetsLogger) -> None:
+def manage(arguments: list[str], settings: Settings, log: BeetsLogger) -> None:
     """Do what ``beet agfmodels`` was asked for.
 
     Raises
@@ -56,7 +61,7 @@ def manage(arguments: list[str], configured: str, log: BeetsLogger) -> None:
     UserError
         If it cannot be done.
     """
-    store = model_store()
+    store, configured = model_store(), settings.model
     verb, names = (arguments[0], arguments[1:]) if arguments else ("list", [])
     if verb == "list" and not names:
         for line in _table(store.entries(), "" if configured else store.active):
@@ -64,13 +69,18 @@ def manage(arguments: list[str], configured: str, log: BeetsLogger) -> None:
         if configured:
             ui.print_(f"{configured} listens: the configuration says `model: {configured}`")
         return
-    if verb not in ("use", "remove") or len(names) != 1:
+    if verb not in VERBS or len(names) != 1:
         raise UserError(f"agfmodels: {' '.join(arguments)!r} is not understood; say {USAGE}")
     (name,) = names
     if name not in (SHIPPED_NAME, *store.names()):
         raise UserError(f"agfmodels: there is no model {name!r}; `beet agfmodels` lists them")
     try:
-        if verb == "use":
+        if verb == "show":
+            model = bundle.load(store.folder_of(name))
+            for line in card_lines(model.metadata, settings.min_confidence):
+                ui.print_(line)
+            ui.print_(f"the whole card: {model.folder / bundle.CARD}")
+        elif verb == "use":
             store.activate(name)
             log.info("{} listens from now on", name)
             if configured:
@@ -100,10 +110,10 @@ def _table(entries: list[Entry], active: str) -> list[str]:
             (
                 mark,
                 entry.name,
-                _short(metadata.trained_on.get("date", "")),
+                short(metadata.trained_on.get("date", "")),
                 str(len(metadata.labels)),
-                _short(metadata.trained_on.get("tracks", "")),
-                _right(metadata.scores),
+                short(metadata.trained_on.get("tracks", "")),
+                right(metadata),
             )
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -113,20 +123,6 @@ def _table(entries: list[Entry], active: str) -> list[str]:
     ]
     problems = [f"{entry.name}: {entry.problem}" for entry in entries if entry.problem]
     return [*lines, *problems]
-
-
-def _short(value: object) -> str:
-    """Return what a model says of itself, which nobody has checked, as a table can show it."""
-    text = str(value)[:20]
-    return text if text.isprintable() else ""
-
-
-def _right(scores: dict[str, Any]) -> str:
-    try:
-        value, low, high = scores["overall"]["accuracy"]
-        return f"{value:.1%} [{low:.1%}, {high:.1%}]"
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return ""
 
 
 def read_report(folder: Path) -> dict[str, Any] | None:

@@ -27,10 +27,13 @@ DEFAULTS: dict[str, Any] = {
     "albums": False,
     "threads": 0,
     "model": "",
+    "prior": "shipped",
     "min_tracks": 10,
     "learn_as": False,
     "groups": "",
 }
+
+PRIORS = BALANCED, SHIPPED, LIBRARY = "balanced", "shipped", "library"
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Settings:
         How many threads decode and listen; 0 for as many as there are cores.
     model : str
         Folder of the model; empty for the one that ships.
+    prior : str
+        How music is taken to be made up: one of `PRIORS`; shipped is what the model has learnt.
     write : bool
         Write tags to files as well as to the library.
     pretend : bool
@@ -68,6 +73,7 @@ class Settings:
     albums: bool = False
     threads: int = 0
     model: str = ""
+    prior: str = SHIPPED
     write: bool = False
     pretend: bool = False
     quiet: bool = False
@@ -95,6 +101,9 @@ class Settings:
             albums=switch("albums", get("albums")),
             threads=_number("threads", get("threads"), int, 0, None),
             model=_folder(config),
+            prior=_checked(
+                "prior", config["prior"].get(), "balanced, shipped or library", PRIORS.__contains__
+            ),
             write=ui.should_write(options.get("write")),
             pretend=bool(options.get("pretend")),
             quiet=bool(options.get("quiet")),

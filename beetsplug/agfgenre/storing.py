@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beets.dbcore.db import DBAccessError
@@ -29,6 +30,15 @@ def store(model: Model) -> None:
         model.store(inherit=False)  # or every track would get the album's genres
     else:
         model.store()
+
+
+def folder_beside(lib: Library) -> Path | None:
+    """Return the folder for what belongs to a library, which may be missing.
+
+    None for a library in memory: what belongs to it ends with its process.
+    """
+    path = os.fsdecode(lib.path)
+    return None if path == ":memory:" else Path(path + "-agfgenre")
 
 
 @contextmanager

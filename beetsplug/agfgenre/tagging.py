@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from agf_core.listener import Listener
     from agf_core.prediction import FileResult, Prediction
+    from agf_core.prior import Ears
 
     from .decision import Model
     from .report import Summary
@@ -98,7 +99,7 @@ class Run:
     Parameters
     ----------
     lib : Library
-    tagger : Listener
+    ears : Ears
     vocabulary : Vocabulary
     settings : Settings
     log : BeetsLogger
@@ -109,20 +110,19 @@ class Run:
     def __init__(
         self,
         lib: Library,
-        tagger: Listener,
+        ears: Ears,
         vocabulary: Vocabulary,
         settings: Settings,
         log: BeetsLogger,
         journal: Journal | None = None,
     ) -> None:
-        self._lib, self._tagger, self._settings, self._log = lib, tagger, settings, log
+        self._lib, self._ears, self._settings, self._log = lib, ears, settings, log
         self._settler = Settler(vocabulary, settings, log, journal)
         self._progress = Progress(0, log)
         self._jobs: list[Job] = []
         self._pending: list[Callable[[], Iterable[Model]]] = []  # each returns what to store
         self._flushed = time.monotonic()
         self._touched: set[int] = set()  # albums of which a track got its genres by itself
-        self.matched = 0
 
     @property
     def summary(self) -> Summary:
@@ -134,7 +134,6 @@ class Run:
     def select_tracks(self, items: Iterable[Item]) -> None:
         """Note which tracks are to be listened to; settle those that have been heard before."""
         for item in items:
-            self.matched += 1
             if not self._concerns([item]):
                 self.summary.add(Outcome.TAKEN, Item)
             elif heard := self._recall(item):
@@ -148,7 +147,6 @@ class Run:
         An album has been heard before if each of its present tracks has.
         """
         for album in albums:
-            self.matched += 1
             items = list(album.items())
             models: list[Model] = [album, *items]
             if album.comp or not items:
@@ -165,7 +163,7 @@ class Run:
         return self._settings.explain or any(map(self._settler.may_change, models))
 
     def _recall(self, model: Model) -> Heard | None:
-        return None if self._settings.explain else Heard.recall(model, self._tagger.model_id)
+        return None if self._settings.explain else Heard.recall(model, self._ears.model_id)
 
     # Listening
 
@@ -181,7 +179,7 @@ class Run:
 
         paths = [path for job in self._jobs for path in job.paths]
         self._progress = Progress(len(paths) if show_progress else 0, self._log)
-        results = self._tagger.predict_files(paths)
+        results = self._ears.predict_files(paths)
         try:
             for job in self._jobs:
                 heard = [self._counted(result) for result in islice(results, len(job.paths))]
@@ -238,7 +236,7 @@ class Run:
 
     def _remember(self, model: Model, predictions: Sequence[Prediction]) -> Heard:
         heard = Heard.of(predictions)
-        heard.remember(model, self._tagger.model_id)
+        heard.remember(model, self._ears.model_id)
         self._settler.explain(model, predictions)
         return heard
 

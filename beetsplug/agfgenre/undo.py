@@ -28,7 +28,7 @@ from agf_core import storage
 
 from .decision import Outcome
 from .report import Summary
-from .storing import BATCH, store, uninterrupted, writing
+from .storing import BATCH, folder_beside, store, uninterrupted, writing
 from .writing import copy_beside, try_write
 
 try:
@@ -86,7 +86,7 @@ class Journal:
 
     def __init__(self, lib: Library) -> None:
         self.run = f"{datetime.now(UTC):%Y%m%dT%H%M%S-%f}-{os.getpid()}"
-        folder = _folder(lib)
+        folder = folder_beside(lib)
         self._path = folder and folder / (self.run + OPEN)
         self._file: TextIO | None = None
 
@@ -164,7 +164,7 @@ def put_back(
     UserError
         If the library or the notes cannot be written.
     """
-    folder = _folder(lib)
+    folder = folder_beside(lib)
     if folder is None or not folder.is_dir():
         return None
     with _usable(folder):
@@ -263,11 +263,6 @@ def _matching(lib: Library, query: Sequence[str]) -> Callable[[Note], bool]:
 
 
 # The files
-
-
-def _folder(lib: Library) -> Path | None:
-    path = os.fsdecode(lib.path)
-    return None if path == ":memory:" else Path(path + "-agfgenre")
 
 
 def _line(note: Note) -> str:
