@@ -8,6 +8,7 @@ Importing the package itself loads nothing heavy.
 from importlib.util import find_spec
 
 TRAIN_PACKAGES = (
+    "filelock",
     "librosa",
     "matplotlib",
     "onnx",

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import wave
 from dataclasses import replace
 from functools import partial
@@ -302,6 +304,46 @@ def test_interrupted_it_goes_on_and_listens_to_what_is_new_alone(library, monkey
     monkeypatch.setattr(personal, "fit", fit)
     assert train(library, "--quick") in (0, 3)
     assert jobs == [40, 40]  # looked at again, for their content, but not listened to
+
+
+HOLD = """
+import sys
+from filelock import FileLock
+with FileLock(sys.argv[1], timeout=0):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_only_one_learns_from_a_library_at_a_time(library):
+    fill(library)
+    folder = learning.work_folder(library.lib)
+    checkpoint = folder / "of the other" / "fold-0.safetensors"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    hold = [sys.executable, "-c", HOLD, str(folder / learning.LOCK)]
+    with subprocess.Popen(hold, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline().strip() == b"held"
+        before = everything(library)
+        assert train(library, "--quick") == 1
+        message = library.log.lines[-1]
+        assert "another `beet agftrain` is learning from this library; wait until" in message
+        assert everything(library) == before
+        assert checkpoint.exists()
+        assert train(library, "-p") == 0
+        other.kill()
+    assert train(library, "--quick") in (0, 3)
+    assert not checkpoint.exists()
+
+
+def test_a_place_for_checkpoints_that_cannot_be_used_is_a_sentence(library):
+    fill(library)
+    (learning.work_folder(library.lib) / learning.LOCK).mkdir(parents=True)
+    assert train(library, "--quick") == 1
+    message = library.log.lines[-1]
+    assert message.startswith("agftrain: ")
+    assert "lock cannot be written (Is a directory)" in message
+    assert "\n" not in message
 
 
 def test_another_model_takes_its_place_only_when_better(library, capsys):

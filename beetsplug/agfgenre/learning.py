@@ -10,7 +10,8 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 from beets import ui
 from beets.ui import UserError
+from filelock import FileLock, Timeout
 
 from agf_core import bundle
 from agf_core.artist_groups import Observations
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from .settings import LearnSettings
     from .vocabulary import Vocabulary
 
+LOCK = "lock"  # beside the checkpoints
 LONGEST_NAME = 50  # characters of a model's name: it is a folder's and stands in tables
 MOST_OF_AN_ALBUM = 4  # tracks: an album counts as one anyway
 MOST_IN_ALL = 4_000  # tracks: what 1.4 GB of memory hold
@@ -64,6 +67,43 @@ MOST_IN_ALL = 4_000  # tracks: what 1.4 GB of memory hold
 def cache_folder() -> Path:
     """Return where features and checkpoints are kept: they can be made again."""
     return platformdirs.user_cache_path("beets-agf")
+
+
+def work_folder(lib: Library) -> Path:
+    """Return where the checkpoints of a library are kept."""
+    library = hashlib.sha256(os.fsencode(lib.path)).hexdigest()[:16]
+    return cache_folder() / "learning" / library
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Let no other process learn there meanwhile: each would clear the other's checkpoints.
+
+    The system lets go of the lock when the process ends, however it ends; the file stays.
+
+    Raises
+    ------
+    UserError
+        If another process learns there, or nothing can be written there.
+    """
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise UserError(
+            "agftrain: another `beet agftrain` is learning from this library; "
+            "wait until it ends, or stop it, and run again; nothing is changed"
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"agftrain: {folder / LOCK} cannot be written ({error.strerror}); make room there, "
+            "or see that it may be written; nothing is changed"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Lesson:
@@ -89,8 +129,7 @@ class Lesson:
     ) -> None:
         self._vocabulary, self._learn_as = vocabulary, learn_as
         self._settings, self._log = settings, log
-        library = hashlib.sha256(os.fsencode(lib.path)).hexdigest()[:16]
-        self._work = cache_folder() / "learning" / library
+        self._work = work_folder(lib)
         self._cache = FeatureCache(cache_folder() / "features")
         self._processes = settings.threads or None
         self._show = not settings.quiet and sys.stderr.isatty()
@@ -107,8 +146,12 @@ class Lesson:
         Raises
         ------
         UserError
-            If nothing can be learnt, or nothing can be kept.
+            If nothing can be learnt, nothing can be kept, or another process learns already.
         """
+        with alone(self._work):
+            return self._learn(teaching)
+
+    def _learn(self, teaching: Teaching) -> bool:
         store = model_store()
         try:
             if self._settings.name:
