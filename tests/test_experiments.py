@@ -321,10 +321,16 @@ def test_a_gpu_without_memory_is_one_line_and_loses_nothing(work, monkeypatch):
 
     before = {path: path.read_bytes() for path in work.rglob("*.json")}
     monkeypatch.setattr(experiment, "train_networks", full)
-    message = complaint(run, "--work", work, "--recipe", "tiny", "--split", "official",
-                        "--network", "wSTN", "--wide", 4)  # fmt: skip
-    assert "g wSTN4: the GPU has too little memory (CUDA out of memory)" in message
-    assert "with --stream" in message
+    common = ["--work", work, "--recipe", "tiny"]
+    for what, command, *arguments in (
+        ("g wSTN4", run, "--split", "official", "--network", "wSTN", "--wide", 4),
+        ("g", leak, "--splits", "official", "--tasks", "gs", "--output", work / "x.md"),
+        ("g+s STN", submit, "--split", "official", "--tasks", "gs", "--clips", work,
+         "--output", work / "x.csv"),
+    ):  # fmt: skip
+        message = complaint(command, *common, *arguments)
+        assert message.startswith(f"{what}: the GPU has too little memory (CUDA out of memory)")
+        assert "with --stream" in message
     assert before == {path: path.read_bytes() for path in before}
 
 

@@ -20,7 +20,7 @@ from training import options, page
 from training.crossvalidate import truth_of
 from training.experiment import ALONE, Case
 from training.options import RunError
-from training.run import Setting, open_experiment
+from training.run import Setting, enough_memory, open_experiment
 from training.scoring import Scored, score, signed
 
 MARKER = "<!-- Below this line: written by `python -m training.leak`. -->"
@@ -39,16 +39,17 @@ def both(setting: Setting, case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarr
     Raises
     ------
     RunError
-        When the case is not finished.
+        When the case is not finished, or a GPU has too little memory.
     """
     if not setting.done(case):
         raise RunError(f"{setting.case_folder(case)} is not finished; run training.reproduce first")
-    experiment, _ = open_experiment(setting)
-    judged = experiment.part.test
-    probabilities = [
-        experiment.predict(case, experiment.transfer(case, also=also))[judged]
-        for also in (judged[:0], judged)
-    ]
+    with enough_memory(case.name):
+        experiment, _ = open_experiment(setting)
+        judged = experiment.part.test
+        probabilities = [
+            experiment.predict(case, experiment.transfer(case, also=also))[judged]
+            for also in (judged[:0], judged)
+        ]
     tracks = [experiment.tracks[i] for i in judged]
     truth = truth_of(experiment.tracks, judged, experiment.genres)
     return np.stack(probabilities), truth, np.array([track.artist for track in tracks])
@@ -116,12 +117,21 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", required=True, help="STN cases: sets of letters")
     parser.add_argument("--output", type=Path, required=True, help="the page")
     options.add_device(parser)
+    options.add_stream(parser)
     arguments = parser.parse_args()
     cases = list(dict.fromkeys([ALONE, *map(Case, arguments.tasks)]))
     recipe, runs = options.recipe_of(arguments), arguments.runs or arguments.recipe
     settings = [
         [
-            Setting(arguments.work, runs, recipe, split, seed, device=arguments.device)
+            Setting(
+                arguments.work,
+                runs,
+                recipe,
+                split,
+                seed,
+                device=arguments.device,
+                stream=arguments.stream,
+            )
             for split in arguments.splits
         ]
         for seed in arguments.seeds
