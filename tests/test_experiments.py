@@ -271,7 +271,8 @@ def test_submission_has_sixteen_probabilities_for_every_clip(work, folder):
 
 def test_the_leak_is_measured_on_the_same_features(folder, work):
     setting = run.Setting(work, "tiny", TINY, "official", 0, device="cpu")
-    (honest, leaky), truth, artists = leak.both(setting, Case("g"))
+    predicted, truth, artists = leak.both(setting, [Case("g")])
+    honest, leaky = predicted[Case("g")]
     assert (len(truth), len(set(artists))) == (40, 20)
     with np.load(setting.case_folder(Case("g")) / "predictions.npz") as stored:
         np.testing.assert_allclose(honest, stored["probabilities"], atol=1e-3)
@@ -324,7 +325,7 @@ def test_a_gpu_without_memory_is_one_line_and_loses_nothing(work, monkeypatch):
     common = ["--work", work, "--recipe", "tiny"]
     for what, command, *arguments in (
         ("g wSTN4", run, "--split", "official", "--network", "wSTN", "--wide", 4),
-        ("g", leak, "--splits", "official", "--tasks", "gs", "--output", work / "x.md"),
+        ("g, g+s STN", leak, "--splits", "official", "--tasks", "gs", "--output", work / "x.md"),
         ("g+s STN", submit, "--split", "official", "--tasks", "gs", "--clips", work,
          "--output", work / "x.csv"),
     ):  # fmt: skip
