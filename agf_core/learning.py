@@ -140,6 +140,11 @@ class _Step:
         """Learn from the examples at `starts`, which are of `tracks`; return the loss."""
         if not self.captures:
             return self._learn(starts, tracks)
+        # Streams and graphs are made on the current device: with several GPUs not always this one.
+        with torch.cuda.device(self.device):
+            return self._captured(starts, tracks)
+
+    def _captured(self, starts: Tensor, tracks: Tensor) -> Tensor:
         if self.graph is None and self.left:
             self.left -= 1
             beside = torch.cuda.Stream()  # where a graph's first steps have to run

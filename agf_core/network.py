@@ -228,20 +228,20 @@ class TransferStack(TaskModel):
         self, members: Sequence[TransferMLP], columns: Sequence[Tensor], n_features: int
     ) -> None:
         super().__init__()
-        self.columns = list(columns)
         layers = [self._layers(mlp) for mlp in members]
         device = layers[0][0].weight.device
+        self.columns = [mine.to(device) for mine in columns]
         hidden = torch.zeros(len(members), n_features, constants.MLP_WIDTH, device=device)
-        for weights, mine, (first, _) in zip(hidden, columns, layers, strict=True):
-            weights[mine.to(device)] = first.weight.detach().T
+        for weights, mine, (first, _) in zip(hidden, self.columns, layers, strict=True):
+            weights[mine] = first.weight.detach().T
         # What a member does not get has no weight; no gradient and no decay ever gives it one.
         self.hidden = nn.Parameter(hidden)
         self.hidden_bias = nn.Parameter(torch.stack([a.bias.detach() for a, _ in layers])[:, None])
         self.out = nn.Parameter(torch.stack([b.weight.detach().T for _, b in layers]))
         self.out_bias = nn.Parameter(torch.stack([b.bias.detach() for _, b in layers])[:, None])
         used = torch.zeros(len(members), 1, n_features, device=device)
-        for one, mine in zip(used, columns, strict=True):
-            one[:, mine.to(device)] = 1
+        for one, mine in zip(used, self.columns, strict=True):
+            one[:, mine] = 1
         self.register_buffer("used", used, persistent=False)
         self.generators = [torch.Generator(device) for _ in members]
 

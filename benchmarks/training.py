@@ -3,9 +3,11 @@
     python benchmarks/training.py --tracks 25000     # on a GPU: FMA-medium's size, 9 GB on the disk
     python benchmarks/training.py --tracks 200 --steps 20 --width 0.25
 
-Spectrograms are generated, 30 s a track. Each line is one kind of step, in float32 and in bfloat16,
-with spectrograms on the device and streamed from the disk (on a CPU these are the same). What a
-seed of all 62 cases and the wide networks takes is worked out from the steps that it has.
+Spectrograms are generated, 30 s a track. Each line is one kind of step, in float32 and in bfloat16;
+on a GPU with spectrograms streamed from the disk, then with them on the device. Processor time is
+that of this process: as much as the clock's where launching kernels is what bounds a GPU. Memory is
+the most there was up to then. What a seed of all 62 cases and the wide networks takes is worked out
+from the steps a second.
 """
 
 import argparse
@@ -50,10 +52,18 @@ def segments_of(packed: PackedRows, device: str, stream: bool) -> Segments:
     return Segments(packed, InputSpec(), mean, std, device=device, stream=stream)
 
 
-def steps_per_second(
+def speed_of(
     segments: Segments, tasks: str, width: float, steps: int, bfloat16: bool
-) -> float:
-    """Train for an epoch to warm up and then for as many as have `steps`; return the speed."""
+) -> tuple[float, float]:
+    """Train for an epoch to warm up and then for as many as have `steps`.
+
+    Returns
+    -------
+    speed : float
+        Steps a second.
+    processor : float
+        Seconds a step.
+    """
     rng = np.random.default_rng(0)
     targets = {
         task: rng.dirichlet(np.ones(CLASSES[task]), len(segments)).astype(np.float32)
@@ -64,17 +74,19 @@ def steps_per_second(
     each = -(-len(segments) // 64)
     train = np.arange(len(segments))
 
-    def seconds(epochs: int) -> float:
-        start = time.perf_counter()
+    def seconds(epochs: int) -> tuple[float, float]:
+        start, busy = time.perf_counter(), time.process_time()
         schedule = Schedule(epochs=epochs, bfloat16=bfloat16, validate_every=10_000)
         fit(network, segments, targets, schedule, train=train, progress=False)
         if segments.device.type == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter() - start
+        return time.perf_counter() - start, time.process_time() - busy
 
     seconds(1)
     epochs = max(1, steps // (each * len(tasks)))
-    return epochs * len(tasks) * each / seconds(epochs)
+    done = epochs * len(tasks) * each
+    clock, processor = seconds(epochs)
+    return done / clock, processor / done
 
 
 def peak_gib(device: str) -> float:
@@ -101,17 +113,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         packed = generate(Path(folder) / "rows.npy", arguments.tracks)
         print(f"{arguments.tracks} tracks, {packed.rows.nbytes / 2**30:.2f} GiB of spectrograms")
-        print(f"{'network':>9}{'numbers':>10}{'rows':>10}{'steps/s':>9}{'peak GiB':>10}")
+        head = ("network", "numbers", "rows", "steps/s", "processor ms/step", "peak GiB")
+        print("".join(f"{word:>{len(word) + 3}}" for word in head))
         speed = {}
-        for stream, bfloat16 in product((True, False), (False, True)):
+        streams = (True, False) if device.startswith("cuda") else (False,)
+        for stream, bfloat16 in product(streams, (False, True)):
             segments = segments_of(packed, device, stream)
             for name, tasks, factor in (("g", "g", 1.0), ("gsedm", "gsedm", 1.0), WIDE):
-                steps = steps_per_second(segments, tasks, factor * width, arguments.steps, bfloat16)
-                speed[name] = steps  # what stays is of half precision on the device
-                numbers = "bfloat16" if bfloat16 else "float32"
-                rows = "disk" if stream else "device"
-                peak = peak_gib(device)
-                print(f"{name:>9}{numbers:>10}{rows:>10}{steps:>9.1f}{peak:>10.2f}", flush=True)
+                # What stays in `speed` is of half precision on the device.
+                speed[name], processor = speed_of(
+                    segments, tasks, factor * width, arguments.steps, bfloat16
+                )
+                where = "disk" if stream else device
+                print(
+                    f"{name:>10}{'bfloat16' if bfloat16 else 'float32':>10}{where:>7}"
+                    f"{speed[name]:>10.1f}{1000 * processor:>20.1f}{peak_gib(device):>11.2f}",
+                    flush=True,
+                )
 
         network = MultiTaskNet({"g": 16}, width).to(device).eval()
         channels_last(network)

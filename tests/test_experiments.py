@@ -5,13 +5,17 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
+import time
+from types import SimpleNamespace
 
 import miniature_fma
 import numpy as np
 import pytest
 import torch
 from distributed import Client, LocalCluster
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agf_core import metrics
 from agf_core.cache import FeatureCache
@@ -135,7 +139,15 @@ def test_a_case_leaves_all_there_is_to_know_of_it(folder):
     assert [entry["epoch"] for entry in curves["gs"]] == [3, 6, 9, 12]
     assert {"loss", "g_log_loss", "s_accuracy"} <= curves["gs"][0].keys()
     assert len(curves["transfer"]) == 2
-    assert len(list(case.glob("events.out.*"))) == 1
+    shown = EventAccumulator(str(case)).Reload()
+    drawn = {
+        tag: [(e.step, e.value) for e in shown.Scalars(tag)] for tag in shown.Tags()["scalars"]
+    }
+    assert len(drawn) == 5 + 1
+    for tag, points in drawn.items():
+        network, name = tag.split("/")
+        noted = [(entry["epoch"], pytest.approx(entry[name])) for entry in curves[network]]
+        assert points == noted
     with np.load(case / "predictions.npz") as stored:
         assert stored["probabilities"].shape == (40, 4)
         np.testing.assert_allclose(stored["probabilities"].sum(axis=1), 1, rtol=1e-5)
@@ -155,6 +167,69 @@ def test_what_is_done_is_not_done_again(work, folder, scheduler, capsys):
     call(reproduce, "--work", work, "--recipe", "tiny", "--sources", "gs", "--tables", 4, 5,
          "--splits", "official", "--scheduler", "tcp://127.0.0.1:1")  # fmt: skip
     assert "0 of 5 cases to do" in capsys.readouterr().out
+
+
+def test_some_of_the_cases(work, capsys):
+    arguments = ["--work", work, "--recipe", "tiny", "--sources", "gs", "--splits", "official",
+                 "--scheduler", "tcp://127.0.0.1:1"]  # fmt: skip
+    call(reproduce, *arguments, "--only", "w2")
+    assert "0 of 4 cases to do" in capsys.readouterr().out  # g, s, gs side by side, and wide
+    call(reproduce, *arguments, "--only", "gs", "--tables", 4)
+    assert "0 of 4 cases to do" in capsys.readouterr().out  # the same, and gs in one network
+    with pytest.raises(SystemExit):
+        call(reproduce, *arguments, "--only", "gs", "gm", "w3")
+    assert "--only gm w3: of these tables and sources there are gs w2" in capsys.readouterr().err
+
+
+def test_stopped_by_ctrl_c_it_goes_on_and_learns_the_same(work):
+    runs = work / "runs" / "stopped"
+    arguments = ["--work", work, "--recipe", "tiny", "--runs", "stopped", "--sources", "gs",
+                 "--tables", 4, "--splits", "official"]  # fmt: skip
+    said = interrupted(arguments, once=runs / "official/seed-0/networks/network-g.safetensors")
+    assert re.search(r"progress: http://\S+/status", said)
+    assert said.endswith("stopped; what is finished is kept: run the command again to go on\n")
+    assert len(list(runs.rglob("scores.json"))) < 4
+    call(reproduce, *arguments, "--workers", 1)
+    for case in ("g", "s-STN", "gs-STN", "gs-MTN"):
+        whole, parts = (
+            np.load(work / "runs" / name / "official/seed-0" / case / "predictions.npz")
+            for name in ("tiny", "stopped")
+        )
+        np.testing.assert_allclose(parts["probabilities"], whole["probabilities"], atol=1e-3)
+
+
+def interrupted(arguments, *, once):
+    """Reproduce from a terminal, and press Ctrl-C when a file is there; return what was said."""
+    command = [sys.executable, "-c", FROM_A_TERMINAL, json.dumps(TINY.to_dict()), *arguments]
+    process = subprocess.Popen(
+        [*map(str, command), "--workers", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # as a terminal has it: Ctrl-C reaches the workers, too
+    )
+    try:
+        while not once.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 1
+    return said
+
+
+FROM_A_TERMINAL = """
+import json, sys
+from training import options, reproduce
+from training.recipes import Recipe
+
+recipe = Recipe.from_dict(json.loads(sys.argv.pop(1)))
+options.RUN_RECIPES[recipe.name] = recipe
+reproduce.main()
+"""
 
 
 def test_alone_or_side_by_side_a_case_learns_the_same(work):
@@ -196,7 +271,8 @@ def test_submission_has_sixteen_probabilities_for_every_clip(work, folder):
 
 def test_the_leak_is_measured_on_the_same_features(folder, work):
     setting = run.Setting(work, "tiny", TINY, "official", 0, device="cpu")
-    (honest, leaky), truth, artists = leak.both(setting, Case("g"))
+    predicted, truth, artists = leak.both(setting, [Case("g")])
+    honest, leaky = predicted[Case("g")]
     assert (len(truth), len(set(artists))) == (40, 20)
     with np.load(setting.case_folder(Case("g")) / "predictions.npz") as stored:
         np.testing.assert_allclose(honest, stored["probabilities"], atol=1e-3)
@@ -246,11 +322,29 @@ def test_a_gpu_without_memory_is_one_line_and_loses_nothing(work, monkeypatch):
 
     before = {path: path.read_bytes() for path in work.rglob("*.json")}
     monkeypatch.setattr(experiment, "train_networks", full)
-    message = complaint(run, "--work", work, "--recipe", "tiny", "--split", "official",
-                        "--network", "wSTN", "--wide", 4)  # fmt: skip
-    assert "g wSTN4: the GPU has too little memory (CUDA out of memory)" in message
-    assert "with --stream" in message
+    common = ["--work", work, "--recipe", "tiny"]
+    for what, command, *arguments in (
+        ("g wSTN4", run, "--split", "official", "--network", "wSTN", "--wide", 4),
+        ("g, g+s STN", leak, "--splits", "official", "--tasks", "gs", "--output", work / "x.md"),
+        ("g+s STN", submit, "--split", "official", "--tasks", "gs", "--clips", work,
+         "--output", work / "x.csv"),
+    ):  # fmt: skip
+        message = complaint(command, *common, *arguments)
+        assert message.startswith(f"{what}: the GPU has too little memory (CUDA out of memory)")
+        assert "with --stream" in message
     assert before == {path: path.read_bytes() for path in before}
+
+
+@pytest.mark.parametrize(
+    ("share", "asked", "streamed"), [(0.39, False, False), (0.41, False, True), (0.39, True, True)]
+)
+def test_what_a_gpu_has_no_room_for_stays_on_the_disk(work, monkeypatch, share, asked, streamed):
+    rows = prepare.Prepared.open(work, TINY.input).spectrograms.rows
+    gpu = SimpleNamespace(total_memory=rows.nbytes / share)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: gpu)
+    monkeypatch.setattr(run, "Segments", lambda *_, device, stream: (device, stream))
+    monkeypatch.setattr(run, "_segments", run._segments.__wrapped__)
+    assert run._segments(work, TINY.input, "official", "cuda:1", asked) == ("cuda:1", streamed)
 
 
 def test_nothing_of_a_validation_track_reaches_the_targets(scheduler, tmp_path, write_wav):

@@ -270,6 +270,26 @@ def test_rows_streamed_from_a_file_teach_the_same(spectrograms, segments, genres
         PackedRows.open(path, [3, 4])
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_graphs_and_streamed_rows_teach_what_plain_steps_do(
+    spectrograms, genres, monkeypatch
+):
+    def curves(*, captured, stream):
+        monkeypatch.setattr(MultiTaskNet, "capturable", captured)
+        normaliser = fit_normaliser(iter(spectrograms))
+        segments = Segments(spectrograms, SPEC, *normaliser, device="cuda", stream=stream)
+        targets = {"g": genres, "s": genres[:, ::-1].copy()}
+        network = small_network({"g": 3, "s": 3}).to("cuda")
+        history = fit(
+            network, segments, targets, SCHEDULE, train=TRAIN, valid=VALID, progress=False
+        )
+        return {(entry["epoch"], name): entry[name] for entry in history for name in entry}
+
+    plain = curves(captured=False, stream=False)
+    assert curves(captured=True, stream=False) == pytest.approx(plain, abs=0.1)
+    assert curves(captured=False, stream=True) == pytest.approx(plain, abs=0.1)
+
+
 def test_windows_of_many_tracks_come_in_their_order(segments):
     together = segments.windows(4, 11, 7)
     apart = [segments.windows(track) for track in (4, 11, 7)]

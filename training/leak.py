@@ -20,7 +20,7 @@ from training import options, page
 from training.crossvalidate import truth_of
 from training.experiment import ALONE, Case
 from training.options import RunError
-from training.run import Setting, open_experiment
+from training.run import Setting, enough_memory, open_experiment
 from training.scoring import Scored, score, signed
 
 MARKER = "<!-- Below this line: written by `python -m training.leak`. -->"
@@ -28,30 +28,41 @@ NAMES = ("log_loss", "macro_f1", "accuracy")
 TITLES = ("log loss", "macro F1", "accuracy")
 
 
-def both(setting: Setting, case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def both(
+    setting: Setting, cases: Sequence[Case]
+) -> tuple[dict[Case, np.ndarray], np.ndarray, np.ndarray]:
     """Predict the judged tracks by an MLP that has not met them, and by one that has.
 
     Returns
     -------
-    probabilities : np.ndarray [shape=(2, n_tracks, n_genres)]
+    probabilities : dict of np.ndarray [shape=(2, n_tracks, n_genres)]
+        By case.
     truth, artists : np.ndarray [shape=(n_tracks,)]
 
     Raises
     ------
     RunError
-        When the case is not finished.
+        When a case is not finished, or a GPU has too little memory.
     """
-    if not setting.done(case):
-        raise RunError(f"{setting.case_folder(case)} is not finished; run training.reproduce first")
-    experiment, _ = open_experiment(setting)
-    judged = experiment.part.test
-    probabilities = [
-        experiment.predict(case, experiment.transfer(case, also=also))[judged]
-        for also in (judged[:0], judged)
-    ]
-    tracks = [experiment.tracks[i] for i in judged]
+    for case in cases:
+        if not setting.done(case):
+            raise RunError(
+                f"{setting.case_folder(case)} is not finished; run training.reproduce first"
+            )
+    with enough_memory(", ".join(case.name for case in cases)):
+        experiment, _ = open_experiment(setting)
+        judged = experiment.part.test
+        probabilities = {
+            case: np.stack(
+                [
+                    experiment.predict(case, experiment.transfer(case, also=also))[judged]
+                    for also in (judged[:0], judged)
+                ]
+            )
+            for case in cases
+        }
     truth = truth_of(experiment.tracks, judged, experiment.genres)
-    return np.stack(probabilities), truth, np.array([track.artist for track in tracks])
+    return probabilities, truth, np.array([experiment.tracks[i].artist for i in judged])
 
 
 def measure(
@@ -70,16 +81,16 @@ def measure(
         By case, and whether the MLP has met the judged tracks.
     tracks, artists : int
     """
-    predictions: dict[tuple[Case, bool], np.ndarray] = {}
     truth = artists = np.empty(0)
-    for case in cases:
-        per_seed = []
-        for splits in settings:
-            found = [both(setting, case) for setting in splits]
-            per_seed.append(np.concatenate([p for p, _, _ in found], axis=1))
-            truth, artists = (np.concatenate([one[k] for one in found]) for k in (1, 2))
-        for leaks in (False, True):
-            predictions[case, leaks] = np.stack([p[int(leaks)] for p in per_seed])
+    per_seed = []
+    for splits in settings:
+        found = [both(setting, cases) for setting in splits]
+        truth, artists = (np.concatenate([one[k] for one in found]) for k in (1, 2))
+        per_seed.append({c: np.concatenate([p[c] for p, _, _ in found], axis=1) for c in cases})
+    predictions = {
+        (case, leaks): np.stack([p[case][int(leaks)] for p in per_seed])
+        for case, leaks in product(cases, (False, True))
+    }
     return score(predictions, truth, artists, NAMES), len(truth), len(set(artists))
 
 
@@ -116,12 +127,21 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", required=True, help="STN cases: sets of letters")
     parser.add_argument("--output", type=Path, required=True, help="the page")
     options.add_device(parser)
+    options.add_stream(parser)
     arguments = parser.parse_args()
     cases = list(dict.fromkeys([ALONE, *map(Case, arguments.tasks)]))
     recipe, runs = options.recipe_of(arguments), arguments.runs or arguments.recipe
     settings = [
         [
-            Setting(arguments.work, runs, recipe, split, seed, device=arguments.device)
+            Setting(
+                arguments.work,
+                runs,
+                recipe,
+                split,
+                seed,
+                device=arguments.device,
+                stream=arguments.stream,
+            )
             for split in arguments.splits
         ]
         for seed in arguments.seeds

@@ -87,6 +87,21 @@ def _after(networks: Sequence[None], setting: Setting, cases: Sequence[Case]) ->
     run(setting, cases)
 
 
+def _cases(numbers: Sequence[int], sources: str, only: Sequence[str] | None) -> list[Case]:
+    """Return the cases of tables; of those that are not STNs only some, unless it is None."""
+    return [
+        case
+        for case in dict.fromkeys(case for number in numbers for case in TABLES[number])
+        if set(case.tasks) <= set(sources) and case.wide <= len(sources)
+        if only is None or case.kind == "STN" or _short(case) in only
+    ]
+
+
+def _short(case: Case) -> str:
+    """Return what ``--only`` calls an MTN or a wSTN."""
+    return f"w{case.wide}" if case.wide else case.tasks
+
+
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -94,17 +109,21 @@ def main() -> None:
     parser.add_argument("--tables", type=int, nargs="+", choices=TABLES, default=list(TABLES))
     parser.add_argument("--splits", nargs="+", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--only", nargs="+", metavar="TASKS", help="of MTNs only these task sets")
+    parser.add_argument(
+        "--only", nargs="+", metavar="CASE", help="of MTNs and wSTNs only these, such as gs gsm w2"
+    )
     parser.add_argument("--sources", default=TASKS, help="only cases of these tasks")
     options.add_stream(parser)
     options.add_cluster(parser)
     arguments = parser.parse_args()
-    cases = [
-        case
-        for case in dict.fromkeys(c for table in arguments.tables for c in TABLES[table])
-        if set(case.tasks) <= set(arguments.sources) and case.wide <= len(arguments.sources)
-        if not (case.shared and arguments.only) or case.tasks in arguments.only
-    ]
+    cases = _cases(arguments.tables, arguments.sources, arguments.only)
+    every = _cases(arguments.tables, arguments.sources, None)
+    known = {_short(case) for case in every if case.kind != "STN"}
+    if unknown := set(arguments.only or ()) - known:
+        parser.error(
+            f"--only {' '.join(sorted(unknown))}: of these tables and sources there are"
+            f" {' '.join(sorted(known))}"
+        )
     with options.one_line_errors():
         recipe, runs = options.recipe_of(arguments), arguments.runs or arguments.recipe
         collection = Prepared.open(arguments.work, recipe.input).collection

@@ -177,7 +177,7 @@ def run(setting: Setting, cases: Sequence[Case]) -> None:
     if not cases:
         return
     started = time.monotonic()
-    with _enough_memory(", ".join(case.name for case in cases)):
+    with enough_memory(", ".join(case.name for case in cases)):
         experiment, judged = open_experiment(setting)
         if len(cases) > 1:
             which = zlib.crc32(" ".join(case.name for case in cases).encode())
@@ -196,12 +196,12 @@ def run(setting: Setting, cases: Sequence[Case]) -> None:
 
 def train_network(setting: Setting, task: str) -> None:
     """Train the single-task network of a task, for all cases that have it; see `run`."""
-    with _enough_memory(f"network {task}"):
+    with enough_memory(f"network {task}"):
         open_experiment(setting)[0].network(task, setting.recipe.width)
 
 
 @contextmanager
-def _enough_memory(what: str) -> Iterator[None]:
+def enough_memory(what: str) -> Iterator[None]:
     """Say in a line what to do when a GPU's memory is too small."""
     try:
         yield
@@ -348,7 +348,7 @@ def versions(device: torch.device) -> dict[str, str]:
     return found | {"device": torch.cuda.get_device_name(device) if cuda else "cpu"}
 
 
-def setting_of(arguments: argparse.Namespace, **more: bool) -> Setting:
+def setting_of(arguments: argparse.Namespace, *, progress: bool = False) -> Setting:
     """Return the setting that the options of `training.options` ask for."""
     return Setting(
         arguments.work,
@@ -357,7 +357,8 @@ def setting_of(arguments: argparse.Namespace, **more: bool) -> Setting:
         arguments.split,
         arguments.seed,
         device=arguments.device,
-        **more,
+        stream=arguments.stream,
+        progress=progress,
     )
 
 
@@ -371,7 +372,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with options.one_line_errors():
         case = options.case_of(arguments)
-        setting = setting_of(arguments, stream=arguments.stream, progress=True)
+        setting = setting_of(arguments, progress=True)
         Prepared.open(arguments.work, setting.recipe.input).collection.part(setting.split, "train")
         claim(setting.work, setting.runs, setting.recipe)
         run(setting, [case])

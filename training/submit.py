@@ -25,7 +25,7 @@ from training import options
 from training.experiment import Case
 from training.learn import Learnt, write_bundle
 from training.options import RunError
-from training.run import Setting, open_experiment, setting_of
+from training.run import Setting, enough_memory, open_experiment, setting_of
 
 CHALLENGE = (
     "Blues",
@@ -129,11 +129,13 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, required=True, help="folder of MP3 files")
     parser.add_argument("--output", type=Path, required=True, help="CSV to write")
     options.add_device(parser)
+    options.add_stream(parser)
     arguments = parser.parse_args()
     with options.one_line_errors():
         case = options.case_of(arguments)
         setting = setting_of(arguments)
-        model = build_model(setting, case)
+        with enough_memory(case.name):
+            model = build_model(setting, case)
         experiment, _ = open_experiment(setting)
         genres = [experiment.tracks[i].genre for i in experiment.part.train]
         counts = np.array([genres.count(label) for label in model.metadata.labels])
