@@ -16,7 +16,7 @@ import:
   quiet: yes
   autotag: no
 agfgenre:
-  min_confidence: 0.5  # the clips are short: with the default of 0.7 few would get a genre
+  min_confidence: 0.5  # the clips are short: with the default of 0.6 few would get a genre
 EOF
 export BEETSDIR="$PWD/.demo"
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DEFAULTS: dict[str, Any] = {
     "auto": False,
     "count": 1,
-    "min_confidence": 0.7,
+    "min_confidence": 0.6,
     "whitelist": False,
     "canonical": False,
     "aliases": False,
@@ -67,7 +67,7 @@ class Settings:
     """
 
     count: int = 1
-    min_confidence: float = 0.7
+    min_confidence: float = 0.6
     force: bool = False
     keep_existing: bool = False
     albums: bool = False
