@@ -222,10 +222,11 @@ def interrupted(arguments, *, once):
 
 
 FROM_A_TERMINAL = """
-import json, sys
+import json, signal, sys
 from training import options, reproduce
 from training.recipes import Recipe
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what is started behind a shell has none
 recipe = Recipe.from_dict(json.loads(sys.argv.pop(1)))
 options.RUN_RECIPES[recipe.name] = recipe
 reproduce.main()
