@@ -19,6 +19,7 @@ import random
 import signal
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -167,7 +168,8 @@ class Trial:
         if how == signal.SIGKILL:
             process.kill()  # its own processes find out by themselves
         else:
-            os.killpg(process.pid, how)
+            with suppress(ProcessLookupError):  # it was faster
+                os.killpg(process.pid, how)
         _, said = process.communicate()
         assert "Traceback" not in said, said
         self.unchanged()
