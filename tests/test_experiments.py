@@ -420,6 +420,12 @@ def test_the_papers_numbers_add_up():
     assert tables.best_of_paper(tables.of_size(5)["MTN"], paper) == (0.7727, 0.6571)
 
 
+def test_a_line_of_the_figure_begins_at_a_single_task():
+    assert figures.drawn("STN", 1) == figures.drawn("MTN", 1) == list(STN[:5])
+    assert figures.drawn("wSTN", 1) == [Case("g")]
+    assert figures.drawn("MTN", 5) == [Case("gsedm", shared=True)]
+
+
 def test_scores_over_seeds_vary_by_seed_and_artist():
     rng = np.random.default_rng(0)
     truth, artists = np.arange(30) % 3, np.arange(30)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from training import options
+from training.experiment import ALONE, Case
 from training.scoring import Scored
 from training.tables import (
     F1,
@@ -40,8 +41,7 @@ def draw(results: Results, paper: Paper, path: Path) -> None:
         for i, (kind, colour) in enumerate(COLOURS.items()):
             ours, theirs = [], []
             for n in range(1, 6):
-                # A single task is the same network whatever it is called.
-                cases = of_size(n)["STN" if n == 1 else kind]
+                cases = drawn(kind, n)
                 done = [results.raw[case] for case in cases if case in results.raw]
                 if done:
                     ours.append((n, Scored.best(done, LOWER)[k]))
@@ -68,6 +68,16 @@ def draw(results: Results, paper: Paper, path: Path) -> None:
     axes[0].legend(fontsize=8)
     figure.savefig(path, dpi=80)
     plt.close(figure)
+
+
+def drawn(kind: str, n: int) -> list[Case]:
+    """Return the cases of so many sources whose best is drawn.
+
+    A single task is the same network whatever it is called; the wide network's is the genre.
+    """
+    if n > 1:
+        return of_size(n)[kind]
+    return [ALONE] if kind == "wSTN" else of_size(1)["STN"]
 
 
 def main() -> None:
