@@ -265,19 +265,11 @@ def _print(arguments: argparse.Namespace) -> None:
             recipe, arguments.unlabelled, cache, work, device=arguments.device
         )
 
+        known = (tracks, spectra, descriptors, genres, recipe)
+
         def by_recipe(part: Split, name: str) -> np.ndarray:
-            return predict_part(
-                tracks,
-                spectra,
-                descriptors,
-                genres,
-                recipe,
-                part,
-                name,
-                work,
-                foundation=foundation,
-                device=arguments.device,
-            )[1]
+            made = {"foundation": foundation, "device": arguments.device}
+            return predict_part(*known, part, name, work, **made)[1]
 
         asked = answers(tracks, by_recipe, seed=seed, with_folds=with_folds)
         model = bundle.load(work / next(iter(across_sources(tracks, seed))) / "model")

@@ -10,6 +10,7 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,20 +55,20 @@ def ship(
     scores = score_sheet(tracks, genres, predictions.calibrated)
 
     stranger_raw, stranger_truth = [], []
+    ask = partial(
+        predict_part,
+        tracks,
+        spectra,
+        descriptors,
+        genres,
+        recipe,
+        folder=work,
+        foundation=foundation,
+        device=device,
+    )
 
     def predict(part: Split, name: str) -> np.ndarray:
-        raw, final = predict_part(
-            tracks,
-            spectra,
-            descriptors,
-            genres,
-            recipe,
-            part,
-            name,
-            work,
-            foundation=foundation,
-            device=device,
-        )
+        raw, final = ask(part, name)
         stranger_raw.append(raw)
         stranger_truth.append(truth_of(tracks, part.test, genres))
         return final
