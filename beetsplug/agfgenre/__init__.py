@@ -10,7 +10,12 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from beets.dbcore import types
-from beets.dbcore.query import AndQuery, NoneQuery
+from beets.dbcore.query import (
+    AndQuery,
+    InvalidQueryArgumentValueError,
+    InvalidQueryError,
+    NoneQuery,
+)
 from beets.importer import Action
 from beets.library import Item, parse_query_parts
 from beets.logging import getLogger
@@ -22,6 +27,7 @@ from agf_core import missing_for_learning
 
 from . import tagging, undo
 from .decision import SHOWN_DIGITS
+from .needless import Matching
 from .settings import DEFAULTS, LearnSettings, Settings, switch
 from .vocabulary import Vocabulary, read_learn_as
 
@@ -135,7 +141,7 @@ class AGFGenrePlugin(BeetsPlugin):
         ears: Ears = tagging.load_tagger(settings)
         if not settings.pretend:
             tagging.check_writable(lib)
-        albums, tracks = self._matching(lib, query, settings.albums)
+        albums, tracks = self._matching(lib, query, settings)
         if not (albums or tracks):
             self._log.info("nothing in the library matches")
             return
@@ -145,7 +151,7 @@ class AGFGenrePlugin(BeetsPlugin):
             run = tagging.Run(lib, ears, vocabulary, settings, self._log, journal)
             try:
                 run.select_albums(albums)
-                run.select_tracks(tracks)
+                run.select_tracks(tracks.to_look_at(ears.model_id, run.summary))
                 del albums, tracks  # or a library would stay in memory for hours
                 run.listen(show_progress=not settings.quiet)
             except KeyboardInterrupt:
@@ -199,13 +205,17 @@ class AGFGenrePlugin(BeetsPlugin):
 
     @staticmethod
     def _matching(
-        lib: Library, query: list[str], albums: bool
-    ) -> tuple[Collection[Album], Collection[Item]]:
+        lib: Library, query: list[str], settings: Settings
+    ) -> tuple[Collection[Album], Matching]:
         """Return the albums that match, and the tracks that are each to stand for itself."""
-        if not albums:
-            return (), lib.items(query)
-        parsed, _ = parse_query_parts(query, Item)
-        return lib.albums(query), lib.items(AndQuery([parsed, NoneQuery("album_id")]))
+        try:
+            parsed, sort = parse_query_parts(query, Item)
+        except InvalidQueryArgumentValueError as error:
+            raise InvalidQueryError(query, error) from None  # which beets shows in a line
+        if not settings.albums:
+            return (), Matching(lib, parsed, sort, settings)
+        alone = AndQuery([parsed, NoneQuery("album_id")])
+        return lib.albums(query), Matching(lib, alone, sort, settings)
 
     def _with_prior(
         self, ears: Ears, lib: Library, settings: Settings, *, may_listen: bool = True

@@ -35,9 +35,9 @@ class Summary:
         self.unwritten = 0
         self.missing = 0
 
-    def add(self, outcome: Outcome, kind: type[Album | Item]) -> None:
-        """Count a track or an album."""
-        self._outcomes[outcome, kind] += 1
+    def add(self, outcome: Outcome, kind: type[Album | Item], count: int = 1) -> None:
+        """Count tracks or albums."""
+        self._outcomes[outcome, kind] += count
 
     def fail(self, error: Exception | None) -> None:
         """Count a track that could not be listened to."""
