@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -89,7 +90,11 @@ class Workplace:
         library._close()
 
     def start(self, *arguments: str, under: Sequence[str] = (), **options) -> subprocess.Popen:
-        """Start a `beet` command here, `under` another command if there is one."""
+        """Start a `beet` command here, `under` another command if there is one.
+
+        A shell that starts this in the background makes it, and what it starts, deaf to Ctrl-C.
+        """
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         return subprocess.Popen(
             [*under, sys.executable, "-m", "beets", *arguments],
             env=os.environ

@@ -1,6 +1,8 @@
 """The commands in reliability/ that back docs/reliability.md, each with small numbers."""
 
+import signal
 import socket
+import sys
 
 import pytest
 from beets_helpers import open_library
@@ -13,6 +15,17 @@ def test_a_run_that_is_killed_or_stopped():
     counts = kills.run(kills=2, interrupts=1, undos=3, tracks=11, folder=CLIPS)
     assert (counts["runs ended by SIGKILL"], counts["runs ended by SIGINT"]) == (2, 1)
     assert (counts["undos ended by SIGKILL"], counts["undos ended by SIGINT"]) == (2, 1)
+
+
+def test_what_is_to_be_interrupted_can_be_from_a_shell_in_the_background_too():
+    asked = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    with workplace() as place:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            said, _ = place.start(under=(sys.executable, "-c", asked)).communicate()
+        finally:
+            signal.signal(signal.SIGINT, before)
+    assert said == "True\n"
 
 
 def test_learning_that_is_killed_or_stopped():
