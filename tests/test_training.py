@@ -29,7 +29,7 @@ from training.crossvalidate import across_sources, cross_validate, predict_part,
 from training.learn import task_targets
 from training.recipes import COMPARED, OURS, PAPER, Recipe
 from training.sheet import answers, by_bundle, by_teacher, table
-from training.ship import ship
+from training.ship import ship, temperatures
 
 TINY = Recipe(
     "tiny",
@@ -303,6 +303,24 @@ def test_music_of_which_nothing_is_known_is_what_games_keep_as_such(tmp_path, wr
     (tmp_path / "none").mkdir()
     with pytest.raises(ValueError, match="no music"):
         read_folder(tmp_path / "none")
+
+
+def test_no_fold_is_shown_with_a_temperature_that_has_met_it(corpus, tmp_path):
+    tracks = read_table(corpus, tmp_path)
+    genres = genres_of(tracks)
+    asked = np.array([i for i, track in enumerate(tracks) if track.genre])
+    truth = truth_of(tracks, asked, genres)
+    rng = np.random.default_rng(0)
+    said = np.full((len(tracks), 2), np.nan)
+    said[asked] = 0.2 + 0.6 * np.eye(2)[np.where(rng.random(len(asked)) < 0.7, truth, 1 - truth)]
+    temperature, shown = temperatures(tracks, genres, asked, said[asked], said)
+    renamed = [replace(t, genre=genres[0]) if t.genre and t.fold == 0 else t for t in tracks]
+    other, again = temperatures(renamed, genres, asked, said[asked], said)
+    mine = np.array([track.fold == 0 for track in tracks])
+    np.testing.assert_array_equal(again[mine], shown[mine])
+    assert other != temperature
+    assert not np.allclose(again[asked], shown[asked])  # the other folds have met it
+    assert np.isnan(shown).any(axis=1).sum() == len(tracks) - len(asked)
 
 
 def test_finished_folds_are_not_learnt_again(corpus, tmp_path, monkeypatch):

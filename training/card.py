@@ -68,7 +68,7 @@ What it learns beside the genre was chosen by these folds, so that the scores fl
 The network that ships has learnt from the clips of all folds, so that no score of its own can be
 given without other music. Its temperature ({metadata.temperature:.3f}) is fitted on the predictions
 of folds and strangers together, so that it is less sure of itself than the folds alone would have
-it; the table of confidence is with that temperature.
+it. The table of confidence has for each fold a temperature fitted in that way without its clips.
 
 ## What it learnt from
 

@@ -29,6 +29,41 @@ from training.recipes import RECIPES, Recipe
 from training.sheet import answers, overall, score_sheet
 
 
+def temperatures(
+    tracks: Sequence[Track],
+    genres: Sequence[str],
+    asked: np.ndarray,
+    raw: np.ndarray,
+    by_folds: np.ndarray,
+) -> tuple[float, np.ndarray]:
+    """Fit the temperature that ships, and show the folds with one that has met none of their clips.
+
+    Parameters
+    ----------
+    asked : np.ndarray [shape=(n,), dtype=int]
+        Indices of tracks; one may be there several times.
+    raw : np.ndarray [shape=(n, n_genres)]
+        What was said of each before any temperature.
+    by_folds : np.ndarray [shape=(n_tracks, n_genres)]
+        The same by the folds, NaN for tracks not judged.
+
+    Returns
+    -------
+    temperature : float
+    calibrated : np.ndarray [shape=(n_tracks, n_genres)]
+        Each fold's with a temperature fitted on all that is not of its artists.
+    """
+    truth = truth_of(tracks, asked, genres)
+    fold_of_asked = np.array([tracks[i].fold for i in asked])
+    fold_of = np.array([track.fold for track in tracks])
+    shown = by_folds.copy()
+    for fold in np.unique(fold_of_asked):
+        others = fold_of_asked != fold
+        own = calibration.fit_temperature(raw[others], truth[others])
+        shown[fold_of == fold] = calibration.apply_temperature(by_folds[fold_of == fold], own)
+    return calibration.fit_temperature(raw, truth), shown
+
+
 def ship(
     tracks: Sequence[Track],
     spectra: Sequence[np.ndarray],
@@ -54,7 +89,8 @@ def ship(
     )
     scores = score_sheet(tracks, genres, predictions.calibrated)
 
-    stranger_raw, stranger_truth = [], []
+    asked, raw = [np.array([i for i, track in enumerate(tracks) if track.genre])], []
+    raw.append(predictions.raw[asked[0]])
     ask = partial(
         predict_part,
         tracks,
@@ -68,9 +104,9 @@ def ship(
     )
 
     def predict(part: Split, name: str) -> np.ndarray:
-        raw, final = ask(part, name)
-        stranger_raw.append(raw)
-        stranger_truth.append(truth_of(tracks, part.test, genres))
+        plain, final = ask(part, name)
+        asked.append(part.test)
+        raw.append(plain)
         return final
 
     strangers = answers(tracks, predict, seed=recipe.networks.seed, with_folds=False)
@@ -80,12 +116,9 @@ def ship(
     # The final model met every track, so its temperature is that of the held-out artists: of the
     # folds, which sound like what it learnt from, and of the other source's, which do not. A
     # user's library lies somewhere between.
-    judged = np.array([i for i, track in enumerate(tracks) if track.genre])
-    temperature = calibration.fit_temperature(
-        np.concatenate([predictions.raw[judged], *stranger_raw]),
-        np.concatenate([truth_of(tracks, judged, genres), *stranger_truth]),
+    temperature, as_shipped = temperatures(
+        tracks, genres, np.concatenate(asked), np.concatenate(raw), predictions.raw
     )
-    as_shipped = calibration.apply_temperature(predictions.raw, temperature)
     scores["by_confidence"] = score_sheet(tracks, genres, as_shipped)["by_confidence"]
     print(json.dumps(scores, indent=1))
 
