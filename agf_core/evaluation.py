@@ -14,6 +14,7 @@ from agf_core.metrics import Score
 PERSONAL = "this model"  # what a report calls it
 RESAMPLES = 1_000
 LARGEST_PICTURE = 5_000  # pixels, in which the names of a hundred genres can still be read
+CONFIDENCES = np.arange(6, 20) / 20  # the steps of `by_confidence`
 SURE_ENOUGH = 0.9  # share of resamples in which a model must be better to count as better
 
 
@@ -83,6 +84,7 @@ def score_sheet(
     -------
     dict
         ``tracks``, ``artists``; ``overall``: per model and score its value and interval;
+        ``by_confidence``: see `by_confidence`;
         ``genres``: precision (None where it was never said), recall, tracks and artists of each;
         ``confusion``: a row for each true genre, in the order of `genres`.
     """
@@ -100,6 +102,7 @@ def score_sheet(
             }
             for name, p in predictions.items()
         },
+        "by_confidence": by_confidence(predictions[chosen], truth),
         "genres": {
             genre: {
                 "precision": round(confusion[g, g] / said[g], 3) if said[g] else None,
@@ -111,6 +114,31 @@ def score_sheet(
         },
         "confusion": confusion.tolist(),
     }
+
+
+def by_confidence(probabilities: np.ndarray, truth: np.ndarray) -> dict[str, dict[str, Any]]:
+    """Return what leaving unsure tracks alone buys, as JSON can hold it.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n_tracks, n_genres)]
+    truth : np.ndarray [shape=(n_tracks,), dtype=int]
+
+    Returns
+    -------
+    dict
+        By the least confidence, as ``0.60``: ``share_of_tracks`` that have it, and what share of
+        these is ``right``, None if there are none.
+    """
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    rows = {}
+    for least in CONFIDENCES:
+        sure = confidence >= least
+        rows[f"{least:.2f}"] = {
+            "share_of_tracks": round(float(sure.mean()), 3),
+            "right": round(float(right[sure].mean()), 3) if sure.any() else None,
+        }
+    return rows
 
 
 def _rounded(score: Score) -> list[float]:

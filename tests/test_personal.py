@@ -358,6 +358,16 @@ def test_score_sheet_and_picture(tmp_path):
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_what_leaving_unsure_tracks_alone_buys():
+    said = np.array([[0.9, 0.1], [0.6, 0.4], [0.45, 0.55], [0.2, 0.8]])
+    rows = evaluation.by_confidence(said, np.array([0, 1, 1, 1]))
+    assert list(rows) == [f"{n / 100:.2f}" for n in range(30, 100, 5)]
+    assert rows["0.50"] == {"share_of_tracks": 1.0, "right": 0.75}
+    assert rows["0.60"] == {"share_of_tracks": 0.75, "right": 0.667}
+    assert rows["0.80"] == {"share_of_tracks": 0.5, "right": 1.0}
+    assert rows["0.95"] == {"share_of_tracks": 0.0, "right": None}
+
+
 def test_the_picture_of_many_genres_has_an_end(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation, "LARGEST_PICTURE", 200)
     evaluation.draw_confusion(tmp_path / "c.png", ("A", "B", "C"), np.eye(3, dtype=int).tolist())

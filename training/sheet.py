@@ -23,6 +23,7 @@ import numpy as np
 from agf_core import bundle, metrics
 from agf_core.cache import FeatureCache
 from agf_core.corpus import Track
+from agf_core.evaluation import by_confidence
 from agf_core.tagger import GenreTagger
 from training import teacher
 from training.card import confidence_table, genre_table
@@ -138,7 +139,7 @@ def score_sheet(
     truth = truth_of(tracks, judged, genres)
     artists = np.array([tracks[int(i)].artist for i in judged])
     p = probabilities[judged]
-    best, confidence = p.argmax(axis=1), p.max(axis=1)
+    best = p.argmax(axis=1)
     right = best == truth
     fold_of = np.array([tracks[int(i)].fold for i in judged])
     return {
@@ -160,15 +161,7 @@ def score_sheet(
             }
             for g, genre in enumerate(genres)
         },
-        "by_confidence": {
-            f"{limit:.2f}": {
-                "share_of_tracks": round(float((confidence >= limit).mean()), 3),
-                "right": round(float(right[confidence >= limit].mean()), 3)
-                if (confidence >= limit).any()
-                else None,
-            }
-            for limit in np.arange(0.3, 0.95, 0.05)
-        },
+        "by_confidence": by_confidence(p, truth),
     }
 
 

@@ -381,6 +381,7 @@ class Lesson:
                 "artists": report["artists"],
                 "parts": report["parts"],
                 "overall": report["overall"][PERSONAL],
+                "by_confidence": report["by_confidence"],
                 "genres": report["genres"],
             },
         )

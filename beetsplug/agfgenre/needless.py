@@ -5,7 +5,9 @@ It passes over only those of which it is certain; of all others, `Run` decides a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from beets.dbcore.query import AndQuery, NotQuery, Query
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 # What may stand in a text of genres without there being one: blanks, and what beets parts them by.
 BLANKS = "".join(letter for letter in map(chr, range(0x3001)) if letter.isspace())
 NO_GENRE = BLANKS + "\\\N{SYMBOL FOR NULL};"
+
+AT_ONCE = 500  # tracks that beets builds: it keeps all that it has built of one query
 
 HAS_GENRES = "coalesce(trim(items.genres, ?), '') != ''"
 
@@ -73,20 +77,18 @@ class Matching:
     """
 
     def __init__(self, lib: Library, query: Query, sort: Sort, settings: Settings) -> None:
-        self._lib, self._query, self._sort = lib, query, sort
+        self._lib, self._query = lib, query
+        self._sort = sort or lib.get_default_item_sort()
         self._least = settings.min_confidence
         by_database = query.clause()[0] is not None
-        counts = by_database and settings.open_only and not settings.explain
-        self._all = None if counts else lib.items(query, sort)
+        self._counts = by_database and settings.open_only and not settings.explain
         self._taken = Condition(HAS_GENRES, NO_GENRE)
-        self._n_taken = self._count(self._taken) if counts else 0
+        self._n_taken = self._count(self._taken) if self._counts else 0
 
     def __bool__(self) -> bool:
-        if self._all is not None:
-            return bool(self._all)
         return bool(self._n_taken or self._count())
 
-    def to_look_at(self, model_id: str, summary: Summary) -> Iterable[Item]:
+    def to_look_at(self, model_id: str, summary: Summary) -> Iterator[Item]:
         """Return the tracks that need a look, and add the others to a summary.
 
         Parameters
@@ -95,15 +97,50 @@ class Matching:
             Of the model that listens.
         summary : Summary
         """
-        if self._all is not None:
-            return self._all
+        if not self._counts:
+            return self._built(self._query)
         surely = self._least - 10**-SHOWN_DIGITS  # below, no rounding makes it enough
         unsure = Condition(IS_UNSURE, model_id, surely)
         summary.add(Outcome.TAKEN, Item, self._n_taken)
         summary.add(Outcome.UNSURE, Item, self._count(unsure))
-        others = [self._query, NotQuery(self._taken), NotQuery(unsure)]
-        return self._lib.items(AndQuery(others), self._sort)
+        return self._built(AndQuery([self._query, NotQuery(self._taken), NotQuery(unsure)]))
 
     def _count(self, *conditions: Condition) -> int:
         """Count the tracks that match and of which that is so; none of them is built."""
-        return len(self._lib.items(AndQuery([self._query, *conditions])))
+        query = AndQuery([self._query, *conditions])
+        numbers = self._numbers(query)
+        return len(self._lib.items(query)) if numbers is None else len(numbers)
+
+    def _built(self, query: Query) -> Iterator[Item]:
+        """Return the tracks that match, in order; few of them are in memory at a time."""
+        numbers = self._numbers(query)
+        if numbers is None:
+            yield from self._lib.items(query, self._sort)
+            return
+        rest = iter(numbers)
+        while block := list(islice(rest, AT_ONCE)):
+            marks = ", ".join("?" * len(block))
+            chosen = self._lib.items(Condition(f"items.id IN ({marks})", *block))
+            items = {item.id: item for item in chosen}
+            yield from (items[number] for number in block if number in items)
+
+    def _numbers(self, query: Query) -> list[int] | None:
+        """Return those of the tracks that match, in order; None if the database cannot tell them.
+
+        It cannot if the query or the order is about flexible fields, or the order about what only
+        albums have.
+        """
+        where, values = query.clause()
+        order = self._sort.order_clause()
+        if where is None or self._sort.is_slow():
+            return None
+        statement = (
+            "SELECT id FROM items WHERE id IN "
+            f"(SELECT items.id FROM (items {Item.relation_join}) WHERE {where})"
+            + (f" ORDER BY {order}" if order else "")
+        )
+        try:
+            with self._lib.transaction() as transaction:
+                return [row["id"] for row in transaction.query(statement, values)]
+        except sqlite3.OperationalError:
+            return None
