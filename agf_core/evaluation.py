@@ -14,7 +14,7 @@ from agf_core.metrics import Score
 PERSONAL = "this model"  # what a report calls it
 RESAMPLES = 1_000
 LARGEST_PICTURE = 5_000  # pixels, in which the names of a hundred genres can still be read
-CONFIDENCES = np.arange(6, 20) / 20  # the steps of `by_confidence`
+CONFIDENCES = np.arange(20) / 20  # the steps of `by_confidence`
 SURE_ENOUGH = 0.9  # share of resamples in which a model must be better to count as better
 
 

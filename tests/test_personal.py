@@ -361,7 +361,7 @@ def test_score_sheet_and_picture(tmp_path):
 def test_what_leaving_unsure_tracks_alone_buys():
     said = np.array([[0.9, 0.1], [0.6, 0.4], [0.45, 0.55], [0.2, 0.8]])
     rows = evaluation.by_confidence(said, np.array([0, 1, 1, 1]))
-    assert list(rows) == [f"{n / 100:.2f}" for n in range(30, 100, 5)]
+    assert list(rows) == [f"{n / 100:.2f}" for n in range(0, 100, 5)]
     assert rows["0.50"] == {"share_of_tracks": 1.0, "right": 0.75}
     assert rows["0.60"] == {"share_of_tracks": 0.75, "right": 0.667}
     assert rows["0.80"] == {"share_of_tracks": 0.5, "right": 1.0}

@@ -8,6 +8,7 @@ from training.groups import TITLES
 from training.one_branch import REGRESSED
 
 INTERVAL_NOTE = "95 % intervals by bootstrap over artists"
+LEAST_SHOWN = 0.3  # confidence; nearly all tracks have more
 
 
 def model_card(metadata: Metadata) -> str:
@@ -116,6 +117,7 @@ def confidence_table(scores: Mapping[str, Any]) -> str:
     rows = [
         f"| {limit} | {row['share_of_tracks']:.0%} | {_percent(row['right'])} |"
         for limit, row in scores["by_confidence"].items()
+        if float(limit) >= LEAST_SHOWN
     ]
     return "\n".join([head, *rows])
 
