@@ -1,12 +1,13 @@
-"""The experiment on untagged artists, without its learning."""
+"""Experiments on personal models, without their learning."""
 
 from pathlib import Path
 
 import pytest
 
+from agf_core import bundle
 from agf_core.corpus import Track
 from agf_core.metrics import Score
-from training.personal import draw, some_of, tagged_in_part
+from training.personal import draw, main, some_of, tagged_in_part
 
 
 @pytest.fixture
@@ -43,3 +44,21 @@ def test_the_figure_shows_a_line_for_each_kind_of_groups(tmp_path):
     scores = [Score(0.5, 0.4, 0.6), Score(0.6, 0.5, 0.7)]
     draw([0.1, 0.5], {"none": scores, "m": scores[::-1]}, tmp_path / "f.png")
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_model_that_has_met_the_library_is_refused_in_a_line(tmp_path, monkeypatch):
+    table = tmp_path / "clips.csv"
+    table.write_text("track_id,repository,file,artist_key,labels,genre,fold\n")
+    where = ["x", "library", "--table", str(table), "--audio", str(tmp_path), "--work"]
+    where += [str(tmp_path), "--model"]
+    shipped = bundle.load()
+    (source, *_) = shipped.metadata.trained_on["sources"]
+    monkeypatch.setattr("sys.argv", [*where, str(shipped.folder), "--library", source])
+    with pytest.raises(SystemExit, match=f"has learnt from {source}"):
+        main()
+    monkeypatch.setattr("sys.argv", [*where, str(shipped.folder), "--library", "another"])
+    with pytest.raises(SystemExit, match="no clips of another"):
+        main()
+    monkeypatch.setattr("sys.argv", [*where, str(tmp_path / "none"), "--library", source])
+    with pytest.raises(SystemExit, match="none"):
+        main()

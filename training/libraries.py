@@ -1,12 +1,12 @@
 """`beet agftrain` tried on real libraries: the artists of four folds teach, the fifth is tagged.
 
     python -m training.libraries --table development.csv --audio corpora --work work \
-        --without RohitJacob/MusicAnalysis
+        --library RohitJacob/MusicAnalysis --model MODEL
 
-makes a model of all other clips to begin with (or takes the one that `training.personal` has made),
-and for each fold a library of that repository's clips with their genres, less those of the fold. In
-it `beet agftrain` learns and `beet agfgenre` tags; then the fold is tagged by the model to begin
-with, and what the two have said is compared.
+makes, for each fold, a library of that repository's clips with their genres, less those of the
+fold, and begins with a model that has met none of them (see `training.personal`). In it
+`beet agftrain` learns and `beet agfgenre` tags; then the fold is tagged by the model to begin with,
+and what the two have said is compared.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from agf_core.export import network_from_bundle
 from agf_core.personal import Material, Personaliser
 from training.corpora import genres_of
 from training.crossvalidate import truth_of
+from training.options import one_line_errors
 from training.personal import PLANS, add_arguments, begin, features_of
 from training.trial import build_library, run_beet
 
@@ -89,7 +90,12 @@ def main() -> None:
     add_arguments(parser)
     parser.add_argument("--folds", type=int, nargs="+", default=list(range(5)))
     parser.add_argument("--whole", action="store_true", help="learn the networks, too")
-    arguments = parser.parse_args()
+    with one_line_errors():
+        carry_out(parser.parse_args())
+
+
+def carry_out(arguments: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
     cache = FeatureCache(arguments.work / "features")
     tracks, spectra, model = begin(arguments, cache)
     network, genres = network_from_bundle(model), genres_of(tracks)

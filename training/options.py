@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from agf_core.bundle import BundleError
 from agf_core.checkpoints import CheckpointError
 from agf_core.corpus import CorpusError
 from training.collection import CollectionError
@@ -117,7 +118,7 @@ def one_line_errors() -> Iterator[None]:
     """End the command with a line, and no traceback, when something foreseen goes wrong."""
     try:
         yield
-    except (CollectionError, CheckpointError, CorpusError, RunError) as error:
+    except (BundleError, CollectionError, CheckpointError, CorpusError, RunError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("stopped; what is finished is kept: run the command again to go on")

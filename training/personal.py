@@ -1,13 +1,15 @@
 """How good a personal model is: some artists of a collection teach, others are asked about.
 
     python -m training.personal library --table development.csv --audio corpora --work work \
-        --without RohitJacob/MusicAnalysis --tracks 100 300 400 --plans quick whole
+        --library RohitJacob/MusicAnalysis --model MODEL --tracks 100 300 400 --plans quick whole
 
-makes a model of all other clips to begin with, and takes those of one repository for a library: a
-collection that the model knows nothing of.
+takes the clips of one repository for a library, and begins with a model that has met none of them.
+MODEL is the folder of one, such as `training.ship` leaves in its folder of work, in
+``ours-0/Famelgas-MULT_TP2-to-RohitJacob-MusicAnalysis/model``.
 
     python -m training.personal untagged --table development.csv --audio corpora --work work \
-        --without RohitJacob/MusicAnalysis --shares 0.1 0.25 0.5 --groups m --output docs/personal
+        --library RohitJacob/MusicAnalysis --model MODEL --shares 0.1 0.25 0.5 --groups m \
+        --output docs/personal
 
 asks about one fold of that library after the other, of whose other artists only a share is tagged,
 with and without groups of artists, and draws what the untagged ones add. Stopped, it goes on.
@@ -23,14 +25,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from agf_core import bundle, calibration, metrics
+from agf_core import bundle, metrics
 from agf_core.artist_groups import Observations
 from agf_core.cache import FeatureCache
-from agf_core.corpus import Track, hold_out_artists
+from agf_core.corpus import CorpusError, Track
 from agf_core.evaluation import PERSONAL, Comparison, compare, score_sheet
 from agf_core.examples import Features
 from agf_core.export import network_from_bundle
-from agf_core.learning import Schedule, extract_features
+from agf_core.learning import extract_features
 from agf_core.metrics import Score
 from agf_core.network import GenreNet
 from agf_core.personal import (
@@ -43,73 +45,40 @@ from agf_core.personal import (
 from agf_core.selection import learnable_genres
 from training.corpora import describe, genres_of, read_table, spectrograms
 from training.crossvalidate import truth_of
-from training.learn import learn, write_bundle
-from training.recipes import OURS, Recipe
+from training.options import add_corpora, one_line_errors
 
 PLANS = {"quick": Plan(networks=None), "whole": Plan()}
-BEGUN_WITH = Recipe(
-    "begun with",
-    input=OURS.input,
-    networks=Schedule(epochs=40, bfloat16=True, validate_every=40),
-    transfer=Schedule(epochs=30, validate_every=30),
-)
 MIN_TRACKS = 10  # of a genre, as in `beet agftrain`
-
-
-def model_without(
-    tracks: Sequence[Track], spectra: Sequence[np.ndarray], source: str, folder: Path
-) -> bundle.Bundle:
-    """Make a model of the clips of all repositories but one, or load it if that has been done."""
-    if (folder / "model").exists():
-        return bundle.load(folder / "model")
-    chosen = [i for i, track in enumerate(tracks) if track.source != source]
-    tracks, spectra = [tracks[i] for i in chosen], [spectra[i] for i in chosen]
-    genres = genres_of(tracks)
-    train, kept_back = hold_out_artists(tracks, np.arange(len(tracks)), 0.1, seed=0)
-    learnt = learn(
-        tracks,
-        spectra,
-        {},
-        genres,
-        BEGUN_WITH,
-        train=train,
-        valid=kept_back,
-        predicted=kept_back,
-        folder=folder,
-    )
-    return write_bundle(
-        learnt,
-        calibration.fit_temperature(
-            learnt.probabilities[kept_back], truth_of(tracks, kept_back, genres)
-        ),
-        folder / "model",
-        name="begin",
-        genres=genres,
-        recipe=BEGUN_WITH,
-        tracks=[tracks[i] for i in train],
-        scores={},
-        card=lambda metadata: f"# {metadata.name}\n\nLearnt without the clips of {source}.\n",
-    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `begin` needs."""
-    parser.add_argument("--table", type=Path, required=True, help="CSV of the clips")
-    parser.add_argument("--audio", type=Path, required=True, help="folder of owner/repository")
-    parser.add_argument("--work", type=Path, required=True, help="features and models")
-    parser.add_argument("--without", required=True, help="the repository that is the library")
+    add_corpora(parser)
+    parser.add_argument("--library", required=True, help="the repository that is the library")
+    parser.add_argument("--model", type=Path, required=True, help="to begin with")
 
 
 def begin(
     arguments: argparse.Namespace, cache: FeatureCache
 ) -> tuple[list[Track], list[np.ndarray], bundle.Bundle]:
-    """Return the library's clips, their spectrograms, and a model that has met none of them."""
-    clips = [clip for clip in read_table(arguments.table, arguments.audio) if clip.genre]
-    tracks, spectra = spectrograms(clips, BEGUN_WITH.input, cache)
-    source = arguments.without
-    model = model_without(tracks, spectra, source, arguments.work / f"without-{Path(source).name}")
-    mine = [i for i, track in enumerate(tracks) if track.source == source]
-    return [tracks[i] for i in mine], [spectra[i] for i in mine], model
+    """Return the library's clips, their spectrograms, and the model to begin with.
+
+    Raises
+    ------
+    CorpusError
+        When there is no such library, or the model has learnt from it.
+    bundle.BundleError
+        When the model cannot be read.
+    """
+    model = bundle.load(arguments.model)
+    if arguments.library in model.metadata.trained_on["sources"]:
+        raise CorpusError(f"{arguments.model} has learnt from {arguments.library}")
+    clips = read_table(arguments.table, arguments.audio)
+    mine = [clip for clip in clips if clip.genre and clip.source == arguments.library]
+    if not mine:
+        raise CorpusError(f"{arguments.table} has no clips of {arguments.library} with a genre")
+    tracks, spectra = spectrograms(mine, model.metadata.input, cache)
+    return tracks, spectra, model
 
 
 def features_of(
@@ -235,18 +204,19 @@ def untagged(
     folds: Sequence[int],
     seed: int,
     cache: FeatureCache,
+    work: Path,
     output: Path,
 ) -> None:
     """Find out what untagged artists add by their groups; write a figure of it."""
     rows = features_of(model, network_from_bundle(model), tracks, spectra, cache)
     accuracy: dict[str, list[Score]] = {}
     said: dict[tuple[str, float], np.ndarray] = {}
-    described = describe(tracks, groups, cache, fmax=BEGUN_WITH.input.fmax)
+    described = describe(tracks, groups, cache, fmax=model.metadata.input.fmax)
     for name, observations in (("none", {}), (groups, described)):
         for share in shares:
             parts = []
             for fold in folds:
-                kept = model.folder.parent / f"untagged-{seed}" / f"{share:g}-{name}-{fold}.npz"
+                kept = work / f"untagged-{model.model_id}-{seed}" / f"{share:g}-{name}-{fold}.npz"
                 if not kept.exists():
                     kept.parent.mkdir(exist_ok=True)
                     asked, probabilities = ask_fold(
@@ -309,7 +279,12 @@ def main() -> None:
     parser.add_argument("--folds", type=int, nargs="+", default=list(range(5)))
     parser.add_argument("--output", type=Path, help="untagged: folder of the figure")
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    with one_line_errors():
+        carry_out(parser.parse_args())
+
+
+def carry_out(arguments: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
     cache = FeatureCache(arguments.work / "features")
     tracks, spectra, model = begin(arguments, cache)
     if arguments.what == "untagged":
@@ -322,6 +297,7 @@ def main() -> None:
             arguments.folds,
             arguments.seed,
             cache,
+            arguments.work,
             arguments.output,
         )
         return
@@ -339,7 +315,7 @@ def main() -> None:
             material = Material(library, genres, Features(rows), segments)
             held_out = Personaliser(model, network, material, plan).hold_out()
             counts = ", ".join(f"{g} {n}" for g, n in Counter(t.genre for t in library).items())
-            show(f"library of {arguments.without} ({counts}), {name}", library, genres, held_out)
+            show(f"library of {arguments.library} ({counts}), {name}", library, genres, held_out)
 
 
 if __name__ == "__main__":
