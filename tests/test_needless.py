@@ -5,7 +5,7 @@ from beets.dbcore.query import InvalidQueryError
 from beets.library import Item, parse_query_parts
 from beets_helpers import ELECTRONIC, EVEN, FakeTagger, open_library
 
-from beetsplug.agfgenre import tagging
+from beetsplug.agfgenre import needless, tagging
 from beetsplug.agfgenre.decision import Heard, Outcome, current_genres, decide
 from beetsplug.agfgenre.needless import Matching
 from beetsplug.agfgenre.report import Summary
@@ -216,6 +216,34 @@ def test_tracks_are_listened_to_in_the_order_asked_for(library, tagger, options)
         library.track(title)
     library.beet("agfgenre", "-W", *options, "title-")
     assert tagger.listened == list("cba")
+
+
+def test_few_tracks_are_built_at_a_time_in_the_order_asked_for(library, monkeypatch):
+    monkeypatch.setattr(needless, "AT_ONCE", 2)
+    for title in "bdeca":
+        library.track(title)
+    built = []
+    items = library.lib.items
+
+    def noted(*query):
+        built.append(items(*query))
+        return built[-1]
+
+    monkeypatch.setattr(library.lib, "items", noted)
+    matching = Matching(library.lib, *parse_query_parts(["title-"], Item), LEAST)
+    looked_at = matching.to_look_at("fake-1", Summary())
+    assert next(looked_at).title == "e"
+    items("title:c").get().remove()  # by another program
+    assert [item.title for item in looked_at] == list("dba")
+    assert [len(found) for found in built] == [2, 1, 1]
+
+
+@pytest.mark.parametrize(("order", "heard"), [("mood-", "cba"), ("artpath+", "bca")])
+def test_an_order_by_what_tracks_of_themselves_lack_is_kept(library, tagger, order, heard):
+    for title in "bca":
+        library.track(title, mood=title)
+    library.beet("agfgenre", "-W", order)
+    assert tagger.listened == list(heard)
 
 
 @pytest.mark.parametrize("options", [[], ["-a"]])
