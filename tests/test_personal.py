@@ -130,19 +130,6 @@ def test_genres_of_the_same_name_keep_what_was_learnt():
     assert before(x).shape == (2, 3)  # as it was
 
 
-def test_networks_that_are_heard_together_get_new_heads_each():
-    torch.manual_seed(0)
-    members = [MultiTaskNet({"g": 3}, width=0.25) for _ in range(2)]
-    before = GenreNet(members, TransferMLP(128, 3)).eval()
-    after = personal_network(before, KNOWN, ("Jazz", "Bebop", "rock"), {"m": 2}).eval()
-    assert after.tasks == [["g", "m"], ["g"]]
-    assert after.n_classes == {"g": 3, "m": 2}
-    x = torch.randn(2, 1, 32, 32)
-    torch.testing.assert_close(after(x)[:, [0, 2]], before(x)[:, [1, 0]])
-    for was, now in zip(before.networks, after.networks, strict=True):
-        torch.testing.assert_close(now(x, "g")[:, [0, 2]], was(x, "g")[:, [1, 0]])
-
-
 def test_a_task_that_is_new_begins_as_a_copy_and_disturbs_nothing():
     before = start()
     after = personal_network(before, KNOWN, KNOWN, {"m": 4}).eval()

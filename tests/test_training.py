@@ -256,7 +256,7 @@ def test_the_command_keeps_a_sheet_of_a_recipe_and_of_a_model(corpus, tmp_path, 
     for i in range(9):
         (music / f"{i}.wav").symlink_to(tmp_path / f"{i}.wav")
     monkeypatch.setattr("training.corpora.SMALLEST", 1_000)
-    quick = replace(ONE_BRANCH, members=2, foundation=replace(ONE_BRANCH.networks, epochs=2))
+    quick = replace(ONE_BRANCH, foundation=replace(ONE_BRANCH.networks, epochs=2))
     monkeypatch.setattr(sheet, "RECIPES", {"quick": quick})
     cache = FeatureCache(tmp_path / "work" / "features")
     rng = np.random.default_rng(0)
@@ -279,10 +279,6 @@ def test_the_command_keeps_a_sheet_of_a_recipe_and_of_a_model(corpus, tmp_path, 
     assert " MB; " in page
     assert (tmp_path / "out" / sheet.PICTURE).stat().st_size > 1_000
     model = tmp_path / "work" / "tiny-0" / "north-to-south" / "model"
-    network = network_from_bundle(bundle.load(model))
-    assert network.tasks == [["g"], ["g"]]
-    first, second = (member.state_dict()["trunk.0.weight"] for member in network.networks)
-    assert (first - second).abs().max() > 0.01  # each has a beginning of its own
     monkeypatch.setattr("sys.argv", [*where, "--bundle", str(model)])
     sheet.main()
     page = (tmp_path / "out" / sheet.SHEET).read_text()

@@ -220,7 +220,7 @@ def foundation_of(
         [spectra[i] for i in long],
         teacher.heard(tracks, cache),
         recipe,
-        work,
+        work / "foundation.safetensors",
         device=device,
     )
 

@@ -14,24 +14,23 @@ from agf_core.corpus import Track
 from agf_core.examples import Segments, fit_normaliser
 from training import teacher
 from training.one_branch import OneBranchNet, train_one_branch
-from training.recipes import Recipe, of_member
+from training.recipes import Recipe
 
 
 @dataclass(frozen=True)
 class Foundation:
-    """Networks to go on from, and how they take their input and the teacher's features.
+    """A network to go on from, and how it takes its input and the teacher's features.
 
     Attributes
     ----------
-    models : tuple of OneBranchNet
-        For each member of the recipe.
+    model : OneBranchNet
     mean, std : np.ndarray [shape=(n_mels,)]
     scale : teacher.Scale
     music : tuple of Track
         What it has learnt from.
     """
 
-    models: tuple[OneBranchNet, ...]
+    model: OneBranchNet
     mean: np.ndarray
     std: np.ndarray
     scale: teacher.Scale
@@ -43,11 +42,11 @@ def lay(
     spectra: Sequence[np.ndarray],
     heard: Sequence[np.ndarray],
     recipe: Recipe,
-    checkpoints: Path,
+    checkpoint: Path,
     *,
     device: str = "cpu",
 ) -> Foundation:
-    """Learn what the teacher hears of the tracks; what is done is read from the checkpoints.
+    """Learn what the teacher hears of the tracks; what is done is read from the checkpoint.
 
     Raises
     ------
@@ -58,19 +57,15 @@ def lay(
         raise ValueError(f"the recipe {recipe.name} needs no foundation")
     mean, std = fit_normaliser(iter(spectra))
     scale = teacher.Scale.fit(heard)
-    segments = Segments(spectra, recipe.input, mean, std, variation=recipe.variation, device=device)
-    models = tuple(
-        train_one_branch(
-            segments,
-            recipe.input,
-            {"g": np.full((len(tracks), 1), np.nan)},
-            heard,
-            scale,
-            of_member(recipe.foundation, member),
-            train=np.arange(len(tracks)),
-            width=recipe.width,
-            checkpoint=checkpoints / f"foundation-{member}.safetensors",
-        )
-        for member in range(recipe.members)
+    model = train_one_branch(
+        Segments(spectra, recipe.input, mean, std, variation=recipe.variation, device=device),
+        recipe.input,
+        {"g": np.full((len(tracks), 1), np.nan)},
+        heard,
+        scale,
+        recipe.foundation,
+        train=np.arange(len(tracks)),
+        width=recipe.width,
+        checkpoint=checkpoint,
     )
-    return Foundation(models, mean, std, scale, tuple(tracks))
+    return Foundation(model, mean, std, scale, tuple(tracks))

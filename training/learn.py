@@ -19,7 +19,7 @@ from agf_core.prior import learnt_from
 from training import teacher
 from training.foundation import Foundation
 from training.one_branch import REGRESSED, train_one_branch
-from training.recipes import Recipe, of_member
+from training.recipes import Recipe
 
 
 @dataclass(frozen=True)
@@ -132,21 +132,19 @@ def learn(
     if recipe.one_branch:
         heard = [np.asarray(rows) for rows in descriptors[REGRESSED]]
         _ask_the_teacher(targets["g"], tracks, heard, genres, train, recipe.opinion)
-        networks = [
-            train_one_branch(
-                segments,
-                recipe.input,
-                targets,
-                heard,
-                foundation.scale if foundation else teacher.Scale.fit(heard[i] for i in train),
-                of_member(recipe.networks, member),
-                train=train,
-                width=recipe.width,
-                begin=foundation.models[member] if foundation else None,
-                checkpoint=folder / f"one-branch-{member}.safetensors",
-            ).network
-            for member in range(recipe.members)
-        ]
+        model = train_one_branch(
+            segments,
+            recipe.input,
+            targets,
+            heard,
+            foundation.scale if foundation else teacher.Scale.fit(heard[i] for i in train),
+            recipe.networks,
+            train=train,
+            width=recipe.width,
+            begin=foundation.model if foundation else None,
+            checkpoint=folder / "one-branch.safetensors",
+        )
+        networks = [model.network]
     else:
         networks = train_networks(
             segments,

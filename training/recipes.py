@@ -30,8 +30,6 @@ class Recipe:
         Tracks of several main genres teach the genre, too, by their weights.
     variation : Variation
         Of the segments that teach.
-    members : int
-        Networks of one branch that learn the same with other seeds, and are heard together.
     width : float
         Factor on the networks' channels.
     input : InputSpec
@@ -47,7 +45,6 @@ class Recipe:
     foundation: Schedule | None = None
     weighted: bool = False
     variation: Variation = field(default_factory=Variation)
-    members: int = 1
     width: float = 1.0
     input: InputSpec = field(default_factory=InputSpec)
     networks: Schedule = field(default_factory=Schedule)
@@ -82,14 +79,6 @@ class Recipe:
         )
 
 
-MEMBERS_APART = 1_000  # between the seeds of members: those of runs lie nearer together
-
-
-def of_member(schedule: Schedule, member: int) -> Schedule:
-    """Return a schedule with the seed of one of a recipe's members."""
-    return replace(schedule, seed=schedule.seed + MEMBERS_APART * member)
-
-
 PAPER = Recipe(
     "paper", networks=Schedule(bfloat16=True, validate_every=50), transfer=Schedule(epochs=50)
 )
@@ -103,10 +92,10 @@ that hears above that learns which corpus a clip is from. Windows do not overlap
 the time and scored the same.
 """
 
-THREE_SECONDS = 64  # frames of 2,048 samples: what the teacher hears at once
+THREE_SECONDS = 129  # frames: what the teacher hears at once
 
 _LEARNING = Schedule(
-    epochs=15,
+    epochs=10,
     batch_size=32,
     learning_rate=2e-3,
     weight_decay=0.0,
@@ -122,21 +111,12 @@ OURS = Recipe(
     opinion=0.5,
     weighted=True,
     variation=Variation(loudness=4.0, equaliser=2.5),
-    members=2,
-    input=replace(
-        HEARD,
-        n_fft=4_096,
-        hop_length=2_048,
-        n_mels=64,
-        segment_frames=THREE_SECONDS,
-        window_hop=THREE_SECONDS,
-    ),
-    foundation=replace(_LEARNING, epochs=40),
+    input=replace(HEARD, n_mels=64, segment_frames=THREE_SECONDS, window_hop=THREE_SECONDS),
+    foundation=replace(_LEARNING, epochs=20),
     networks=_LEARNING,
 )
-"""What ships: two networks of one branch, each taught by genres, groups of labels and a teacher.
+"""What ships: one branch, taught by genres, by groups made of genre labels and by a teacher.
 
-Frames are twice as long as the paper's and half as many, which learns as much in half the time.
 ``docs/model-log.md`` says how it came to be.
 """
 
