@@ -64,7 +64,8 @@ class Metadata:
     tasks : dict
         Number of classes of each task learnt from, by its letter.
     architecture : dict
-        ``networks``, the tasks of each, and their ``width``: what the weights belong to.
+        ``networks``, the tasks of each, and their ``width``: what the weights belong to;
+        ``direct``, whether there is a direct path (`agf_core.network.TransferMLP`).
     input : InputSpec
     mean, std : np.ndarray [shape=(n_mels,), dtype=float32]
         Normaliser of the log-mel bands, decibels.
@@ -118,6 +119,11 @@ class Metadata:
         )
         if self.prior is not None:
             check_prior(self.prior, len(self.labels))
+
+    @property
+    def has_direct_path(self) -> bool:
+        """Whether a direct path runs beside the MLP; logits are then averaged over windows."""
+        return self.architecture.get("direct") is True  # models of before do not say
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON can hold them."""

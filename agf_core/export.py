@@ -108,7 +108,11 @@ def _blank(metadata: bundle.Metadata) -> GenreNet:
         MultiTaskNet({task: metadata.tasks[task] for task in tasks}, width)
         for tasks in metadata.architecture["networks"]
     ]
-    mlp = TransferMLP(sum(n.n_features for n in networks), len(metadata.labels))
+    mlp = TransferMLP(
+        sum(n.n_features for n in networks),
+        len(metadata.labels),
+        direct=metadata.has_direct_path,
+    )
     return GenreNet(networks, mlp)
 
 

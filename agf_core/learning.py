@@ -74,7 +74,7 @@ STEPS_BEFORE_CAPTURE = 3
 def predict(
     model: TaskModel, examples: Examples, tracks: Iterable[int], task: str = "g"
 ) -> np.ndarray:
-    """Probabilities of each track, averaged over its windows.
+    """Probabilities of each track, averaged over its windows (or of averaged logits).
 
     Returns
     -------
@@ -84,8 +84,11 @@ def predict(
     rows: list[Tensor] = []
     for group in _groups(tracks, examples.device):
         parts = examples.windows(*group).split(WINDOWS_AT_ONCE[examples.device.type])
-        shares = torch.cat([model(part, task) for part in parts]).softmax(dim=1)
-        rows += [part.mean(dim=0) for part in shares.split(examples.n_windows(group))]
+        said = torch.cat([model(part, task) for part in parts])
+        for track in said.split(examples.n_windows(group)):
+            if model.averages_logits:
+                track = track.mean(dim=0, keepdim=True)
+            rows.append(track.softmax(dim=1).mean(dim=0))
     return torch.stack(rows).double().cpu().numpy()
 
 

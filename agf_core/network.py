@@ -116,6 +116,9 @@ class TaskModel(nn.Module, ABC):
     capturable = True
     """Whether a step of training can be captured as a CUDA graph."""
 
+    averages_logits = False
+    """Whether logits are averaged over a track's windows, not probabilities as in the paper."""
+
     @abstractmethod
     def forward(self, x: Tensor, task: str) -> Tensor:
         """Return the logits of `task`, (batch, n_classes)."""
@@ -183,9 +186,16 @@ class TransferMLP(TaskModel):
     """Transfer features to genre logits (section 3.2.3).
 
     (batch, n_features) -> (batch, n_genres)
+
+    Parameters
+    ----------
+    n_features, n_genres : int
+    direct : bool
+        Add what a linear layer says of the same features, which the paper's MLP does not have.
+        Logits are then averaged over a track's windows: the layer hears the track as a whole.
     """
 
-    def __init__(self, n_features: int, n_genres: int) -> None:
+    def __init__(self, n_features: int, n_genres: int, direct: bool = False) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Dropout(0.5),
@@ -194,6 +204,8 @@ class TransferMLP(TaskModel):
             nn.Dropout(0.5),
             nn.Linear(constants.MLP_WIDTH, n_genres),
         )
+        self.direct = nn.Linear(n_features, n_genres) if direct else None
+        self.averages_logits = direct
 
     def task_parameters(self, task: str) -> Iterable[nn.Parameter]:
         """Return all parameters: there is but the genre task."""
@@ -201,7 +213,8 @@ class TransferMLP(TaskModel):
 
     def forward(self, x: Tensor, task: str = "g") -> Tensor:
         """Return genre logits."""
-        return cast(Tensor, self.layers(x))
+        said = cast(Tensor, self.layers(x))
+        return said if self.direct is None else said + self.direct(x)
 
 
 class TransferStack(TaskModel):

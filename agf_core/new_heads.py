@@ -84,17 +84,23 @@ def _grown(
     mlp: TransferMLP, before: Sequence[Any], after: Sequence[Any], rows: Sequence[int | None]
 ) -> TransferMLP:
     """Return an MLP over more features and other genres that does what `mlp` did for the old."""
-    result = TransferMLP(len(after), len(rows))
+    result = TransferMLP(len(after), len(rows), direct=mlp.direct is not None)
     place = {column: i for i, column in enumerate(after)}
     (first, last), (old_first, old_last) = (
         [cast(nn.Linear, layer) for layer in net.layers if isinstance(layer, nn.Linear)]
         for net in (result, mlp)
     )
+    columns = [place[column] for column in before]
     with torch.no_grad():
         first.weight.zero_()
-        first.weight[:, [place[column] for column in before]] = old_first.weight
+        first.weight[:, columns] = old_first.weight
         first.bias.copy_(old_first.bias)
         new_last = _with_rows(old_last, rows)
         last.weight.copy_(new_last.weight)
         last.bias.copy_(new_last.bias)
+        if mlp.direct is not None and result.direct is not None:
+            new_direct = _with_rows(mlp.direct, rows)
+            result.direct.weight.zero_()
+            result.direct.weight[:, columns] = new_direct.weight
+            result.direct.bias.copy_(new_direct.bias)
     return result

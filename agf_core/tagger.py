@@ -104,6 +104,8 @@ class GenreTagger:
         normalised = (spectrogram - self.metadata.mean) / self.metadata.std
         batch = np.ascontiguousarray(windows(normalised, spec)[:, None], dtype=np.float32)
         logits = self._session.run(None, {self._input: batch})[0]  # (n_windows, n_labels)
+        if self.metadata.has_direct_path:
+            logits = logits.mean(axis=0, keepdims=True)
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = (powers / powers.sum(axis=1, keepdims=True)).mean(axis=0)
         return Prediction(self.labels, apply_temperature(probabilities, self.metadata.temperature))

@@ -15,7 +15,11 @@ def metadata_of(
         name="start",
         labels=labels,
         tasks=network.n_classes,
-        architecture={"networks": network.tasks, "width": 0.25},
+        architecture={
+            "networks": network.tasks,
+            "width": 0.25,
+            "direct": network.mlp.direct is not None,
+        },
         input=spec,
         mean=np.full(spec.n_mels, -40, np.float32),
         std=np.full(spec.n_mels, 10, np.float32),

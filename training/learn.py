@@ -17,6 +17,7 @@ from agf_core.learning import extract_features, predict, train_networks, train_t
 from agf_core.network import GenreNet
 from agf_core.prior import learnt_from
 from training import teacher
+from training.direct import add_direct_path
 from training.foundation import Foundation
 from training.one_branch import REGRESSED, train_one_branch
 from training.recipes import Recipe
@@ -167,6 +168,10 @@ def learn(
         valid=None if valid is None else places(valid, needed),
         checkpoint=folder / "transfer.safetensors",
     )
+    if recipe.direct is not None:
+        labelled = np.array([i for i in train if tracks[i].genre in genres])
+        told = [genres.index(tracks[i].genre) for i in labelled]
+        mlp = add_direct_path(mlp, features.subset(places(labelled, needed)), told, recipe.direct)
     probabilities = np.full((len(tracks), len(genres)), np.nan)
     if len(predicted):
         probabilities[predicted] = predict(mlp, features, places(predicted, needed))
@@ -239,7 +244,11 @@ def write_bundle(
         name=name,
         labels=tuple(genres),
         tasks=learnt.network.n_classes,
-        architecture={"networks": learnt.network.tasks, "width": recipe.width},
+        architecture={
+            "networks": learnt.network.tasks,
+            "width": recipe.width,
+            "direct": recipe.direct is not None,
+        },
         input=recipe.input,
         mean=learnt.mean,
         std=learnt.std,

@@ -26,6 +26,8 @@ class Recipe:
         How much of a genre's target is what the teacher says of the track (`training.teacher`).
     foundation : Schedule, optional
         Of the network that one branch goes on from (`training.foundation`).
+    direct : float, optional
+        Regularisation of the direct path beside the transfer MLP (`training.direct`).
     weighted : bool
         Tracks of several main genres teach the genre, too, by their weights.
     variation : Variation
@@ -43,6 +45,7 @@ class Recipe:
     one_branch: bool = False
     opinion: float = 0.0
     foundation: Schedule | None = None
+    direct: float | None = None
     weighted: bool = False
     variation: Variation = field(default_factory=Variation)
     width: float = 1.0
@@ -109,6 +112,7 @@ OURS = Recipe(
     tasks="gst",
     one_branch=True,
     opinion=0.5,
+    direct=0.003,
     weighted=True,
     variation=Variation(loudness=4.0, equaliser=2.5),
     input=replace(HEARD, n_mels=64, segment_frames=THREE_SECONDS, window_hop=THREE_SECONDS),

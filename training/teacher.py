@@ -87,13 +87,19 @@ def over_tracks(features: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([rows.mean(axis=0) for rows in features])
 
 
-def classifier() -> "Pipeline":
-    """Return a logistic regression upon what the teacher hears of a track, not yet fitted."""
+def classifier(regularisation: float = REGULARISATION) -> "Pipeline":
+    """Return a logistic regression upon features of a track, not yet fitted.
+
+    Parameters
+    ----------
+    regularisation : float
+        scikit-learn's C. The default is for what the teacher hears.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    return make_pipeline(StandardScaler(), LogisticRegression(C=REGULARISATION, max_iter=1_000))
+    return make_pipeline(StandardScaler(), LogisticRegression(C=regularisation, max_iter=1_000))
 
 
 def opinions(
