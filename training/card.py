@@ -86,7 +86,8 @@ again is part of the model. Genre labels are those of the collections, merged to
 ## How
 
 Recipe `{recipe["name"]}`: tasks {", ".join(recipe["tasks"])}; \
-networks {recipe["networks"]["epochs"]} epochs, transfer MLP {recipe["transfer"]["epochs"]} epochs;
+networks {recipe["networks"]["epochs"]} epochs, transfer MLP {recipe["transfer"]["epochs"]} epochs\
+{", and half of what is said a logistic regression over whole tracks" if recipe["direct"] else ""};
 {spec.n_mels} mel bands, segments of \
 {spec.segment_frames * spec.hop_length / spec.sample_rate:.1f} s.
 The method is that of Kim et al., "Transfer Learning of Artist Group Factors to Musical Genre
