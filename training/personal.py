@@ -71,7 +71,7 @@ def begin(
         When the model cannot be read.
     """
     model = bundle.load(arguments.model)
-    if arguments.library in model.metadata.trained_on["sources"]:
+    if arguments.library in model.metadata.trained_on.get("sources", ()):
         raise CorpusError(f"{arguments.model} has learnt from {arguments.library}")
     clips = read_table(arguments.table, arguments.audio)
     mine = [clip for clip in clips if clip.genre and clip.source == arguments.library]
