@@ -298,7 +298,22 @@ class Personaliser:
             rest = np.flatnonzero(self._folds != fold)
             parts.append(self.ask(np.flatnonzero(self._folds[:n] == fold), rest, f"fold-{fold}"))
         self._seconds = (time.monotonic() - began) / len(tested)
+        if len(parts) > 1:
+            parts = self._cross_calibrated(parts)
         return HeldOut.of(parts)
+
+    def _cross_calibrated(self, parts: Sequence[HeldOut]) -> list[HeldOut]:
+        """Give each part the temperature of the others: there are more of them than kept back."""
+
+        def final(part: HeldOut) -> np.ndarray:
+            others = [other for other in parts if other is not part]
+            temperature = self._temperature(
+                np.concatenate([other.raw for other in others]),
+                np.concatenate([other.truth for other in others]),
+            )
+            return calibration.apply_temperature(part.raw, temperature)
+
+        return [replace(part, personal=final(part)) for part in parts]
 
     def ask(self, asked: np.ndarray, rest: np.ndarray, name: str = "ask") -> HeldOut:
         """Learn from some of the tracks and predict others, by other artists.

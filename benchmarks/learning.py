@@ -149,7 +149,7 @@ def main() -> None:
     print(f"{describe()}, load {os.getloadavg()[0]:.1f} before")
     print(f"{arguments.tracks} MP3s of {arguments.minutes:g} minutes", flush=True)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        environment = make_library(Path(folder), arguments.tracks, arguments.minutes)
+        environment = make_library(Path(folder).resolve(), arguments.tracks, arguments.minutes)
         print(f"  {'phase':88}{'time':>10}{'processor':>10}")
         timed(environment, "--quick")
         timed(environment, "--quick")

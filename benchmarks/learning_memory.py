@@ -99,7 +99,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"{describe()}; {arguments.tracks} tracks", flush=True)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        environment = fill(Path(folder), arguments.tracks)
+        environment = fill(Path(folder).resolve(), arguments.tracks)
         command = [sys.executable, "-c", SHORTENED, "agftrain"]
         status = subprocess.run(command, env=environment, check=False).returncode
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20  # GiB, on Linux

@@ -8,7 +8,7 @@ import pytest
 import torch
 from starting_model import metadata_of
 
-from agf_core import bundle, evaluation
+from agf_core import bundle, calibration, evaluation
 from agf_core.artist_groups import ArtistGroups
 from agf_core.corpus import Track
 from agf_core.examples import Features, Segments
@@ -16,7 +16,7 @@ from agf_core.learning import Schedule
 from agf_core.metrics import Score
 from agf_core.network import GenreNet, MultiTaskNet, TransferMLP
 from agf_core.new_heads import personal_network
-from agf_core.personal import Material, Personaliser, Plan, segments_of
+from agf_core.personal import TEMPERATURE_PRIOR, Material, Personaliser, Plan, segments_of
 from agf_core.selection import artist_folds, at_most, learnable_genres, votes
 from agf_core.spectrogram import InputSpec
 
@@ -184,6 +184,25 @@ def test_held_out_artists_are_predicted_and_beat_the_model_before():
     everything = learnt.predict(np.arange(48))
     assert (everything.argmax(axis=1) == held_out.truth[np.argsort(held_out.tracks)]).mean() > 0.95
     assert 0.1 <= temperature <= 10
+
+
+def test_a_part_has_the_temperature_of_the_others():
+    tracks, features, _ = made_up()
+    network = start()
+    learner = Personaliser(
+        model(network), network, Material(tracks, ("Блюз", "🎹"), features), QUICK
+    )
+    held_out = learner.hold_out()
+    part = held_out.tracks[:16]
+    asked = learner.ask(part, np.setdiff1d(np.arange(48), part), "fold-0")
+    np.testing.assert_allclose(asked.raw, held_out.raw[:16], atol=1e-6)
+    fitted = calibration.fit_temperature(held_out.raw[16:], held_out.truth[16:])
+    share = 32 / (32 + TEMPERATURE_PRIOR)
+    temperature = fitted**share * learner.model.metadata.temperature ** (1 - share)
+    expected = calibration.apply_temperature(held_out.raw[:16], temperature)
+    np.testing.assert_allclose(np.log(held_out.personal[:16]), np.log(expected), rtol=1e-6)
+    # Not that of the artists kept back.
+    assert not np.allclose(np.log(asked.personal), np.log(expected), rtol=0.01)
 
 
 def test_the_prior_counts_an_album_once_as_learning_does():

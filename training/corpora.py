@@ -29,6 +29,7 @@ from training.collection import PARTS, Collection, write_csv
 from training.crossvalidate import split
 from training.one_branch import REGRESSED
 from training.recipes import Recipe
+from training.variants import samples_of, variants_of
 
 LONGEST = 90.0  # seconds of a track, from its middle, that are learnt from
 SMALLEST = 200_000  # bytes of a file that is taken for music; below that games keep their sounds
@@ -85,7 +86,7 @@ def read_table(table: Path, audio_root: Path) -> list[Track]:
 
 
 def read_folder(folder: Path) -> list[Track]:
-    """Return the music below a folder, of which nothing is known.
+    """Return the music below a folder, of which nothing is known; a file of several names once.
 
     Each track's source is the name of the folder directly below `folder` that it lies in.
 
@@ -95,9 +96,14 @@ def read_folder(folder: Path) -> list[Track]:
         When there is none.
     """
     tracks = []
+    met = set()
     for path in sorted(folder.rglob("*")):
-        is_audio = path.suffix.lower() in UNLABELLED and path.is_file()
-        if is_audio and path.stat().st_size >= SMALLEST:
+        if path.suffix.lower() not in UNLABELLED or not path.is_file():
+            continue
+        status = path.stat()
+        file = (status.st_dev, status.st_ino)  # the same through links
+        if status.st_size >= SMALLEST and file not in met:
+            met.add(file)
             name = path.relative_to(folder)
             digest = hashlib.sha256(name.as_posix().encode()).hexdigest()[:16]
             tracks.append(Track(f"unlabelled-{digest}", path, artist="", source=name.parts[0]))
@@ -127,8 +133,8 @@ def spectrogram(track: Track, spec: InputSpec, cache: FeatureCache) -> np.ndarra
     """Log-mel of a clip, in half precision, (frames, n_mels); `AudioError` if it has none."""
 
     def compute() -> np.ndarray:
-        clip = audio.read_excerpt(track.path, LONGEST, sample_rate=spec.sample_rate)
-        return log_mel(clip.samples, spec).astype(np.float16)
+        samples = samples_of(track, LONGEST, spec.sample_rate)
+        return log_mel(samples, spec).astype(np.float16)
 
     return cache.get(spectrogram_kind(spec), track.track_id, compute)
 
@@ -191,28 +197,42 @@ def describe(
     return described
 
 
+def music_for(recipe: Recipe, folder: Path | None) -> list[Track]:
+    """Return the music without genres that a recipe wants, if it wants any.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        See `read_folder`.
+
+    Raises
+    ------
+    CorpusError
+        When there is none.
+    """
+    if recipe.foundation is None and not recipe.variants:
+        return []
+    if folder is None:
+        raise CorpusError(f"the recipe {recipe.name} wants music without genres: --unlabelled")
+    return read_folder(folder)
+
+
 def foundation_of(
-    recipe: Recipe, music: Path | None, cache: FeatureCache, work: Path, *, device: str
+    recipe: Recipe, music: Sequence[Track], cache: FeatureCache, work: Path, *, device: str
 ) -> foundation.Foundation | None:
     """Lay the foundation that a recipe wants, if it wants one.
 
     Parameters
     ----------
-    music : Path, optional
-        A folder; see `read_folder`.
+    music : sequence of Track
+        See `music_for`.
     work : Path
         Keeps what has been learnt.
-
-    Raises
-    ------
-    CorpusError
-        When there is no music.
     """
     if recipe.foundation is None:
         return None
-    if music is None:
-        raise CorpusError(f"the recipe {recipe.name} wants music without genres: --unlabelled")
-    tracks, spectra = spectrograms(read_folder(music), recipe.input, cache)
+    wanted = [*music, *variants_of(music, music, recipe.variants)]
+    tracks, spectra = spectrograms(wanted, recipe.input, cache)
     long = [i for i, rows in enumerate(spectra) if len(rows) >= recipe.input.segment_frames]
     tracks = [tracks[i] for i in long]
     return foundation.lay(

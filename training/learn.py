@@ -21,6 +21,7 @@ from training.direct import add_direct_path
 from training.foundation import Foundation
 from training.one_branch import REGRESSED, train_one_branch
 from training.recipes import Recipe
+from training.variants import originals
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ def learn(
         mean,
         std,
         learnt_from(targets["g"][train]),
-        dict(Counter(track.source for track in foundation.music)) if foundation else {},
+        dict(Counter(t.source for t in originals(foundation.music))) if foundation else {},
         probabilities,
     )
 
@@ -234,12 +235,13 @@ def write_bundle(
     Parameters
     ----------
     tracks : sequence of Track
-        Those it learnt from.
+        Those it learnt from; their variants are not counted.
     scores : mapping
         For ``model.json``.
     card : callable
         Writes the card from the metadata.
     """
+    tracks = originals(tracks)
     metadata = bundle.Metadata(
         name=name,
         labels=tuple(genres),

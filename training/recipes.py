@@ -30,6 +30,8 @@ class Recipe:
         Regularisation of the direct path beside the transfer MLP (`training.direct`).
     weighted : bool
         Tracks of several main genres teach the genre, too, by their weights.
+    variants : int
+        Of each track that teaches, changed as in `training.variants`.
     variation : Variation
         Of the segments that teach.
     width : float
@@ -47,6 +49,7 @@ class Recipe:
     foundation: Schedule | None = None
     direct: float | None = None
     weighted: bool = False
+    variants: int = 0
     variation: Variation = field(default_factory=Variation)
     width: float = 1.0
     input: InputSpec = field(default_factory=InputSpec)

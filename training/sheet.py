@@ -27,7 +27,7 @@ from agf_core.evaluation import by_confidence
 from agf_core.tagger import GenreTagger
 from training import teacher
 from training.card import confidence_table, genre_table
-from training.corpora import describe, foundation_of, genres_of, read_table, spectrograms
+from training.corpora import describe, foundation_of, genres_of, music_for, read_table, spectrograms
 from training.crossvalidate import (
     Split,
     across_sources,
@@ -38,6 +38,7 @@ from training.crossvalidate import (
 )
 from training.options import add_corpora, add_device, add_unlabelled, one_line_errors
 from training.recipes import RECIPES
+from training.variants import variants_of
 
 Predict = Callable[[Split, str], np.ndarray]
 """From a split and its name to calibrated probabilities of its test part, (n_test, n_genres)."""
@@ -251,12 +252,12 @@ def _print(arguments: argparse.Namespace) -> None:
     else:
         recipe = RECIPES[arguments.recipe]
         seed = recipe.networks.seed
-        tracks, spectra = spectrograms(tracks, recipe.input, cache)
+        music = music_for(recipe, arguments.unlabelled)
+        wanted = [*tracks, *variants_of(tracks, music, recipe.variants)]
+        tracks, spectra = spectrograms(wanted, recipe.input, cache)
         descriptors = describe(tracks, recipe.tasks, cache, fmax=recipe.input.fmax)
         work = arguments.work / f"{recipe.name}-{seed}"
-        foundation = foundation_of(
-            recipe, arguments.unlabelled, cache, work, device=arguments.device
-        )
+        foundation = foundation_of(recipe, music, cache, work, device=arguments.device)
 
         known = (tracks, spectra, descriptors, genres, recipe)
 

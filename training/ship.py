@@ -20,13 +20,14 @@ from agf_core.artist_groups import Observations
 from agf_core.cache import FeatureCache
 from agf_core.corpus import Track
 from training.card import model_card
-from training.corpora import describe, foundation_of, genres_of, read_table, spectrograms
+from training.corpora import describe, foundation_of, genres_of, music_for, read_table, spectrograms
 from training.crossvalidate import Split, cross_validate, predict_part, truth_of
 from training.foundation import Foundation
 from training.learn import learn, write_bundle
 from training.options import add_corpora, add_device, add_unlabelled, one_line_errors
 from training.recipes import RECIPES, Recipe
 from training.sheet import answers, overall, score_sheet
+from training.variants import variants_of
 
 
 def temperatures(
@@ -173,6 +174,8 @@ def _ship(arguments: argparse.Namespace) -> None:
     clips = read_table(arguments.table, arguments.audio)
     cache = FeatureCache(arguments.work / "features")
     teaching = [clip for clip in clips if clip.genre or recipe.tasks != "g"]
+    music = music_for(recipe, arguments.unlabelled)
+    teaching += variants_of(teaching, music, recipe.variants)
     tracks, spectra = spectrograms(teaching, recipe.input, cache)
     work = arguments.work / f"{arguments.recipe}-{arguments.seed}"
     model = ship(
@@ -182,9 +185,7 @@ def _ship(arguments: argparse.Namespace) -> None:
         recipe,
         work,
         arguments.output,
-        foundation=foundation_of(
-            recipe, arguments.unlabelled, cache, work, device=arguments.device
-        ),
+        foundation=foundation_of(recipe, music, cache, work, device=arguments.device),
         device=arguments.device,
     )
     print(f"saved {model.model_id} to {model.folder}")

@@ -107,7 +107,7 @@ def opinions(
 ) -> np.ndarray:
     """What classifiers upon the teacher's features say of every track, whatever its label says.
 
-    A track with a genre is judged by one that has learnt from other artists alone, of five.
+    Each is judged by one that has learnt from other artists alone, of five.
 
     Parameters
     ----------
@@ -124,8 +124,8 @@ def opinions(
     from sklearn.model_selection import GroupKFold
 
     truth = np.array(genres)
-    known = np.flatnonzero(truth >= 0)
-    groups = np.array(artists)[known]
+    known = truth >= 0
+    groups = np.array(artists)
     said = np.zeros((len(features), n_genres), np.float32)
 
     def judge(asked: np.ndarray, learnt_from: np.ndarray) -> None:
@@ -133,10 +133,12 @@ def opinions(
         said[asked] = 0
         said[np.ix_(asked, model.classes_)] = model.predict_proba(features[asked])
 
-    judge(np.arange(len(features)), known)
-    parts = GroupKFold(min(OPINIONS, len(set(groups))))
-    for learnt_from, asked in parts.split(known, groups=groups):
-        judge(known[asked], known[learnt_from])
+    judge(np.arange(len(features)), np.flatnonzero(known))
+    places = np.flatnonzero(known)
+    parts = GroupKFold(min(OPINIONS, len(set(groups[known]))))
+    for learnt_from, asked in parts.split(places, groups=groups[known]):
+        theirs = np.isin(groups, groups[places[asked]])
+        judge(np.flatnonzero(theirs), places[learnt_from])
     return said
 
 
@@ -193,24 +195,29 @@ class Teacher:
 def main() -> None:
     """Run the command."""
     # Here, because these learn from what is heard.
-    from training.corpora import LONGEST, read_folder, read_table
-    from training.options import add_corpora, add_unlabelled
+    from training.corpora import LONGEST, music_for, read_table
+    from training.options import add_corpora, add_unlabelled, one_line_errors
+    from training.recipes import RECIPES
+    from training.variants import samples_of, variants_of
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add_corpora(parser)
     add_unlabelled(parser)
     parser.add_argument("--python", required=True, help="of an environment that has musicnn")
+    parser.add_argument("--recipe", choices=RECIPES, default="ours", help="to be learnt by")
     arguments = parser.parse_args()
+    recipe = RECIPES[arguments.recipe]
     cache = FeatureCache(arguments.work / "features")
-    tracks = read_table(arguments.table, arguments.audio)
-    if arguments.unlabelled:
-        tracks += read_folder(arguments.unlabelled)
+    with one_line_errors():
+        tracks = read_table(arguments.table, arguments.audio)
+        music = music_for(recipe, arguments.unlabelled)
+    tracks += music
+    tracks += variants_of(tracks, music, recipe.variants)
     with Teacher(arguments.python) as teacher:
         for track in tqdm(tracks, unit="clip"):
 
             def compute(track: Track = track) -> np.ndarray:
-                clip = audio.read_excerpt(track.path, LONGEST, sample_rate=SAMPLE_RATE)
-                return teacher.listen(clip.samples)
+                return teacher.listen(samples_of(track, LONGEST, SAMPLE_RATE))
 
             try:
                 cache.get(KIND, track.track_id, compute, _fits)
