@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 LOCK = "lock"  # beside the checkpoints
 LONGEST_NAME = 50  # characters of a model's name: it is a folder's and stands in tables
 MOST_OF_AN_ALBUM = 4  # tracks: an album counts as one anyway
-MOST_IN_ALL = 4_000  # tracks: what 1.4 GB of memory hold
+MOST_IN_ALL = 4_000  # tracks: what 0.7 GB of memory hold
 
 
 def cache_folder() -> Path:
