@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from agf_core import bundle
 from agf_core.cache import FeatureCache
@@ -26,10 +27,12 @@ from training.corpora import (
     spectrograms,
 )
 from training.crossvalidate import across_sources, cross_validate, predict_part, truth_of
-from training.learn import task_targets
+from training.foundation import lay
+from training.learn import learn, task_targets
 from training.recipes import COMPARED, OURS, PAPER, Recipe
 from training.sheet import answers, by_bundle, by_teacher, table
 from training.ship import ship, temperatures
+from training.variants import variants_of
 
 TINY = Recipe(
     "tiny",
@@ -145,6 +148,42 @@ def test_one_branch_learns_from_all_sources_and_keeps_the_genre(corpus, tmp_path
     assert Recipe.from_dict(json.loads(json.dumps(model.metadata.recipe))) == ONE_BRANCH
 
 
+def test_a_foundation_goes_on_teaching_where_it_is_rehearsed(corpus, tmp_path):
+    cache = FeatureCache(tmp_path / "features")
+    tracks, spectra = spectrograms(read_table(corpus, tmp_path), ONE_BRANCH.input, cache)
+    heard = [np.full((1, 5), len(track.genre), np.float32) for track in tracks]
+    rng = np.random.default_rng(0)
+    music = [rng.normal(-60, 9, spectra[0].shape).astype(np.float16) for _ in range(9)]
+    recipe = replace(ONE_BRANCH, foundation=replace(ONE_BRANCH.networks, epochs=1))
+    below = lay(
+        [replace(t, genre="") for t in tracks[:9]],
+        music,
+        [np.full((1, 5), i, np.float32) for i in range(9)],
+        recipe,
+        tmp_path / "foundation.safetensors",
+    )
+
+    def first_layer(rehearsed, name):
+        learnt = learn(
+            tracks,
+            spectra,
+            {"t": heard},
+            genres_of(tracks),
+            replace(recipe, tasks="gt", rehearsed=rehearsed),
+            train=np.arange(40),
+            valid=None,
+            predicted=np.array([], int),
+            folder=tmp_path / name,
+            foundation=below,
+        )
+        return next(learnt.network.networks.parameters())
+
+    assert not torch.equal(first_layer(True, "with"), first_layer(False, "without"))
+    below.heard[0][:] = 99.0
+    assert torch.equal(first_layer(False, "again"), first_layer(False, "without"))
+    assert not torch.equal(first_layer(True, "anew"), first_layer(True, "with"))
+
+
 def test_groups_come_from_training_artists_alone(corpus, tmp_path):
     cache = FeatureCache(tmp_path / "features")
     tracks = read_table(corpus, tmp_path)
@@ -256,11 +295,15 @@ def test_the_command_keeps_a_sheet_of_a_recipe_and_of_a_model(corpus, tmp_path, 
     for i in range(9):
         (music / f"{i}.wav").symlink_to(tmp_path / f"{i}.wav")
     monkeypatch.setattr("training.corpora.SMALLEST", 1_000)
-    quick = replace(ONE_BRANCH, foundation=replace(ONE_BRANCH.networks, epochs=2))
+    quick = replace(
+        ONE_BRANCH, foundation=replace(ONE_BRANCH.networks, epochs=2), rehearsed=True, variants=1
+    )
     monkeypatch.setattr(sheet, "RECIPES", {"quick": quick})
     cache = FeatureCache(tmp_path / "work" / "features")
     rng = np.random.default_rng(0)
-    for track in [*read_table(corpus, tmp_path), *read_folder(tmp_path / "music")]:
+    game = read_folder(tmp_path / "music")
+    known = [*read_table(corpus, tmp_path), *game]
+    for track in [*known, *variants_of(known, game, 1)]:
         heard = rng.normal(len(track.genre), 1, (1, teacher.N_FEATURES)).astype(np.float32)
         cache.get(teacher.KIND, track.track_id, lambda heard=heard: heard)
     where = ["sheet", "--table", str(corpus), "--audio", str(tmp_path), "--work"]
@@ -279,6 +322,9 @@ def test_the_command_keeps_a_sheet_of_a_recipe_and_of_a_model(corpus, tmp_path, 
     assert " MB; " in page
     assert (tmp_path / "out" / sheet.PICTURE).stat().st_size > 1_000
     model = tmp_path / "work" / "tiny-0" / "north-to-south" / "model"
+    learnt_from = bundle.load(model).metadata.trained_on
+    assert learnt_from["tracks"] == 27  # variants are no tracks
+    assert learnt_from["unlabelled"] == {"package": 9}
     monkeypatch.setattr("sys.argv", [*where, "--bundle", str(model)])
     sheet.main()
     page = (tmp_path / "out" / sheet.SHEET).read_text()

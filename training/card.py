@@ -77,7 +77,7 @@ it. The table of confidence has for each fold a temperature fitted in that way w
 {trained_on["with_genre"]} of them have one main genre:
 
 {sources}
-{_music(trained_on.get("unlabelled") or {})}
+{_music(trained_on.get("unlabelled") or {}, rehearsed=recipe["rehearsed"])}{_variants(recipe)}
 Most of these recordings are under copyright; neither they nor anything they could be heard from
 again is part of the model. Genre labels are those of the collections, merged to
 {len(metadata.labels)} main genres; clips with several of them teach \
@@ -136,15 +136,26 @@ def _strangers(across: Mapping[str, Any]) -> str:
     return "\n".join([head, "|---|---|---|---|---|---|", *rows])
 
 
-def _music(unlabelled: Mapping[str, int]) -> str:
+def _music(unlabelled: Mapping[str, int], *, rehearsed: bool) -> str:
     """Return of which music only what the teacher hears was learnt, as Markdown."""
     if not unlabelled:
         return ""
     names = ", ".join(sorted(unlabelled))
     return f"""
-Before that it learnt what a teacher hears of {sum(unlabelled.values())} tracks of freely licensed \
-game music without genres,
+Before that{" and meanwhile" if rehearsed else ""} it learnt what a teacher hears of \
+{sum(unlabelled.values())} tracks of freely licensed game music without genres,
 from these packages of Debian: {names}.
+"""
+
+
+def _variants(recipe: Mapping[str, Any]) -> str:
+    """Return how music was changed to learn more from it, as Markdown."""
+    if not recipe["variants"]:
+        return ""
+    return f"""
+Each clip and track was heard in {recipe["variants"]} more forms: faster or slower, by four
+semitones at most, and half of them with game music mixed in. What these sound like was the
+teacher's to say.
 """
 
 

@@ -28,6 +28,9 @@ class Foundation:
     scale : teacher.Scale
     music : tuple of Track
         What it has learnt from.
+    spectra : sequence of np.ndarray [shape=(frames, n_mels)]
+    heard : sequence of np.ndarray [shape=(n_stretches, 250)]
+        Of the music.
     """
 
     model: OneBranchNet
@@ -35,6 +38,8 @@ class Foundation:
     std: np.ndarray
     scale: teacher.Scale
     music: tuple[Track, ...]
+    spectra: Sequence[np.ndarray]
+    heard: Sequence[np.ndarray]
 
 
 def lay(
@@ -68,4 +73,4 @@ def lay(
         width=recipe.width,
         checkpoint=checkpoint,
     )
-    return Foundation(model, mean, std, scale, tuple(tracks))
+    return Foundation(model, mean, std, scale, tuple(tracks), spectra, heard)

@@ -119,8 +119,14 @@ def learn(
         mean, std = foundation.mean, foundation.std
     else:
         mean, std = fit_normaliser(spectrograms[i] for i in train)
+    music = foundation if foundation and recipe.rehearsed else None
     segments = Segments(
-        spectrograms, recipe.input, mean, std, variation=recipe.variation, device=device
+        [*spectrograms, *(music.spectra if music else ())],
+        recipe.input,
+        mean,
+        std,
+        variation=recipe.variation,
+        device=device,
     )
     targets, groups = task_targets(
         tracks,
@@ -134,14 +140,18 @@ def learn(
     if recipe.one_branch:
         heard = [np.asarray(rows) for rows in descriptors[REGRESSED]]
         _ask_the_teacher(targets["g"], tracks, heard, genres, train, recipe.opinion)
+        more = len(music.spectra) if music else 0
         model = train_one_branch(
             segments,
             recipe.input,
-            targets,
-            heard,
+            {
+                task: np.pad(rows, ((0, more), (0, 0)), constant_values=np.nan)
+                for task, rows in targets.items()
+            },
+            [*heard, *(music.heard if music else ())],
             foundation.scale if foundation else teacher.Scale.fit(heard[i] for i in train),
             recipe.networks,
-            train=train,
+            train=np.concatenate([train, len(tracks) + np.arange(more)]),
             width=recipe.width,
             begin=foundation.model if foundation else None,
             checkpoint=folder / "one-branch.safetensors",

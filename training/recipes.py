@@ -26,6 +26,9 @@ class Recipe:
         How much of a genre's target is what the teacher says of the track (`training.teacher`).
     foundation : Schedule, optional
         Of the network that one branch goes on from (`training.foundation`).
+    rehearsed : bool
+        The foundation's music goes on teaching what the teacher hears in it, so that it is not
+        forgotten.
     direct : float, optional
         Regularisation of the direct path beside the transfer MLP (`training.direct`).
     weighted : bool
@@ -47,6 +50,7 @@ class Recipe:
     one_branch: bool = False
     opinion: float = 0.0
     foundation: Schedule | None = None
+    rehearsed: bool = False
     direct: float | None = None
     weighted: bool = False
     variants: int = 0
