@@ -1,4 +1,4 @@
-"""The direct path beside the transfer MLP: learnt, kept in a model, and gone on from."""
+"""The direct paths beside the transfer MLP: learnt, kept in a model, and gone on from."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,8 @@ from agf_core.network import GenreNet, MultiTaskNet, TransferMLP
 from agf_core.new_heads import personal_network
 from agf_core.spectrogram import InputSpec
 from agf_core.tagger import GenreTagger
-from training.direct import UNKNOWN, add_direct_path
+from training.direct import UNKNOWN, Path, add_direct_paths, track_means
+from training.teacher import Scale
 
 SPEC = InputSpec(n_mels=32, segment_frames=32, window_hop=16)
 LABELS = ("Rock", "Jazz", "Polka")
@@ -27,23 +28,52 @@ def whole(direct: bool = True) -> GenreNet:
     return GenreNet([network], TransferMLP(network.n_features, 3, direct=direct)).eval()
 
 
-def test_it_says_what_mlp_and_regression_over_tracks_say_half_each():
+def test_a_path_says_what_a_regression_over_tracks_says():
     rng = np.random.default_rng(0)
-    rows = [rng.normal(i % 2, 1, (2 + i % 3, 5)).astype(np.float32) for i in range(40)]
+    rows = rng.normal(np.arange(40)[:, None] % 2, 1, (40, 5))
     genres = [2 * (i % 2) for i in range(40)]  # of three, one has no track
+    path = Path.learn(rows, genres, 3, 0.5)
+    scaler = StandardScaler().fit(rows)
+    regression = LogisticRegression(C=0.5).fit(scaler.transform(rows), genres)
+    said = rows @ path.weights.T + path.bias
+    # Of two genres scikit-learn gives one logit: how much more the second has than the first.
+    expected = regression.decision_function(scaler.transform(rows))
+    np.testing.assert_allclose(said[:, 2] - said[:, 0], expected, atol=1e-6)
+    np.testing.assert_allclose(said[:, 1], UNKNOWN, atol=1e-6)
+
+
+def test_the_path_of_a_teacher_is_asked_about_what_a_network_takes_it_to_hear():
+    rng = np.random.default_rng(0)
+    heard = rng.normal(3, 2, (30, 4)).astype(np.float32)
+    path = Path.learn(heard, [i % 3 for i in range(30)], 3, 0.5)
+    scale = Scale.fit([heard])
+    torch.manual_seed(0)
+    head = torch.nn.Linear(7, 4)
+    features = torch.randn(5, 7)
+    with torch.no_grad():
+        imitated = head(features).numpy() * scale.std + scale.mean
+    expected = imitated @ path.weights.T + path.bias
+    after = path.after(head, scale)
+    np.testing.assert_allclose(features.numpy() @ after.weights.T + after.bias, expected, atol=1e-4)
+
+
+def test_an_mlp_and_its_paths_are_believed_alike():
+    rng = np.random.default_rng(0)
+    paths = [Path(rng.normal(size=(3, 5)), rng.normal(size=3)) for _ in range(2)]
     torch.manual_seed(0)
     mlp = TransferMLP(5, 3).eval()
-    both = add_direct_path(mlp, Features(rows), genres, 0.5)
-    means = np.stack([r.mean(axis=0) for r in rows])
-    scaler = StandardScaler().fit(means)
-    regression = LogisticRegression(C=0.5).fit(scaler.transform(means), genres)
-    x = torch.from_numpy(means)
+    x = torch.randn(4, 5)
     with torch.no_grad():
-        told = 2 * both(x) - mlp(x)
-    # Of two genres scikit-learn gives one logit: how much more the second has than the first.
-    expected = regression.decision_function(scaler.transform(means))
-    np.testing.assert_allclose(told[:, 2] - told[:, 0], expected, atol=1e-4)
-    np.testing.assert_allclose(told[:, 1], UNKNOWN, atol=1e-5)
+        own = mlp(x)
+        together = add_direct_paths(mlp, paths)(x)
+        torch.testing.assert_close(mlp(x), own)  # as it was
+    said = [own.numpy(), *(x.numpy() @ path.weights.T + path.bias for path in paths)]
+    np.testing.assert_allclose(together.numpy(), np.mean(said, axis=0), atol=1e-5)
+
+
+def test_a_track_is_the_mean_of_its_windows():
+    rows = [np.full((n, 2), n, np.float32) for n in (1, 3)] + [np.eye(2, dtype=np.float32)]
+    np.testing.assert_allclose(track_means(Features(rows)), [[1, 1], [3, 3], [0.5, 0.5]])
 
 
 def test_a_model_keeps_it(tmp_path):

@@ -296,7 +296,11 @@ def test_the_command_keeps_a_sheet_of_a_recipe_and_of_a_model(corpus, tmp_path, 
         (music / f"{i}.wav").symlink_to(tmp_path / f"{i}.wav")
     monkeypatch.setattr("training.corpora.SMALLEST", 1_000)
     quick = replace(
-        ONE_BRANCH, foundation=replace(ONE_BRANCH.networks, epochs=2), rehearsed=True, variants=1
+        ONE_BRANCH,
+        foundation=replace(ONE_BRANCH.networks, epochs=2),
+        rehearsed=True,
+        variants=1,
+        direct=0.01,
     )
     monkeypatch.setattr(sheet, "RECIPES", {"quick": quick})
     cache = FeatureCache(tmp_path / "work" / "features")

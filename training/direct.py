@@ -1,10 +1,14 @@
-"""A direct path from transfer features to genres, beside the MLP: a logistic regression.
+"""Direct paths from transfer features to genres, beside the MLP: logistic regressions.
 
-The MLP learns from windows, and from soft targets as well; the regression from whole tracks, and
-from those with one main genre alone. They err differently, and are believed half each.
+The MLP learns from windows, and from soft targets as well; the regressions from whole tracks, and
+from those with one main genre alone. One learns from the network's own features. The other is the
+teacher's: it learns from what the teacher hears, and is asked about what the network takes the
+teacher to hear, so that it has seen nothing that the network knows by heart. They err differently,
+and are believed alike.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -13,44 +17,79 @@ from torch import nn
 
 from agf_core.examples import Features
 from agf_core.network import TransferMLP
-from training.teacher import classifier
+from training.teacher import Scale, classifier
 
 UNKNOWN = -10.0  # logit of a genre that no track has
 
 
-def add_direct_path(
-    mlp: TransferMLP, features: Features, genres: Sequence[int], regularisation: float
-) -> TransferMLP:
-    """Return an MLP with a direct path, whose logits are the mean of what both say.
+@dataclass(frozen=True)
+class Path:
+    """Logits that are linear in features.
+
+    Attributes
+    ----------
+    weights : np.ndarray [shape=(n_genres, n_features)]
+    bias : np.ndarray [shape=(n_genres,)]
+    """
+
+    weights: np.ndarray
+    bias: np.ndarray
+
+    @classmethod
+    def learn(
+        cls, rows: np.ndarray, genres: Sequence[int], n_genres: int, regularisation: float
+    ) -> "Path":
+        """Fit a logistic regression.
+
+        Parameters
+        ----------
+        rows : np.ndarray [shape=(n_tracks, n_features)]
+            Of the tracks with one main genre that teach.
+        genres : sequence of int
+            Index of each one's genre.
+        regularisation : float
+            scikit-learn's C.
+        """
+        scaler, regression = classifier(regularisation).fit(rows, genres)
+        found, intercepts = regression.coef_, regression.intercept_
+        if len(regression.classes_) == 2:  # scikit-learn says but how far the second is ahead
+            found, intercepts = (np.concatenate([-x, x]) / 2 for x in (found, intercepts))
+        found = found / scaler.scale_
+        weights, bias = np.zeros((n_genres, rows.shape[1])), np.full(n_genres, UNKNOWN)
+        weights[regression.classes_] = found
+        bias[regression.classes_] = intercepts - found @ scaler.mean_
+        return cls(weights, bias)
+
+    def after(self, head: nn.Linear, scale: Scale) -> "Path":
+        """Return the path from the features that a head tells scaled rows of this path's from."""
+        told, offset = (x.detach().cpu().double().numpy() for x in (head.weight, head.bias))
+        weights = self.weights * scale.std
+        return Path(weights @ told, self.bias + weights @ offset + self.weights @ scale.mean)
+
+
+def track_means(features: Features) -> np.ndarray:
+    """Average features over each track's windows, (n_tracks, n_features)."""
+    return np.stack([features.windows(i).mean(dim=0).cpu().numpy() for i in range(len(features))])
+
+
+def add_direct_paths(mlp: TransferMLP, paths: Sequence[Path]) -> TransferMLP:
+    """Return an MLP whose logits are the mean of its own and those of all paths.
 
     Parameters
     ----------
     mlp : TransferMLP
         Stays as it is.
-    features : Features
-        Of every window of the tracks with one main genre that teach, and of no others.
-    genres : sequence of int
-        Index of each one's genre.
-    regularisation : float
-        scikit-learn's C.
+    paths : sequence of Path
+        From transfer features.
     """
-    means = np.stack([features.windows(i).mean(dim=0).cpu().numpy() for i in range(len(features))])
-    scaler, regression = classifier(regularisation).fit(means, genres)
-    weights, intercepts = regression.coef_, regression.intercept_
-    if len(regression.classes_) == 2:  # scikit-learn says but how far the second is ahead
-        weights, intercepts = (np.concatenate([-x, x]) / 2 for x in (weights, intercepts))
-    weights = weights / scaler.scale_
-    intercepts = intercepts - weights @ scaler.mean_
-
-    n_genres = cast(nn.Linear, mlp.layers[-1]).out_features
-    result = TransferMLP(means.shape[1], n_genres, direct=True)
+    n_genres, n_features = paths[0].weights.shape
+    result = TransferMLP(n_features, n_genres, direct=True)
     result.layers.load_state_dict(mlp.layers.state_dict())
     last, direct = cast(nn.Linear, result.layers[-1]), cast(nn.Linear, result.direct)
+    share = 1 / (1 + len(paths))
     with torch.no_grad():
         for layer in (last.weight, last.bias):
-            layer.mul_(0.5)
-        direct.weight.zero_()
-        direct.bias.fill_(UNKNOWN / 2)
-        direct.weight[regression.classes_] = torch.as_tensor(weights / 2).float()
-        direct.bias[regression.classes_] = torch.as_tensor(intercepts / 2).float()
+            layer.mul_(share)
+        direct.weight.copy_(torch.as_tensor(share * sum(path.weights for path in paths)))
+        direct.bias.copy_(torch.as_tensor(share * sum(path.bias for path in paths)))
     return result.eval()

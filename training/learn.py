@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from torch import nn
 
 from agf_core import bundle
 from agf_core.artist_groups import ArtistGroups, Observations, group_targets
@@ -17,7 +18,8 @@ from agf_core.learning import extract_features, predict, train_networks, train_t
 from agf_core.network import GenreNet
 from agf_core.prior import learnt_from
 from training import teacher
-from training.direct import add_direct_path
+from training.direct import Path as DirectPath
+from training.direct import add_direct_paths, track_means
 from training.foundation import Foundation
 from training.one_branch import REGRESSED, train_one_branch
 from training.recipes import Recipe
@@ -140,6 +142,7 @@ def learn(
     if recipe.one_branch:
         heard = [np.asarray(rows) for rows in descriptors[REGRESSED]]
         _ask_the_teacher(targets["g"], tracks, heard, genres, train, recipe.opinion)
+        scale = foundation.scale if foundation else teacher.Scale.fit(heard[i] for i in train)
         more = len(music.spectra) if music else 0
         model = train_one_branch(
             segments,
@@ -149,7 +152,7 @@ def learn(
                 for task, rows in targets.items()
             },
             [*heard, *(music.heard if music else ())],
-            foundation.scale if foundation else teacher.Scale.fit(heard[i] for i in train),
+            scale,
             recipe.networks,
             train=np.concatenate([train, len(tracks) + np.arange(more)]),
             width=recipe.width,
@@ -182,7 +185,13 @@ def learn(
     if recipe.direct is not None:
         labelled = np.array([i for i in train if tracks[i].genre in genres])
         told = [genres.index(tracks[i].genre) for i in labelled]
-        mlp = add_direct_path(mlp, features.subset(places(labelled, needed)), told, recipe.direct)
+        means = track_means(features.subset(places(labelled, needed)))
+        paths = [DirectPath.learn(means, told, len(genres), recipe.direct)]
+        if recipe.one_branch:
+            rows = teacher.over_tracks([heard[i] for i in labelled])
+            by_teacher = DirectPath.learn(rows, told, len(genres), teacher.REGULARISATION)
+            paths.append(by_teacher.after(cast(nn.Linear, model.heads[REGRESSED]), scale))
+        mlp = add_direct_paths(mlp, paths)
     probabilities = np.full((len(tracks), len(genres)), np.nan)
     if len(predicted):
         probabilities[predicted] = predict(mlp, features, places(predicted, needed))
