@@ -86,8 +86,8 @@ again is part of the model. Genre labels are those of the collections, merged to
 ## How
 
 Recipe `{recipe["name"]}`: tasks {", ".join(recipe["tasks"])}; \
-networks {recipe["networks"]["epochs"]} epochs, transfer MLP {recipe["transfer"]["epochs"]} epochs\
-{", and half of what is said a logistic regression over whole tracks" if recipe["direct"] else ""};
+networks {recipe["networks"]["epochs"]} epochs, transfer MLP {recipe["transfer"]["epochs"]} epochs;
+{_direct(recipe)}\
 {spec.n_mels} mel bands, segments of \
 {spec.segment_frames * spec.hop_length / spec.sample_rate:.1f} s.
 The method is that of Kim et al., "Transfer Learning of Artist Group Factors to Musical Genre
@@ -157,6 +157,17 @@ Each clip and track was heard in {recipe["variants"]} more forms: faster or slow
 semitones at most, and half of them with game music mixed in. What these sound like was the
 teacher's to say.
 """
+
+
+def _direct(recipe: Mapping[str, Any]) -> str:
+    if not recipe["direct"]:
+        return ""
+    if not recipe["one_branch"]:
+        return "half of what is said is that of a logistic regression over whole tracks;\n"
+    return (
+        "two thirds of what is said are those of two logistic regressions over whole tracks, one\n"
+        "upon the network's features, one upon what it takes the teacher to hear;\n"
+    )
 
 
 def _beside(tasks: str) -> str:
