@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from beets import plugins
+from beets import plugins, util
 from beets.library import Album, Item
 from beets.test.helper import ImportHelper, PluginMixin
 from mediafile import MediaFile
@@ -154,6 +154,8 @@ def open_library(
     """
     library = BeetsLibrary(tagger)
     library.db_on_disk = on_disk
+    # A test that has used beets without the plugin leaves fields of no type behind.
+    util.cached_classproperty.cache.clear()
     library.setup_beets()
     library.log = LogLines()
     logger = logging.getLogger("beets")
