@@ -26,7 +26,7 @@ from agf_core.new_heads import namesakes, personal_network
 from agf_core.prior import learnt_from
 from agf_core.selection import artist_folds, votes
 
-TEMPERATURE_PRIOR = 100  # tracks that the temperature of the model to begin with counts as
+TEMPERATURE_PRIOR = 25  # tracks that the temperature of the model to begin with counts as
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,8 @@ class BeetsLibrary(PluginMixin, ImportHelper):
     def beet(self, *args: str) -> None:
         """Run a beets command."""
         self.load_plugins()
+        # What has used beets without the plugin leaves fields of no type behind.
+        util.cached_classproperty.cache.clear()
         self.run_command(*args)
 
     def genres(self, title: str) -> list[str]:
@@ -154,8 +156,6 @@ def open_library(
     """
     library = BeetsLibrary(tagger)
     library.db_on_disk = on_disk
-    # A test that has used beets without the plugin leaves fields of no type behind.
-    util.cached_classproperty.cache.clear()
     library.setup_beets()
     library.log = LogLines()
     logger = logging.getLogger("beets")
