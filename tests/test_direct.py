@@ -15,7 +15,7 @@ from agf_core.network import GenreNet, MultiTaskNet, TransferMLP
 from agf_core.new_heads import personal_network
 from agf_core.spectrogram import InputSpec
 from agf_core.tagger import GenreTagger
-from training.direct import UNKNOWN, Path, add_direct_paths, track_means
+from training.direct import UNKNOWN, DirectPath, add_direct_paths, track_means
 from training.teacher import Scale
 
 SPEC = InputSpec(n_mels=32, segment_frames=32, window_hop=16)
@@ -32,7 +32,7 @@ def test_a_path_says_what_a_regression_over_tracks_says():
     rng = np.random.default_rng(0)
     rows = rng.normal(np.arange(40)[:, None] % 2, 1, (40, 5))
     genres = [2 * (i % 2) for i in range(40)]  # of three, one has no track
-    path = Path.learn(rows, genres, 3, 0.5)
+    path = DirectPath.learn(rows, genres, 3, 0.5)
     scaler = StandardScaler().fit(rows)
     regression = LogisticRegression(C=0.5).fit(scaler.transform(rows), genres)
     said = rows @ path.weights.T + path.bias
@@ -45,7 +45,7 @@ def test_a_path_says_what_a_regression_over_tracks_says():
 def test_the_path_of_a_teacher_is_asked_about_what_a_network_takes_it_to_hear():
     rng = np.random.default_rng(0)
     heard = rng.normal(3, 2, (30, 4)).astype(np.float32)
-    path = Path.learn(heard, [i % 3 for i in range(30)], 3, 0.5)
+    path = DirectPath.learn(heard, [i % 3 for i in range(30)], 3, 0.5)
     scale = Scale.fit([heard])
     torch.manual_seed(0)
     head = torch.nn.Linear(7, 4)
@@ -59,7 +59,7 @@ def test_the_path_of_a_teacher_is_asked_about_what_a_network_takes_it_to_hear():
 
 def test_an_mlp_and_its_paths_are_believed_alike():
     rng = np.random.default_rng(0)
-    paths = [Path(rng.normal(size=(3, 5)), rng.normal(size=3)) for _ in range(2)]
+    paths = [DirectPath(rng.normal(size=(3, 5)), rng.normal(size=3)) for _ in range(2)]
     torch.manual_seed(0)
     mlp = TransferMLP(5, 3).eval()
     x = torch.randn(4, 5)

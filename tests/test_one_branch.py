@@ -110,6 +110,20 @@ def test_a_teacher_thinks_of_a_track_what_other_artists_have_taught_it():
     np.testing.assert_allclose(opinions(features, again, 5, artists)[3:6], said[3:6])
 
 
+def test_a_track_of_no_genre_is_judged_without_its_own_artist_too():
+    rng = np.random.default_rng(0)
+    genres = np.arange(60) % 3
+    features = rng.normal(size=(60, 4)) + 4 * np.eye(4)[genres]
+    artists = [f"artist {i // 3}" for i in range(60)]
+    genres[2::3] = -1  # a variant of the two before, say
+    said = opinions(features, genres, 3, artists)
+    again = genres.copy()
+    again[:2] = [1, 0]  # what the first artist's other tracks are called
+    changed = opinions(features, again, 3, artists)
+    np.testing.assert_allclose(changed[:3], said[:3])
+    assert not np.allclose(changed[3:], said[3:])
+
+
 def test_segments_are_varied_only_while_they_teach():
     rows = [np.full((40, 32), -30, np.float32), np.full((40, 32), -99, np.float32)]
     mean, std = np.zeros(32), np.ones(32)

@@ -167,12 +167,14 @@ def made_up(n_artists: int = 12, each: int = 4) -> tuple[list[Track], Features, 
     return tracks, Features(rows), spectra
 
 
-def test_held_out_artists_are_predicted_and_beat_the_model_before():
+def quick_learner() -> Personaliser:
     tracks, features, _ = made_up()
     network = start()
-    learner = Personaliser(
-        model(network), network, Material(tracks, ("Блюз", "🎹"), features), QUICK
-    )
+    return Personaliser(model(network), network, Material(tracks, ("Блюз", "🎹"), features), QUICK)
+
+
+def test_held_out_artists_are_predicted_and_beat_the_model_before():
+    learner = quick_learner()
     held_out = learner.hold_out()
     assert sorted(held_out.tracks) == list(range(48))
     right = held_out.personal.argmax(axis=1) == held_out.truth
@@ -187,11 +189,7 @@ def test_held_out_artists_are_predicted_and_beat_the_model_before():
 
 
 def test_a_part_has_the_temperature_of_the_others():
-    tracks, features, _ = made_up()
-    network = start()
-    learner = Personaliser(
-        model(network), network, Material(tracks, ("Блюз", "🎹"), features), QUICK
-    )
+    learner = quick_learner()
     held_out = learner.hold_out()
     part = held_out.tracks[:16]
     asked = learner.ask(part, np.setdiff1d(np.arange(48), part), "fold-0")

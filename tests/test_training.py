@@ -344,9 +344,11 @@ def test_music_of_which_nothing_is_known_is_what_games_keep_as_such(tmp_path, wr
     song.rename(folder / "game" / "song.wav")
     write_wav("bang.wav", noise[:2_000], 8_000).rename(folder / "game" / "sounds" / "bang.wav")
     (folder / "game" / "gone.ogg").symlink_to("nowhere.ogg")
+    (folder / "game" / "tune.wav").symlink_to("song.wav")
+    (folder / "game" / "theme.wav").hardlink_to(folder / "game" / "song.wav")
     (folder / "game" / "README").write_text("words" * 100_000)
     (found,) = read_folder(folder)
-    assert (found.path.name, found.source) == ("song.wav", "game")
+    assert (found.path.name, found.source) == ("song.wav", "game")  # the first of its names
     assert not found.artist + found.genre
     folder.rename(tmp_path / "moved")
     assert read_folder(tmp_path / "moved")[0].track_id == found.track_id

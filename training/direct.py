@@ -23,7 +23,7 @@ UNKNOWN = -10.0  # logit of a genre that no track has
 
 
 @dataclass(frozen=True)
-class Path:
+class DirectPath:
     """Logits that are linear in features.
 
     Attributes
@@ -38,7 +38,7 @@ class Path:
     @classmethod
     def learn(
         cls, rows: np.ndarray, genres: Sequence[int], n_genres: int, regularisation: float
-    ) -> "Path":
+    ) -> "DirectPath":
         """Fit a logistic regression.
 
         Parameters
@@ -60,11 +60,11 @@ class Path:
         bias[regression.classes_] = intercepts - found @ scaler.mean_
         return cls(weights, bias)
 
-    def after(self, head: nn.Linear, scale: Scale) -> "Path":
+    def after(self, head: nn.Linear, scale: Scale) -> "DirectPath":
         """Return the path from the features that a head tells scaled rows of this path's from."""
         told, offset = (x.detach().cpu().double().numpy() for x in (head.weight, head.bias))
         weights = self.weights * scale.std
-        return Path(weights @ told, self.bias + weights @ offset + self.weights @ scale.mean)
+        return DirectPath(weights @ told, self.bias + weights @ offset + self.weights @ scale.mean)
 
 
 def track_means(features: Features) -> np.ndarray:
@@ -72,14 +72,14 @@ def track_means(features: Features) -> np.ndarray:
     return np.stack([features.windows(i).mean(dim=0).cpu().numpy() for i in range(len(features))])
 
 
-def add_direct_paths(mlp: TransferMLP, paths: Sequence[Path]) -> TransferMLP:
+def add_direct_paths(mlp: TransferMLP, paths: Sequence[DirectPath]) -> TransferMLP:
     """Return an MLP whose logits are the mean of its own and those of all paths.
 
     Parameters
     ----------
     mlp : TransferMLP
         Stays as it is.
-    paths : sequence of Path
+    paths : sequence of DirectPath
         From transfer features.
     """
     n_genres, n_features = paths[0].weights.shape

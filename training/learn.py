@@ -18,8 +18,7 @@ from agf_core.learning import extract_features, predict, train_networks, train_t
 from agf_core.network import GenreNet
 from agf_core.prior import learnt_from
 from training import teacher
-from training.direct import Path as DirectPath
-from training.direct import add_direct_paths, track_means
+from training.direct import DirectPath, add_direct_paths, track_means
 from training.foundation import Foundation
 from training.one_branch import REGRESSED, train_one_branch
 from training.recipes import Recipe
