@@ -386,6 +386,9 @@ def test_finished_folds_are_not_learnt_again(corpus, tmp_path, monkeypatch):
     np.testing.assert_array_equal(cross_validate(*arguments).calibrated, first.calibrated)
     has_genre = [bool(track.genre) for track in tracks]
     np.testing.assert_array_equal(np.isfinite(first.calibrated).all(axis=1), has_genre)
+    changed = (*arguments[:4], replace(recipe, opinion=0.1), tmp_path / "work")
+    with pytest.raises(ValueError, match="another recipe; remove"):
+        cross_validate(*changed)
 
 
 def test_an_unreadable_clip_is_named_and_left_out(corpus, tmp_path, capsys):

@@ -1,14 +1,15 @@
 """Honest scores of a recipe: every track predicted by a model that met no track of its fold."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from agf_core import calibration
+from agf_core import bundle, calibration
 from agf_core.artist_groups import Observations
-from agf_core.corpus import Track, hold_out_artists
+from agf_core.corpus import CorpusError, Track, hold_out_artists
 from training.foundation import Foundation
 from training.learn import learn, write_bundle
 from training.recipes import Recipe
@@ -129,9 +130,20 @@ def predict_part(
     Returns
     -------
     raw, calibrated : np.ndarray [shape=(n_test, n_genres)]
+
+    Raises
+    ------
+    CorpusError
+        When what is done was learnt by another recipe.
     """
     stored = folder / name / "predictions.npy"
     if stored.exists():
+        known = bundle.load(stored.parent / "model").metadata.recipe
+        if known != json.loads(json.dumps(recipe.to_dict())):
+            raise CorpusError(
+                f"{stored.parent} was learnt by another recipe; remove {folder}, "
+                "or give another folder to work in"
+            )
         raw, final = np.load(stored)
         return raw, final
     print(
