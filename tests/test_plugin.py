@@ -369,6 +369,24 @@ def test_album_gets_the_mean_of_its_tracks(library, tagger):
     assert "tagged 2 tracks and 1 album" in summary(library)
 
 
+def test_what_has_been_set_is_known_of_every_track_whatever_was_heard_in_it(library, tagger):
+    def ours(title: str) -> list[str]:
+        return library.get(title).get("agf_set", with_album=False)
+
+    tagger.sounds.update(a={"Rock": 0.6, "Electronic": 0.4}, b={"Rock": 0.1, "Electronic": 0.9})
+    library.configure(min_confidence=0.6)
+    library.album("ab")
+    library.track("c", genres=["Jazz"])
+    library.beet("agfgenre", "-a")
+    assert ours("a") == ours("b") == library.lib.albums().get().agf_set == ["Electronic"]
+    assert ours("c") is None
+    library.beet("agfgenre", "--undo")
+    library.beet("agfgenre", "-f", "-k")
+    assert library.genres("c") == ["Jazz", "Rock"]
+    assert ours("c") == ["Rock"]
+    assert ours("a") == ["Electronic", "Rock"]
+
+
 def test_album_is_not_listened_to_again(library, tagger):
     library.configure(min_confidence=0.95)
     library.album("ab")

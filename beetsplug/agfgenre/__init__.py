@@ -46,6 +46,7 @@ FIELDS: dict[str, types.Type] = {
     "agf_genres": types.MULTI_VALUE_DSV,
     "agf_confidence": types.NullFloat(SHOWN_DIGITS),
     "agf_model": types.STRING,
+    "agf_set": types.MULTI_VALUE_DSV,
 }
 
 NOT_BETTER = 3  # exit status of `beet agftrain` when nothing better was learnt

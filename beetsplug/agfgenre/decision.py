@@ -110,6 +110,11 @@ def current_genres(model: Model) -> list[str]:
     return [genre for genre in model.genres or () if genre.strip()]
 
 
+def set_by_us(model: Model) -> tuple[str, ...]:
+    """Return the genres that this plugin has ever set on a track or an album."""
+    return tuple(_own(model, "agf_set") or ())
+
+
 def _own(model: Model, field: str) -> Any:
     """Read a field of a track that does not come from its album."""
     return model.get(field, with_album=False) if isinstance(model, Item) else model.get(field)

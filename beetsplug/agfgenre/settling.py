@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from beets import ui
 from beets.library import Item
 
-from .decision import Outcome, current_genres, decide, rank
+from .decision import Outcome, current_genres, decide, rank, set_by_us
 from .report import Summary
+from .vocabulary import unique
 from .writing import try_write
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ class Settler:
         if self._journal:
             self._journal.note(model, wanted)
         model.genres = wanted
+        # Kept when genres are put back or replaced: earlier ones of ours may come back so.
+        model["agf_set"] = unique([*set_by_us(model), *wanted[len(there) :]])
         if not self._settings.quiet:
             ui.show_model_changes(model, fields=SHOWN_FIELDS)
         if self._journal and self._settings.write and isinstance(model, Item):

@@ -15,7 +15,7 @@ from agf_core.artist_names import fold_artist_name
 from agf_core.bundle import LONGEST_NAME
 from agf_core.corpus import Track, album_key
 
-from .decision import current_genres
+from .decision import current_genres, set_by_us
 from .report import plural
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Teaching:
         genre = ""
         if not artist:
             self.nobody += bool(labels)
-        elif labels and _set_by_us(item, labels[0], vocabulary):
+        elif labels and _is_ours(item, labels[0]):
             self.own += 1
             labels = []
         elif labels:
@@ -158,16 +158,9 @@ def why_not(tracks: list[Track], genres: tuple[str, ...], not_learnt: list) -> s
     return f"fewer than two genres have enough tracks and artists ({named}{more})"
 
 
-def _set_by_us(item: Item, genre: str, vocabulary: Vocabulary) -> bool:
-    """Tell whether a genre is what this plugin heard in a track: it must not teach itself.
-
-    A track that the plugin has listened to without setting anything, and that has the genre it
-    would have set, looks the same.
-    """
-    heard = item.get("agf_genres", with_album=False)
-    if not heard:
-        return False
-    return genre.casefold() in (name.casefold() for name in vocabulary.translate(heard[0])[:1])
+def _is_ours(item: Item, genre: str) -> bool:
+    """Tell whether a track has a genre because this plugin set it: it must not teach itself."""
+    return genre.casefold() in (name.casefold() for name in set_by_us(item))
 
 
 def _common_spellings(names: Iterable[str]) -> dict[str, str]:
