@@ -65,7 +65,7 @@ def draw(results: Results, paper: Paper, path: Path) -> None:
         axis.set_xlabel("sources")
         axis.set_title(f"{title}, the best set of each size", fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     figure.savefig(path, dpi=80)
     plt.close(figure)
 
