@@ -64,8 +64,9 @@ class Metadata:
     tasks : dict
         Number of classes of each task learnt from, by its letter.
     architecture : dict
-        ``networks``, the tasks of each, and their ``width``: what the weights belong to;
-        ``direct``, whether there is a direct path (`agf_core.network.TransferMLP`).
+        ``networks``, the tasks of each, their ``width`` and ``frames_pooled``: what the weights
+        belong to (`agf_core.network.MultiTaskNet`); ``direct``, whether there is a direct path
+        (`agf_core.network.TransferMLP`).
     input : InputSpec
     mean, std : np.ndarray [shape=(n_mels,), dtype=float32]
         Normaliser of the log-mel bands, decibels.

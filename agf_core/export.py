@@ -15,7 +15,7 @@ from torch import Tensor
 
 from agf_core import bundle
 from agf_core.artist_groups import ArtistGroups
-from agf_core.network import GenreNet, MultiTaskNet, TransferMLP
+from agf_core.network import BRANCH_POOLS, GenreNet, MultiTaskNet, TransferMLP
 from agf_core.spectrogram import InputSpec
 
 INPUT_NAME, OUTPUT_NAME = "log_mel", "logits"
@@ -104,8 +104,12 @@ def network_from_bundle(model: bundle.Bundle) -> GenreNet:
 def _blank(metadata: bundle.Metadata) -> GenreNet:
     """Build the network that a model says it has, with random weights."""
     width = metadata.architecture["width"]
+    frames_pooled = metadata.architecture.get("frames_pooled", 1)  # older models do not say
+    most = max(1, metadata.input.segment_frames // BRANCH_POOLS)
+    if type(frames_pooled) is not int or not 1 <= frames_pooled <= most:
+        raise ValueError("no frame would be left for the branches")
     networks = [
-        MultiTaskNet({task: metadata.tasks[task] for task in tasks}, width)
+        MultiTaskNet({task: metadata.tasks[task] for task in tasks}, width, frames_pooled)
         for tasks in metadata.architecture["networks"]
     ]
     mlp = TransferMLP(

@@ -370,19 +370,22 @@ def train_networks(
     valid: np.ndarray | None = None,
     shared: bool = True,
     width: float = 1.0,
+    frames_pooled: int = 1,
     checkpoints: Path | None = None,
     progress: bool = True,
 ) -> list[MultiTaskNet]:
     """Train one MTN over all tasks of `targets`, or (``shared=False``) one STN for each.
 
-    See `fit` for the parameters. `checkpoints` is a folder, `width` the factor of a wide network.
+    See `fit` for the parameters. `checkpoints` is a folder; for `width` and `frames_pooled` see
+    `MultiTaskNet`.
     """
     groups = [tuple(targets)] if shared else [(task,) for task in targets]
     networks = []
     for tasks in groups:
         name = "".join(tasks)
         torch.manual_seed(schedule.seed)
-        network = MultiTaskNet({task: targets[task].shape[1] for task in tasks}, width)
+        sizes = {task: targets[task].shape[1] for task in tasks}
+        network = MultiTaskNet(sizes, width, frames_pooled)
         network.to(segments.device)
         channels_last(network)
         fit(

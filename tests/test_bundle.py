@@ -64,6 +64,34 @@ def test_torch_and_onnx_agree(tiny_folder, tiny_network, tiny_spec):
         np.testing.assert_array_equal(again, expected)
 
 
+def test_a_trunk_that_pools_frames_is_built_again(tiny_spec, tiny_parts, tmp_path):
+    torch.manual_seed(2)
+    network = MultiTaskNet({"g": 3}, width=0.25, frames_pooled=2)
+    whole = GenreNet([network], TransferMLP(network.n_features, 3)).eval().half().float()
+    metadata, files = tiny_parts
+    described = replace(
+        metadata,
+        tasks={"g": 3},
+        architecture={"networks": [["g"]], "width": 0.25, "frames_pooled": 2},
+    )
+    files |= {
+        bundle.NETWORK: network_to_onnx(whole, tiny_spec),
+        bundle.WEIGHTS: weights_to_safetensors(whole, {}),
+    }
+    model = bundle.save(tmp_path / "pooled", described, files)
+    x = torch.randn(3, 1, tiny_spec.segment_frames, tiny_spec.n_mels)
+    with torch.inference_mode():
+        expected = whole(x)
+        torch.testing.assert_close(network_from_bundle(model)(x), expected, rtol=0, atol=0)
+    tagger = GenreTagger.load(model.folder)
+    (logits,) = tagger._session.run(None, {tagger._input: x.numpy()})
+    np.testing.assert_allclose(logits, expected.numpy(), atol=1e-4)
+    rewrite(model.folder, architecture={"networks": [["g"]], "width": 0.25})
+    with torch.inference_mode():  # what older models do not say is the paper's trunk
+        plain = network_from_bundle(bundle.load(model.folder))(x)
+    assert not torch.allclose(plain, expected, atol=1e-3)
+
+
 def test_half_precision_takes_half_the_space_and_changes_little(tiny_spec):
     torch.manual_seed(3)
     network = MultiTaskNet({"g": 3}, width=0.5)
@@ -184,6 +212,9 @@ def test_weights_that_do_not_fit_are_refused(tiny_parts, tmp_path):
         ("architecture", {"networks": [["g", "s"]], "width": float("nan")}),
         ("architecture", {"networks": [["g"]] * 1_000_000, "width": 0.25}),
         ("architecture", {"networks": 5, "width": 0.25}),
+        ("architecture", {"networks": [["g", "s"]], "width": 0.25, "frames_pooled": 0}),
+        ("architecture", {"networks": [["g", "s"]], "width": 0.25, "frames_pooled": 3}),
+        ("architecture", {"networks": [["g", "s"]], "width": 0.25, "frames_pooled": "2"}),
     ],
 )
 def test_a_network_of_absurd_size_is_refused_before_it_is_built(tiny_folder, part, value):

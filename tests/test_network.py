@@ -48,6 +48,13 @@ def test_shapes_of_every_layer():
     ]
 
 
+def test_a_trunk_may_pool_frames():
+    network = MultiTaskNet({"g": 16}, frames_pooled=2).eval()
+    assert network.trunk(torch.zeros(1, 1, 43, 128)).shape == (1, 16, 21, 64)
+    assert network(torch.zeros(1, 1, 43, 128), "g").shape == (1, 16)
+    assert count_parameters(network) == count_parameters(MultiTaskNet({"g": 16}))
+
+
 @pytest.mark.parametrize(("n_tasks", "expected"), [(2, 1.42), (3, 1.74), (4, 2.01), (5, 2.25)])
 def test_a_wide_network_is_as_large_as_a_multi_task_one(n_tasks, expected):
     tasks = dict(list(FIVE.items())[:n_tasks])

@@ -159,6 +159,7 @@ class Experiment:
             train=self.part.train,
             valid=self.watched,
             width=width,
+            frames_pooled=self.recipe.frames_pooled,
             checkpoints=self._checkpoints(width),
             progress=self.progress,
         )

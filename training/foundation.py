@@ -71,6 +71,7 @@ def lay(
         recipe.foundation,
         train=np.arange(len(tracks)),
         width=recipe.width,
+        frames_pooled=recipe.frames_pooled,
         checkpoint=checkpoint,
     )
     return Foundation(model, mean, std, scale, tuple(tracks), spectra, heard)

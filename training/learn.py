@@ -155,6 +155,7 @@ def learn(
             recipe.networks,
             train=np.concatenate([train, len(tracks) + np.arange(more)]),
             width=recipe.width,
+            frames_pooled=recipe.frames_pooled,
             begin=foundation.model if foundation else None,
             checkpoint=folder / "one-branch.safetensors",
         )
@@ -168,6 +169,7 @@ def learn(
             valid=valid,
             shared=recipe.shared,
             width=recipe.width,
+            frames_pooled=recipe.frames_pooled,
             checkpoints=folder,
         )
     taught = ~np.isnan(targets["g"]).any(axis=1)
@@ -267,6 +269,7 @@ def write_bundle(
         architecture={
             "networks": learnt.network.tasks,
             "width": recipe.width,
+            "frames_pooled": recipe.frames_pooled,
             "direct": recipe.direct is not None,
         },
         input=recipe.input,

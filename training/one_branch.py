@@ -34,13 +34,16 @@ class OneBranchNet(TaskModel):
     targets : mapping
         How many numbers the target of each source has, by its letter; g first.
     width : float
+    frames_pooled : int
         See `MultiTaskNet`.
     """
 
-    def __init__(self, targets: Mapping[str, int], width: float = 1.0) -> None:
+    def __init__(
+        self, targets: Mapping[str, int], width: float = 1.0, frames_pooled: int = 1
+    ) -> None:
         super().__init__()
         self.targets = dict(targets)
-        self.network = MultiTaskNet({"g": self.targets["g"]}, width)
+        self.network = MultiTaskNet({"g": self.targets["g"]}, width, frames_pooled)
         # Dropout between convolutions would take an eighth of the time, and there is enough that
         # keeps a network with a teacher from learning by heart.
         for part in (self.network.trunk, self.network.branch("g").convolutions):
@@ -139,6 +142,7 @@ def train_one_branch(
     *,
     train: np.ndarray,
     width: float = 1.0,
+    frames_pooled: int = 1,
     begin: OneBranchNet | None = None,
     checkpoint: Path | None = None,
 ) -> OneBranchNet:
@@ -164,7 +168,7 @@ def train_one_branch(
     torch.manual_seed(schedule.seed)
     pieces, owners, told = cut(segments, spec, heard, [int(i) for i in train])
     sizes = {source: rows.shape[1] for source, rows in targets.items()}
-    model = OneBranchNet(sizes | {REGRESSED: told.shape[1]}, width)
+    model = OneBranchNet(sizes | {REGRESSED: told.shape[1]}, width, frames_pooled)
     if begin is not None:
         model.go_on_from(begin)
     model.to(segments.device)

@@ -39,7 +39,8 @@ class Recipe:
     variation : Variation
         Of the segments that teach.
     width : float
-        Factor on the networks' channels.
+    frames_pooled : int
+        Of the networks, see `agf_core.network.MultiTaskNet`.
     input : InputSpec
     networks, transfer : Schedule
         Of the networks and of the transfer MLP.
@@ -57,6 +58,7 @@ class Recipe:
     variants: int = 0
     variation: Variation = field(default_factory=Variation)
     width: float = 1.0
+    frames_pooled: int = 1
     input: InputSpec = field(default_factory=InputSpec)
     networks: Schedule = field(default_factory=Schedule)
     transfer: Schedule = field(default_factory=lambda: Schedule(epochs=50))
