@@ -43,6 +43,9 @@ class Schedule:
     one_cycle : bool
         Let the learning rate rise for a tenth of the steps, then fall to nothing as a cosine does
         (Smith and Topin, 2018).
+    muon : float
+        Learning rate of Muon (`agf_core.muon`), which teaches the weights that `model` calls
+        hidden; Adam teaches the others, and at 0 all.
     """
 
     epochs: int = 200
@@ -53,14 +56,21 @@ class Schedule:
     bfloat16: bool = False
     validate_every: int = 10
     one_cycle: bool = False
+    muon: float = 0.0
 
-    def rate(self, done: float) -> float:
-        """Return the learning rate when `done` of all epochs, 0 to 1, lie behind."""
+    def share(self, done: float) -> float:
+        """Return how much of the learning rates counts when `done` of all epochs lie behind.
+
+        Parameters
+        ----------
+        done : float
+            0 to 1.
+        """
         if not self.one_cycle:
-            return self.learning_rate
+            return 1.0
         rising = min(1.0, 0.04 + done / 0.1)
         falling = 0.5 + 0.5 * np.cos(np.pi * max(0.0, done - 0.1) / 0.9)
-        return float(self.learning_rate * rising * falling)
+        return float(rising * falling)
 
 
 # What goes through a network at once. On a CPU larger activations cost more to allocate than to
@@ -120,14 +130,14 @@ class _Step:
         task: str,
         examples: Examples,
         targets: Tensor,
-        optimiser: torch.optim.Optimizer,
+        optimisers: Sequence[torch.optim.Optimizer],
         *,
         batch_size: int,
         bfloat16: bool,
         steady: bool,
     ) -> None:
         self.model, self.task, self.examples, self.targets = model, task, examples, targets
-        self.optimiser, self.bfloat16 = optimiser, bfloat16
+        self.optimisers, self.bfloat16 = optimisers, bfloat16
         self.device = examples.device
         self.captures = (
             self.device.type == "cuda" and model.capturable and steady and not examples.streamed
@@ -160,7 +170,8 @@ class _Step:
             return self._learn(starts, tracks)
         if self.graph is None:
             self.graph = torch.cuda.CUDAGraph()
-            self.optimiser.zero_grad(set_to_none=True)
+            for optimiser in self.optimisers:
+                optimiser.zero_grad(set_to_none=True)
             with torch.cuda.graph(self.graph):  # only noted down: nothing is learnt here
                 self.loss = self._learn(self.starts, self.tracks)
         self.starts.copy_(starts)
@@ -172,9 +183,11 @@ class _Step:
         x, y = self.examples.varied(starts), self.targets[tracks]
         with _autocast(self.device, self.bfloat16):
             loss = self.model.loss(x, y, self.task)
-        self.optimiser.zero_grad(set_to_none=True)
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         return loss.detach()
 
 
@@ -235,14 +248,11 @@ def fit(
         task: torch.as_tensor(rows, dtype=torch.float32).to(device)
         for task, rows in targets.items()
     }
-    optimisers = {
-        task: torch.optim.Adam(
-            model.task_parameters(task),
-            lr=schedule.learning_rate,
-            weight_decay=schedule.weight_decay,
-            capturable=device.type == "cuda",
-        )
-        for task in targets
+    optimisers = {task: _optimisers(model, task, schedule, device) for task in targets}
+    kept = {
+        name + task: optimiser
+        for task, several in optimisers.items()
+        for name, optimiser in several.items()
     }
     steps = {
         task: _Step(
@@ -250,7 +260,7 @@ def fit(
             task,
             examples,
             soft[task],
-            optimisers[task],
+            list(optimisers[task].values()),
             batch_size=schedule.batch_size,
             bfloat16=schedule.bfloat16,
             steady=not schedule.one_cycle,
@@ -270,7 +280,7 @@ def fit(
     history: list[dict[str, Any]] = []
     best: dict[str, Tensor] = {}
     if checkpoint is not None and checkpoint.exists():
-        history, best = checkpoints.load(checkpoint, model, optimisers, settings)
+        history, best = checkpoints.load(checkpoint, model, kept, settings)
     elif patience and valid is not None:
         history = [{"epoch": 0} | _validate(model, examples, scored, valid)]
         best = _copy_of_state(model)
@@ -306,8 +316,10 @@ def fit(
         ):
             if len(batch) == 1:  # batch normalisation cannot learn from one
                 continue
-            for group in optimisers[task].param_groups:
-                group["lr"] = schedule.rate((epoch + first / len(order)) / n_epochs)
+            share = schedule.share((epoch + first / len(order)) / n_epochs)
+            for optimiser in optimisers[task].values():
+                for group in optimiser.param_groups:
+                    group["lr"] = share * optimiser.defaults["lr"]
             loss += steps[task](at, batch) * len(batch) / len(order)
         losses.append(float(loss))
         if (epoch + 1) % schedule.validate_every == 0 or epoch + 1 == n_epochs:
@@ -320,10 +332,29 @@ def fit(
             if patience and best_entry(history, criterion) == len(history) - 1:
                 best = _copy_of_state(model)
             if checkpoint is not None:
-                checkpoints.save(checkpoint, model, best, optimisers, settings, history)
+                checkpoints.save(checkpoint, model, best, kept, settings, history)
     if patience:
         model.load_state_dict(best)
     return history
+
+
+def _optimisers(
+    model: TaskModel, task: str, schedule: Schedule, device: torch.device
+) -> dict[str, torch.optim.Optimizer]:
+    """Return what teaches a task, by what it is called in checkpoints: Adam has no name there."""
+    hidden = model.hidden_weights(task) if schedule.muon else []
+    taken = {id(weight) for weight in hidden}
+    adam = torch.optim.Adam(
+        [parameter for parameter in model.task_parameters(task) if id(parameter) not in taken],
+        lr=schedule.learning_rate,
+        weight_decay=schedule.weight_decay,
+        capturable=device.type == "cuda",
+    )
+    if not hidden:
+        return {"": adam}
+    from agf_core.muon import HiddenWeights
+
+    return {"": adam, "muon ": HiddenWeights(hidden, schedule.muon)}
 
 
 def _autocast(device: torch.device, bfloat16: bool) -> torch.autocast:

@@ -128,6 +128,10 @@ class TaskModel(nn.Module, ABC):
     def task_parameters(self, task: str) -> Iterable[nn.Parameter]:
         """Return what a step for `task` updates."""
 
+    def hidden_weights(self, task: str) -> list[nn.Parameter]:
+        """Return those of `task_parameters` that lie between first layers and heads."""
+        return []
+
     def loss(self, x: Tensor, y: Tensor, task: str) -> Tensor:
         """Return the cross-entropy with soft targets `y`, (batch, n_classes): one number."""
         return F.cross_entropy(self(x, task).float(), y)
@@ -177,6 +181,12 @@ class MultiTaskNet(TaskModel):
     def task_parameters(self, task: str) -> Iterable[nn.Parameter]:
         """Return what a step for `task` updates: the trunk and that task's branch."""
         return [*self.trunk.parameters(), *self.branch(task).parameters()]
+
+    def hidden_weights(self, task: str) -> list[nn.Parameter]:
+        """Return the weights of the branch's convolutions and of its transfer feature."""
+        branch = self.branch(task)
+        parameters = [*branch.convolutions.parameters(), *branch.transfer.parameters()]
+        return [parameter for parameter in parameters if parameter.dim() > 1]
 
     def features(self, x: Tensor) -> Tensor:
         """Return every task's transfer feature side by side, (batch, n_features)."""

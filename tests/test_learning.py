@@ -94,9 +94,15 @@ def test_normaliser_is_that_of_all_frames(spectrograms):
         fit_normaliser(iter([]))
 
 
-def test_networks_then_mlp_learn_what_can_be_heard(segments, genres):
+@pytest.mark.parametrize("muon", [0.0, 0.02])
+def test_networks_then_mlp_learn_what_can_be_heard(segments, genres, muon):
     (network,) = train_networks(
-        segments, {"g": genres}, SCHEDULE, train=TRAIN, width=0.25, progress=False
+        segments,
+        {"g": genres},
+        replace(SCHEDULE, muon=muon),
+        train=TRAIN,
+        width=0.25,
+        progress=False,
     )
     features = extract_features([network], segments, progress=False)
     assert features.rows.shape[1] == network.n_features
@@ -120,11 +126,13 @@ def test_the_same_seed_learns_the_same(segments, genres):
     assert not same(learn(5), learn(6))
 
 
-def test_stopped_training_goes_on_as_if_never_stopped(segments, genres, tmp_path):
+@pytest.mark.parametrize("muon", [0.0, 0.02])
+def test_stopped_training_goes_on_as_if_never_stopped(segments, genres, tmp_path, muon):
+    schedule = replace(SCHEDULE, muon=muon)
     targets = {"g": genres, "s": genres[:, ::-1].copy()}
     arguments = {"train": TRAIN, "valid": VALID, "progress": False}
     whole = small_network({"g": 3, "s": 3})
-    history = fit(whole, segments, targets, SCHEDULE, **arguments)
+    history = fit(whole, segments, targets, schedule, **arguments)
 
     class StopError(Exception):
         pass
@@ -142,9 +150,9 @@ def test_stopped_training_goes_on_as_if_never_stopped(segments, genres, tmp_path
     path = tmp_path / "c.safetensors"
     parts = small_network({"g": 3, "s": 3})
     with pytest.raises(StopError):
-        fit(parts, stopping, targets, SCHEDULE, checkpoint=path, **arguments)
+        fit(parts, stopping, targets, schedule, checkpoint=path, **arguments)
     parts = small_network({"g": 3, "s": 3})
-    resumed = fit(parts, stopping, targets, SCHEDULE, checkpoint=path, **arguments)
+    resumed = fit(parts, stopping, targets, schedule, checkpoint=path, **arguments)
     assert resumed == history
     assert [entry["epoch"] for entry in history] == [4, 8, 12, 16]
     assert {"loss", "g_log_loss", "g_accuracy", "s_log_loss", "s_accuracy"} < history[0].keys()
@@ -152,7 +160,7 @@ def test_stopped_training_goes_on_as_if_never_stopped(segments, genres, tmp_path
     # Finished: nothing more is learnt.
     assert read_history(path) == history
     before = state(parts)
-    assert fit(parts, segments, targets, SCHEDULE, checkpoint=path, **arguments) == history
+    assert fit(parts, segments, targets, schedule, checkpoint=path, **arguments) == history
     assert same(before, state(parts))
 
 

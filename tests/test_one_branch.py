@@ -146,14 +146,14 @@ def test_segments_are_varied_only_while_they_teach():
 
 
 def test_one_cycle_rises_then_falls_to_nothing():
-    schedule = Schedule(learning_rate=0.01, one_cycle=True)
-    rates = [schedule.rate(done) for done in np.linspace(0, 1, 101)]
-    assert rates[0] < 0.1 * max(rates)
-    assert int(np.argmax(rates)) == 10
-    assert max(rates) == pytest.approx(0.01, rel=0.01)
-    assert (np.diff(rates[10:]) <= 0).all()
-    assert rates[-1] == pytest.approx(0, abs=1e-9)
-    assert Schedule(learning_rate=0.01).rate(0.9) == 0.01
+    schedule = Schedule(one_cycle=True)
+    shares = [schedule.share(done) for done in np.linspace(0, 1, 101)]
+    assert shares[0] < 0.1
+    assert int(np.argmax(shares)) == 10
+    assert max(shares) == pytest.approx(1, rel=0.01)
+    assert (np.diff(shares[10:]) <= 0).all()
+    assert shares[-1] == pytest.approx(0, abs=1e-9)
+    assert Schedule().share(0.9) == 1
 
 
 def test_the_teachers_features_are_scaled_by_the_training_tracks():

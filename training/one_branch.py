@@ -74,6 +74,10 @@ class OneBranchNet(TaskModel):
         """Return all parameters: every step is for all sources."""
         return self.parameters()
 
+    def hidden_weights(self, task: str) -> list[nn.Parameter]:
+        """Return those of the branch."""
+        return self.network.hidden_weights("g")
+
     def forward(self, x: Tensor, task: str) -> Tensor:
         """Return what every head says, side by side, (batch, sum of `targets`)."""
         features = self.network.features(x)
