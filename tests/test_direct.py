@@ -16,7 +16,7 @@ from agf_core.new_heads import personal_network
 from agf_core.spectrogram import InputSpec
 from agf_core.tagger import GenreTagger
 from training.direct import UNKNOWN, DirectPath, add_direct_paths, track_means
-from training.teacher import Scale
+from training.teacher import TEACHERS, Scale
 
 SPEC = InputSpec(n_mels=32, segment_frames=32, window_hop=16)
 LABELS = ("Rock", "Jazz", "Polka")
@@ -35,11 +35,24 @@ def test_a_path_says_what_a_regression_over_tracks_says():
     path = DirectPath.learn(rows, genres, 3, 0.5)
     scaler = StandardScaler().fit(rows)
     regression = LogisticRegression(C=0.5).fit(scaler.transform(rows), genres)
-    said = rows @ path.weights.T + path.bias
+    said = path.logits(rows)
     # Of two genres scikit-learn gives one logit: how much more the second has than the first.
     expected = regression.decision_function(scaler.transform(rows))
     np.testing.assert_allclose(said[:, 2] - said[:, 0], expected, atol=1e-6)
     np.testing.assert_allclose(said[:, 1], UNKNOWN, atol=1e-6)
+
+
+def test_teachers_are_believed_alike():
+    rng = np.random.default_rng(0)
+    genres = [i % 3 for i in range(30)]
+    parts = [rng.normal(np.array(genres)[:, None], 2, (30, one.n_features)) for one in TEACHERS]
+    alone = [
+        DirectPath.learn(part, genres, 3, one.regularisation).logits(part)
+        for part, one in zip(parts, TEACHERS, strict=True)
+    ]
+    rows = np.concatenate(parts, axis=1)
+    together = DirectPath.by_teachers(rows, genres, 3).logits(rows)
+    np.testing.assert_allclose(together, np.mean(alone, axis=0), atol=1e-9)
 
 
 def test_the_path_of_a_teacher_is_asked_about_what_a_network_takes_it_to_hear():
@@ -57,7 +70,7 @@ def test_the_path_of_a_teacher_is_asked_about_what_a_network_takes_it_to_hear():
     np.testing.assert_allclose(features.numpy() @ after.weights.T + after.bias, expected, atol=1e-4)
 
 
-def test_an_mlp_and_its_paths_are_believed_alike():
+def test_an_mlp_and_its_paths_are_believed_by_their_shares():
     rng = np.random.default_rng(0)
     paths = [DirectPath(rng.normal(size=(3, 5)), rng.normal(size=3)) for _ in range(2)]
     torch.manual_seed(0)
@@ -65,10 +78,12 @@ def test_an_mlp_and_its_paths_are_believed_alike():
     x = torch.randn(4, 5)
     with torch.no_grad():
         own = mlp(x)
-        together = add_direct_paths(mlp, paths)(x)
+        together = add_direct_paths(mlp, paths, (0.5, 0.3))(x)
         torch.testing.assert_close(mlp(x), own)  # as it was
     said = [own.numpy(), *(x.numpy() @ path.weights.T + path.bias for path in paths)]
-    np.testing.assert_allclose(together.numpy(), np.mean(said, axis=0), atol=1e-5)
+    np.testing.assert_allclose(
+        together.numpy(), np.average(said, axis=0, weights=(0.2, 0.5, 0.3)), atol=1e-5
+    )
 
 
 def test_a_track_is_the_mean_of_its_windows():

@@ -9,7 +9,8 @@ from agf_core.examples import Segments, Variation
 from agf_core.learning import Schedule
 from agf_core.spectrogram import InputSpec
 from training.one_branch import PIECES, OneBranchNet, cut, train_one_branch
-from training.teacher import STRETCH_SECONDS, Scale, opinions
+from training.opinions import opinions
+from training.teacher import STRETCH_SECONDS, TEACHERS, Scale
 
 SPEC = InputSpec(n_mels=32, segment_frames=32, window_hop=16)
 
@@ -92,11 +93,18 @@ def test_a_teacher_can_be_learnt_from_without_any_genre():
     assert (said > 0).int().tolist() == loud[20:].tolist()
 
 
-def test_a_teacher_thinks_of_a_track_what_other_artists_have_taught_it():
+def hearings(genres: np.ndarray) -> np.ndarray:
+    """Return what teachers hear who hear each genre, and some noise, in their first features."""
     rng = np.random.default_rng(0)
+    first = rng.normal(size=(len(genres), 4)) + 4 * np.eye(4)[genres]
+    parts = [np.pad(first, ((0, 0), (0, one.n_features - 4))) for one in TEACHERS]
+    return np.concatenate(parts, axis=1)
+
+
+def test_a_teacher_thinks_of_a_track_what_other_artists_have_taught_it():
     genres = np.arange(60) % 3
+    features = hearings(genres)
     genres[50:] = -1  # nobody knows
-    features = rng.normal(size=(60, 4)) + 4 * np.eye(4)[np.arange(60) % 3]
     artists = [f"artist {i // 3}" for i in range(60)]
     genres[0] = 1  # a wrong label
     said = opinions(features, genres, 5, artists)
@@ -111,9 +119,8 @@ def test_a_teacher_thinks_of_a_track_what_other_artists_have_taught_it():
 
 
 def test_a_track_of_no_genre_is_judged_without_its_own_artist_too():
-    rng = np.random.default_rng(0)
     genres = np.arange(60) % 3
-    features = rng.normal(size=(60, 4)) + 4 * np.eye(4)[genres]
+    features = hearings(genres)
     artists = [f"artist {i // 3}" for i in range(60)]
     genres[2::3] = -1  # a variant of the two before, say
     said = opinions(features, genres, 3, artists)

@@ -27,11 +27,13 @@ from training.corpora import (
     spectrograms,
 )
 from training.crossvalidate import across_sources, cross_validate, predict_part, truth_of
+from training.direct import track_means
 from training.foundation import lay
 from training.learn import learn, task_targets
 from training.recipes import COMPARED, OURS, PAPER, Recipe
 from training.sheet import answers, by_bundle, by_teacher, table
 from training.ship import ship, temperatures
+from training.teacher import N_FEATURES
 from training.variants import variants_of
 
 TINY = Recipe(
@@ -132,8 +134,9 @@ def test_one_branch_learns_from_all_sources_and_keeps_the_genre(corpus, tmp_path
     with pytest.raises(ValueError, match=r"has not heard .*0\.wav; run python -m training.teacher"):
         describe(tracks, "gst", cache, fmax=4_000.0)
     for track in tracks:
-        features = np.full((1, teacher.N_FEATURES), len(track.genre), np.float32)
-        cache.get(teacher.KIND, track.track_id, lambda features=features: features)
+        for one in teacher.TEACHERS:
+            features = np.full((1, one.n_features), len(track.genre), np.float32)
+            cache.get(one.kind, track.track_id, lambda features=features: features)
     descriptors = describe(tracks, "gst", cache, fmax=4_000.0)
     assert descriptors["t"][1][0, 0] == len("Chiptune")
     genres = genres_of(tracks)
@@ -148,17 +151,17 @@ def test_one_branch_learns_from_all_sources_and_keeps_the_genre(corpus, tmp_path
     assert Recipe.from_dict(json.loads(json.dumps(model.metadata.recipe))) == ONE_BRANCH
 
 
-def test_a_foundation_goes_on_teaching_where_it_is_rehearsed(corpus, tmp_path):
+def test_a_foundation_goes_on_teaching_where_it_is_rehearsed(corpus, tmp_path, monkeypatch):
     cache = FeatureCache(tmp_path / "features")
     tracks, spectra = spectrograms(read_table(corpus, tmp_path), ONE_BRANCH.input, cache)
-    heard = [np.full((1, 5), len(track.genre), np.float32) for track in tracks]
+    heard = [np.full((1, N_FEATURES), len(track.genre), np.float32) for track in tracks]
     rng = np.random.default_rng(0)
     music = [rng.normal(-60, 9, spectra[0].shape).astype(np.float16) for _ in range(9)]
     recipe = replace(ONE_BRANCH, foundation=replace(ONE_BRANCH.networks, epochs=1))
     below = lay(
         [replace(t, genre="") for t in tracks[:9]],
         music,
-        [np.full((1, 5), i, np.float32) for i in range(9)],
+        [np.full((1, N_FEATURES), i, np.float32) for i in range(9)],
         recipe,
         tmp_path / "foundation.safetensors",
     )
@@ -182,6 +185,26 @@ def test_a_foundation_goes_on_teaching_where_it_is_rehearsed(corpus, tmp_path):
     below.heard[0][:] = 99.0
     assert torch.equal(first_layer(False, "again"), first_layer(False, "without"))
     assert not torch.equal(first_layer(True, "anew"), first_layer(True, "with"))
+
+    # What the teachers think of that music teaches its genre, as far as the recipe wants it.
+    below.heard[0][:], below.heard[1][:] = len("Doom"), len("Chiptune")
+    for opinion, told in ((0.5, True), (0.0, False)):
+        recipe = replace(recipe, opinion=opinion)
+        taught = {}
+        monkeypatch.setattr(
+            "training.learn.train_one_branch",
+            lambda segments, spec, targets, *rest, taught=taught, **more: taught.update(targets),
+        )
+        with pytest.raises(AttributeError):  # no network has been learnt
+            first_layer(True, str(opinion))
+        of_music = taught["g"][len(tracks) :]
+        assert of_music.shape == (9, 2)
+        assert np.isfinite(of_music).all() == told
+        if told:
+            assert [genres_of(tracks)[k] for k in of_music[:2].argmax(axis=1)] == [
+                "Doom",
+                "Chiptune",
+            ]
 
 
 def test_groups_come_from_training_artists_alone(corpus, tmp_path):
@@ -212,7 +235,10 @@ def test_nothing_of_a_fold_reaches_its_predictions(corpus, tmp_path, recipe):
     genres = genres_of(tracks)
     recipe = replace(recipe, networks=replace(recipe.networks, epochs=1))
     rng = np.random.default_rng(1)
-    described = {"s": [t.labels for t in tracks], "t": list(rng.normal(size=(len(tracks), 2, 5)))}
+    described = {
+        "s": [t.labels for t in tracks],
+        "t": list(rng.normal(size=(len(tracks), 2, N_FEATURES))),
+    }
     in_fold = [track.fold == 0 for track in tracks]
     poisoned_spectra = [
         rng.normal(1e4, 1e4, s.shape).astype(np.float32) if held else s
@@ -301,6 +327,7 @@ def test_the_command_keeps_a_sheet_of_a_recipe_and_of_a_model(corpus, tmp_path, 
         rehearsed=True,
         variants=1,
         direct=0.01,
+        shares=(0.3, 0.3),
     )
     monkeypatch.setattr(sheet, "RECIPES", {"quick": quick})
     cache = FeatureCache(tmp_path / "work" / "features")
@@ -308,8 +335,9 @@ def test_the_command_keeps_a_sheet_of_a_recipe_and_of_a_model(corpus, tmp_path, 
     game = read_folder(tmp_path / "music")
     known = [*read_table(corpus, tmp_path), *game]
     for track in [*known, *variants_of(known, game, 1)]:
-        heard = rng.normal(len(track.genre), 1, (1, teacher.N_FEATURES)).astype(np.float32)
-        cache.get(teacher.KIND, track.track_id, lambda heard=heard: heard)
+        for one in teacher.TEACHERS:
+            heard = rng.normal(len(track.genre), 1, (1, one.n_features)).astype(np.float32)
+            cache.get(one.kind, track.track_id, lambda heard=heard: heard)
     where = ["sheet", "--table", str(corpus), "--audio", str(tmp_path), "--work"]
     where += [str(tmp_path / "work"), "--output", str(tmp_path / "out")]
     monkeypatch.setattr("sys.argv", [*where, "--recipe", "quick"])
@@ -318,7 +346,13 @@ def test_the_command_keeps_a_sheet_of_a_recipe_and_of_a_model(corpus, tmp_path, 
     monkeypatch.setattr(
         "sys.argv", [*where, "--recipe", "quick", "--unlabelled", str(tmp_path / "music")]
     )
+    directly = []
+    monkeypatch.setattr(
+        "training.learn.track_means", lambda rows: directly.append(len(rows)) or track_means(rows)
+    )
     sheet.main()
+    # Of the clips with a genre that teach, a fold has some 28; unmixed variants teach, too.
+    assert 34 < min(directly[:5]) <= max(directly[:5]) < 56
     page = (tmp_path / "out" / sheet.SHEET).read_text()
     assert "| folds | 40 | 20 | " in page
     assert "| north-to-south | 20 | 10 | " in page

@@ -137,12 +137,12 @@ def _strangers(across: Mapping[str, Any]) -> str:
 
 
 def _music(unlabelled: Mapping[str, int], *, rehearsed: bool) -> str:
-    """Return of which music only what the teacher hears was learnt, as Markdown."""
+    """Return of which music only what the teachers hear was learnt, as Markdown."""
     if not unlabelled:
         return ""
     names = ", ".join(sorted(unlabelled))
     return f"""
-Before that{" and meanwhile" if rehearsed else ""} it learnt what a teacher hears of \
+Before that{" and meanwhile" if rehearsed else ""} it learnt what its teachers (below) hear of \
 {sum(unlabelled.values())} tracks of freely licensed game music without genres,
 from these packages of Debian: {names}.
 """
@@ -154,27 +154,32 @@ def _variants(recipe: Mapping[str, Any]) -> str:
         return ""
     return f"""
 Each clip and track was heard in {recipe["variants"]} more forms: faster or slower, by four
-semitones at most, and half of them with game music mixed in. What these sound like was the
-teacher's to say.
+semitones at most, and half of them with game music mixed in. What these sound like was for
+the teachers to say.
 """
 
 
 def _direct(recipe: Mapping[str, Any]) -> str:
     if not recipe["direct"]:
         return ""
-    if not recipe["one_branch"]:
-        return "half of what is said is that of a logistic regression over whole tracks;\n"
-    return (
-        "two thirds of what is said are those of two logistic regressions over whole tracks, one\n"
-        "upon the network's features, one upon what it takes the teacher to hear;\n"
-    )
+    own, *others = recipe["shares"]
+    said = f"{own:.0%} of what is said is that of a logistic regression over whole tracks"
+    if others:
+        said += (
+            f" upon the network's\nfeatures, {others[0]:.0%} that of two upon what it takes the "
+            "teachers to hear"
+        )
+    return f"{said};\n"
 
 
 def _beside(tasks: str) -> str:
     groups = " and ".join(TITLES[task] for task in tasks if task in TITLES)
     sources = [f"groups of artists made of {groups}"] if groups else []
     if REGRESSED in tasks:
-        sources.append("what musicnn hears, a tagger that learnt from the Million Song Dataset")
+        sources.append(
+            "what two\nteachers hear: musicnn, a tagger that learnt from the Million Song Dataset, "
+            "and\nYAMNet, which learnt voices, instruments and music among other sounds of AudioSet"
+        )
     if not sources:
         return "with the genre as its only task"
     return f"with the genre and {', and '.join(sources)}"

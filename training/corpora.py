@@ -5,7 +5,7 @@
 writes them as a table of `training.collection`, with a split ``fold0``, ``fold1`` … for each fold:
 its test part is the fold, its validation part what is kept back of the rest for the temperature.
 
-Beside them, any folder of music of which nothing is known can be learnt from, with a teacher.
+Beside them, any folder of music of which nothing is known can be learnt from, with teachers.
 """
 
 import argparse
@@ -172,7 +172,7 @@ def describe(
     """What artist groups are made of: per source, an item for every track.
 
     A source that cannot be had here is named and left out; task g has no groups. Of task t it is
-    what the teacher has heard.
+    what the teachers have heard.
 
     Parameters
     ----------

@@ -1,10 +1,10 @@
 """Direct paths from transfer features to genres, beside the MLP: logistic regressions.
 
-The MLP learns from windows, and from soft targets as well; the regressions from whole tracks, and
-from those with one main genre alone. One learns from the network's own features. The other is the
-teacher's: it learns from what the teacher hears, and is asked about what the network takes the
-teacher to hear, so that it has seen nothing that the network knows by heart. They err differently,
-and are believed alike.
+The MLP learns from windows, and from soft targets as well; the regressions from whole tracks and
+variants, and from those of one main genre alone. One learns from the network's own features. The
+other is the teachers': it learns from what they hear, and is asked about what the network takes
+them to hear, so that it has seen nothing that the network knows by heart. They err differently; the
+recipe says how much each is believed.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from torch import nn
 
 from agf_core.examples import Features
 from agf_core.network import TransferMLP
-from training.teacher import Scale, classifier
+from training.teacher import TEACHERS, Scale, classifier
 
 UNKNOWN = -10.0  # logit of a genre that no track has
 
@@ -60,6 +60,31 @@ class DirectPath:
         bias[regression.classes_] = intercepts - found @ scaler.mean_
         return cls(weights, bias)
 
+    @classmethod
+    def by_teachers(cls, rows: np.ndarray, genres: Sequence[int], n_genres: int) -> "DirectPath":
+        """Fit a logistic regression upon each teacher's features; their logits are averaged.
+
+        Parameters
+        ----------
+        rows : np.ndarray [shape=(n_tracks, n_features)]
+            See `training.teacher.over_tracks`.
+        genres : sequence of int
+            Index of each track's genre.
+        """
+        ends = np.cumsum([teacher.n_features for teacher in TEACHERS])
+        parts = np.split(rows, ends[:-1], axis=1)
+        paths = [
+            cls.learn(part, genres, n_genres, teacher.regularisation)
+            for part, teacher in zip(parts, TEACHERS, strict=True)
+        ]
+        weights = np.concatenate([path.weights for path in paths], axis=1) / len(paths)
+        return cls(weights, np.mean([path.bias for path in paths], axis=0))
+
+    def logits(self, rows: np.ndarray) -> np.ndarray:
+        """Return what it says of rows, (n_tracks, n_genres)."""
+        said: np.ndarray = rows @ self.weights.T + self.bias
+        return said
+
     def after(self, head: nn.Linear, scale: Scale) -> "DirectPath":
         """Return the path from the features that a head tells scaled rows of this path's from."""
         told, offset = (x.detach().cpu().double().numpy() for x in (head.weight, head.bias))
@@ -72,8 +97,10 @@ def track_means(features: Features) -> np.ndarray:
     return np.stack([features.windows(i).mean(dim=0).cpu().numpy() for i in range(len(features))])
 
 
-def add_direct_paths(mlp: TransferMLP, paths: Sequence[DirectPath]) -> TransferMLP:
-    """Return an MLP whose logits are the mean of its own and those of all paths.
+def add_direct_paths(
+    mlp: TransferMLP, paths: Sequence[DirectPath], shares: Sequence[float]
+) -> TransferMLP:
+    """Return an MLP whose logits are a mean of its own and those of all paths.
 
     Parameters
     ----------
@@ -81,15 +108,17 @@ def add_direct_paths(mlp: TransferMLP, paths: Sequence[DirectPath]) -> TransferM
         Stays as it is.
     paths : sequence of DirectPath
         From transfer features.
+    shares : sequence of float
+        Weight of each path in the mean; the MLP has the rest of 1.
     """
     n_genres, n_features = paths[0].weights.shape
     result = TransferMLP(n_features, n_genres, direct=True)
     result.layers.load_state_dict(mlp.layers.state_dict())
     last, direct = cast(nn.Linear, result.layers[-1]), cast(nn.Linear, result.direct)
-    share = 1 / (1 + len(paths))
+    parts = list(zip(shares, paths, strict=True))
     with torch.no_grad():
         for layer in (last.weight, last.bias):
-            layer.mul_(share)
-        direct.weight.copy_(torch.as_tensor(share * sum(path.weights for path in paths)))
-        direct.bias.copy_(torch.as_tensor(share * sum(path.bias for path in paths)))
+            layer.mul_(1 - sum(shares))
+        direct.weight.copy_(torch.as_tensor(sum(share * path.weights for share, path in parts)))
+        direct.bias.copy_(torch.as_tensor(sum(share * path.bias for share, path in parts)))
     return result.eval()

@@ -1,4 +1,4 @@
-"""What a network of one branch begins with: one that has learnt from the teacher alone.
+"""What a network of one branch begins with: one that has learnt from the teachers alone.
 
 It has learnt on other music, of which nothing needs to be known. No clip that a score is about is
 part of it, so that one foundation serves all folds.
@@ -19,7 +19,7 @@ from training.recipes import Recipe
 
 @dataclass(frozen=True)
 class Foundation:
-    """A network to go on from, and how it takes its input and the teacher's features.
+    """A network to go on from, and how it takes its input and the teachers' features.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Foundation:
     music : tuple of Track
         What it has learnt from.
     spectra : sequence of np.ndarray [shape=(frames, n_mels)]
-    heard : sequence of np.ndarray [shape=(n_stretches, 250)]
+    heard : sequence of np.ndarray [shape=(n_stretches, n_features)]
         Of the music.
     """
 
@@ -51,7 +51,7 @@ def lay(
     *,
     device: str = "cpu",
 ) -> Foundation:
-    """Learn what the teacher hears of the tracks; what is done is read from the checkpoint.
+    """Learn what the teachers hear of the tracks; what is done is read from the checkpoint.
 
     Raises
     ------

@@ -21,6 +21,7 @@ from training import teacher
 from training.direct import DirectPath, add_direct_paths, track_means
 from training.foundation import Foundation
 from training.one_branch import REGRESSED, train_one_branch
+from training.opinions import opinions
 from training.recipes import Recipe
 from training.variants import originals
 
@@ -36,7 +37,7 @@ class Learnt:
         By task.
     mean, std : np.ndarray [shape=(n_mels,)]
     prior : np.ndarray [shape=(n_genres,)]
-        Of the genre targets that it learnt from, the teacher's part in them included.
+        Of the genre targets that it learnt from, the teachers' part in them included.
     unlabelled : dict of int
         Tracks of the foundation, by their source.
     probabilities : np.ndarray [shape=(n_tracks, n_genres)]
@@ -62,7 +63,7 @@ def task_targets(
     seed: int,
     weighted: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, ArtistGroups]]:
-    """Find groups in the tracks of `train` alone, and the targets of every task but the teacher's.
+    """Find groups in the tracks of `train` alone, and the targets of every task but the teachers'.
 
     Parameters
     ----------
@@ -140,20 +141,20 @@ def learn(
     )
     if recipe.one_branch:
         heard = [np.asarray(rows) for rows in descriptors[REGRESSED]]
-        _ask_the_teacher(targets["g"], tracks, heard, genres, train, recipe.opinion)
+        more = list(music.heard) if music else []
+        thought = _ask_the_teachers(targets["g"], tracks, [*heard, *more], genres, train, recipe)
         scale = foundation.scale if foundation else teacher.Scale.fit(heard[i] for i in train)
-        more = len(music.spectra) if music else 0
         model = train_one_branch(
             segments,
             recipe.input,
             {
-                task: np.pad(rows, ((0, more), (0, 0)), constant_values=np.nan)
+                task: np.concatenate([rows, thought if task == "g" else _nothing(more, rows)])
                 for task, rows in targets.items()
             },
-            [*heard, *(music.heard if music else ())],
+            [*heard, *more],
             scale,
             recipe.networks,
-            train=np.concatenate([train, len(tracks) + np.arange(more)]),
+            train=np.concatenate([train, len(tracks) + np.arange(len(more))]),
             width=recipe.width,
             frames_pooled=recipe.frames_pooled,
             begin=foundation.model if foundation else None,
@@ -184,15 +185,15 @@ def learn(
         checkpoint=folder / "transfer.safetensors",
     )
     if recipe.direct is not None:
-        labelled = np.array([i for i in train if tracks[i].genre in genres])
-        told = [genres.index(tracks[i].genre) for i in labelled]
+        labelled = np.array([i for i in train if _only_genre(tracks[i]) in genres])
+        told = [genres.index(_only_genre(tracks[i])) for i in labelled]
         means = track_means(features.subset(places(labelled, needed)))
         paths = [DirectPath.learn(means, told, len(genres), recipe.direct)]
         if recipe.one_branch:
             rows = teacher.over_tracks([heard[i] for i in labelled])
-            by_teacher = DirectPath.learn(rows, told, len(genres), teacher.REGULARISATION)
-            paths.append(by_teacher.after(cast(nn.Linear, model.heads[REGRESSED]), scale))
-        mlp = add_direct_paths(mlp, paths)
+            by_teachers = DirectPath.by_teachers(rows, told, len(genres))
+            paths.append(by_teachers.after(cast(nn.Linear, model.heads[REGRESSED]), scale))
+        mlp = add_direct_paths(mlp, paths, recipe.shares)
     probabilities = np.full((len(tracks), len(genres)), np.nan)
     if len(predicted):
         probabilities[predicted] = predict(mlp, features, places(predicted, needed))
@@ -208,29 +209,53 @@ def learn(
     )
 
 
-def _ask_the_teacher(
+def _only_genre(track: Track) -> str:
+    """Return a track's main genre, or that of the track that it is a variant of; empty if none."""
+    weights = track.genre_weights
+    return weights[0][0] if len(weights) == 1 else track.genre
+
+
+def _ask_the_teachers(
     targets: np.ndarray,
     tracks: Sequence[Track],
     heard: Sequence[np.ndarray],
     genres: Sequence[str],
     train: np.ndarray,
-    share: float,
-) -> None:
-    """Mix what the teacher thinks of training tracks into their genre targets, in place.
+    recipe: Recipe,
+) -> np.ndarray:
+    """Mix what the teachers think of training tracks into their genre targets, in place.
 
-    Where a track's genre is not known, only the teacher counts.
+    Where a track's genre is not known, only they count.
+
+    Parameters
+    ----------
+    heard : sequence of np.ndarray [shape=(n_stretches, n_features)]
+        Of all tracks, and of music behind them.
+
+    Returns
+    -------
+    np.ndarray [shape=(len(heard) - n_tracks, n_genres)]
+        What they think of the music; NaN where the recipe does not want to know.
     """
+    music = np.arange(len(tracks), len(heard))
+    share = recipe.opinion
     if not share:
-        return
+        return _nothing(music, targets)
     told = [genres.index(tracks[i].genre) if tracks[i].genre in genres else -1 for i in train]
-    said = teacher.opinions(
-        teacher.over_tracks([heard[i] for i in train]),
-        told,
+    said = opinions(
+        teacher.over_tracks([heard[i] for i in (*train, *music)]),
+        [*told, *[-1] * len(music)],
         len(genres),
-        [tracks[i].artist for i in train],
+        [*(tracks[i].artist for i in train), *[""] * len(music)],
     )
-    known = targets[train]
-    targets[train] = np.where(np.isnan(known), said, (1 - share) * known + share * said)
+    known, mine = targets[train], said[: len(train)]
+    targets[train] = np.where(np.isnan(known), mine, (1 - share) * known + share * mine)
+    return said[len(train) :]
+
+
+def _nothing(music: Sequence[Any] | np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return the targets of music that nothing is known about."""
+    return np.full((len(music), targets.shape[1]), np.nan)
 
 
 def places(tracks: np.ndarray, chosen: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ from training.teacher import STRETCH_SECONDS, Scale
 
 REGRESSED = "t"  # its targets are features; those of all other sources are distributions
 PIECES = 10  # of each track in an epoch, so that long ones count no more than others
-SLACK_SECONDS = 0.5  # by which a segment may begin before or end behind what the teacher heard
+SLACK_SECONDS = 0.5  # by which a segment may begin before or end behind what the teachers heard
 
 
 class OneBranchNet(TaskModel):
@@ -45,7 +45,7 @@ class OneBranchNet(TaskModel):
         self.targets = dict(targets)
         self.network = MultiTaskNet({"g": self.targets["g"]}, width, frames_pooled)
         # Dropout between convolutions would take an eighth of the time, and there is enough that
-        # keeps a network with a teacher from learning by heart.
+        # keeps a network with teachers from learning by heart.
         for part in (self.network.trunk, self.network.branch("g").convolutions):
             for layer in part.modules():
                 if isinstance(layer, nn.Dropout):
@@ -104,7 +104,7 @@ class OneBranchNet(TaskModel):
 def cut(
     segments: Segments, spec: InputSpec, heard: Sequence[np.ndarray], tracks: Sequence[int]
 ) -> tuple[Segments, np.ndarray, np.ndarray]:
-    """Cut tracks into pieces, one for each of `PIECES` stretches that the teacher heard of it.
+    """Cut tracks into pieces, one for each of `PIECES` stretches that the teachers heard of it.
 
     A piece is a little longer than what is drawn from it, and lies about the middle of its stretch.
 
@@ -121,7 +121,7 @@ def cut(
     tracks : np.ndarray [shape=(n_pieces,), dtype=int]
         Of which each is.
     told : np.ndarray [shape=(n_pieces, n_features)]
-        What the teacher heard there.
+        What the teachers heard there.
     """
     owners = np.repeat(tracks, PIECES)
     stretches = np.concatenate([np.linspace(0, len(heard[i]) - 1, PIECES).round() for i in tracks])
@@ -157,9 +157,9 @@ def train_one_branch(
     spec : InputSpec
         Of `segments`.
     targets : mapping of np.ndarray [shape=(n_tracks, n)]
-        Per source but the teacher, g first; rows of NaN where a track has no genre or groups.
+        Per source but the teachers, g first; rows of NaN where a track has no genre or groups.
     heard : sequence of np.ndarray [shape=(n_stretches, n_features)]
-        What the teacher heard of every track.
+        What the teachers heard of every track.
     scale : Scale
     train : np.ndarray [dtype=int]
         Indices of the tracks to learn from.

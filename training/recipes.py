@@ -23,15 +23,17 @@ class Recipe:
     one_branch : bool
         One network of one branch, taught by all sources at once (`training.one_branch`).
     opinion : float
-        How much of a genre's target is what the teacher says of the track (`training.teacher`).
+        How much of a genre's target is what the teachers say of the track (`training.opinions`).
     foundation : Schedule, optional
         Of the network that one branch goes on from (`training.foundation`).
     rehearsed : bool
-        The foundation's music goes on teaching what the teacher hears in it, so that it is not
-        forgotten.
+        The foundation's music goes on teaching what the teachers hear in it, so that it is not
+        forgotten, and what genre they take it for.
     direct : float, optional
         Regularisation of the direct path beside the transfer MLP; with one branch there is that of
-        the teacher, too (`training.direct`).
+        the teachers, too (`training.direct`).
+    shares : tuple of float
+        How much of what is said those direct paths say; the transfer MLP has the rest.
     weighted : bool
         Tracks of several main genres teach the genre, too, by their weights.
     variants : int
@@ -54,6 +56,7 @@ class Recipe:
     foundation: Schedule | None = None
     rehearsed: bool = False
     direct: float | None = None
+    shares: tuple[float, ...] = (0.5,)
     weighted: bool = False
     variants: int = 0
     variation: Variation = field(default_factory=Variation)
@@ -88,6 +91,7 @@ class Recipe:
                 "transfer": Schedule(**values["transfer"]),
                 "foundation": Schedule(**values["foundation"]) if values["foundation"] else None,
                 "variation": Variation(**values["variation"]),
+                "shares": tuple(values["shares"]),
             }
         )
 
@@ -105,12 +109,13 @@ that hears above that learns which corpus a clip is from. Windows do not overlap
 the time and scored the same.
 """
 
-THREE_SECONDS = 129  # frames: what the teacher hears at once
+THREE_SECONDS = 129  # frames: what musicnn hears at once
 
 _LEARNING = Schedule(
     epochs=4,
-    batch_size=32,
+    batch_size=64,
     learning_rate=2e-3,
+    muon=0.03,
     weight_decay=0.0,
     bfloat16=True,
     validate_every=1,
@@ -123,17 +128,19 @@ OURS = Recipe(
     one_branch=True,
     opinion=0.5,
     rehearsed=True,
-    direct=0.003,
+    direct=0.01,
+    shares=(0.5, 0.25),
     weighted=True,
-    variants=2,
+    variants=4,
+    frames_pooled=2,
     variation=Variation(loudness=4.0, equaliser=2.5),
     input=replace(HEARD, n_mels=64, segment_frames=THREE_SECONDS, window_hop=THREE_SECONDS),
-    foundation=replace(_LEARNING, epochs=8),
+    foundation=replace(_LEARNING, epochs=12),
     networks=_LEARNING,
 )
-"""What ships: one branch, taught by genres, by groups made of genre labels and by a teacher.
+"""What ships: one branch, taught by genres, by groups made of genre labels and by two teachers.
 
-The teacher has heard every track in two changed forms, too, and music without genres all the way.
+They have heard every track in four changed forms, too, and music without genres all the way.
 
 ``docs/model-log.md`` says how it came to be.
 """

@@ -8,7 +8,7 @@
 prints accuracy, macro F1, log loss and calibration error with intervals, then each genre, what
 confidence is worth, and what a model takes; ``--output`` keeps that in a folder, with a picture of
 how far confidence can be believed. ``--teacher`` is the bar to clear: a logistic regression upon
-what the teacher hears (`training.teacher`), with no network of ours. ``--bundle`` asks a finished
+what musicnn hears (`training.teacher`), with no network of ours. ``--bundle`` asks a finished
 model, about clips that it should not have learnt from. ``--sources`` leaves the folds out. Stopped,
 it goes on where it was; folds that `training.ship` has done are not learnt again.
 """
@@ -60,7 +60,7 @@ def by_teacher(tracks: Sequence[Track], features: np.ndarray, genres: Sequence[s
 
     def predict(part: Split, name: str) -> np.ndarray:
         taught = np.array([i for i in part.train if tracks[i].genre])
-        model = teacher.classifier()
+        model = teacher.classifier(teacher.MUSICNN.regularisation)
         model.fit(features[taught], truth_of(tracks, taught, genres))
         raw = np.zeros((len(tracks), len(genres)))
         raw[:, model[-1].classes_] = model.predict_proba(features)
@@ -225,7 +225,7 @@ def main() -> None:
     add_device(parser)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--recipe", choices=RECIPES)
-    which.add_argument("--teacher", action="store_true", help="what the teacher's features give")
+    which.add_argument("--teacher", action="store_true", help="what musicnn's features give")
     which.add_argument("--bundle", type=Path, help="folder of a finished model")
     parser.add_argument("--sources", action="store_true", help="across sources alone, no folds")
     parser.add_argument("--output", type=Path, help="folder to keep the sheet in")
@@ -246,7 +246,7 @@ def _print(arguments: argparse.Namespace) -> None:
         if met:
             notes.append(f"It has learnt from {', '.join(sorted(met))}: this is not a test of it.")
     elif arguments.teacher:
-        features = teacher.over_tracks(teacher.heard(tracks, cache))
+        features = teacher.over_tracks(teacher.heard(tracks, cache, [teacher.MUSICNN]))
         predict = by_teacher(tracks, features, genres)
         asked = answers(tracks, predict, seed=0, with_folds=with_folds)
     else:

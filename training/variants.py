@@ -1,7 +1,7 @@
-"""Music changed in ways that a teacher can be asked about: played faster or slower, and mixed.
+"""Music changed in ways that teachers can be asked about: played faster or slower, and mixed.
 
-A network learns what a teacher hears of a few thousand tracks by heart. Changed music sounds like
-more of it, and the teacher says what it hears there; what genre it is need not be known.
+A network learns what teachers hear of a few thousand tracks by heart. Changed music sounds like
+more of it, and the teachers say what they hear there; what genre it is need not be known.
 """
 
 import hashlib

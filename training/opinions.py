@@ -1,0 +1,51 @@
+"""What classifiers upon the teachers' features think of tracks: soft targets, beside labels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import softmax
+
+from training.direct import DirectPath
+
+PARTS = 5  # classifiers, each of which leaves some artists to be judged
+
+
+def opinions(
+    features: np.ndarray, genres: Sequence[int], n_genres: int, artists: Sequence[str]
+) -> np.ndarray:
+    """Return what is thought of every track, whatever its label says.
+
+    Each is judged by a classifier that has learnt from other artists alone, of five.
+
+    Parameters
+    ----------
+    features : np.ndarray [shape=(n_tracks, n_features)]
+        See `training.teacher.over_tracks`; of training tracks only.
+    genres : sequence of int
+        Index of each track's genre, -1 where it has none.
+    artists : sequence of str
+
+    Returns
+    -------
+    np.ndarray [shape=(n_tracks, n_genres), dtype=float32]
+    """
+    from sklearn.model_selection import GroupKFold
+
+    truth = np.array(genres)
+    known = truth >= 0
+    groups = np.array(artists)
+    said = np.zeros((len(features), n_genres), np.float32)
+
+    def judge(asked: np.ndarray, learnt_from: np.ndarray) -> None:
+        path = DirectPath.by_teachers(features[learnt_from], truth[learnt_from], n_genres)
+        possible = np.unique(truth[learnt_from])
+        said[asked] = 0
+        said[np.ix_(asked, possible)] = softmax(path.logits(features[asked])[:, possible], axis=1)
+
+    judge(np.arange(len(features)), np.flatnonzero(known))
+    places = np.flatnonzero(known)
+    parts = GroupKFold(min(PARTS, len(set(groups[known]))))
+    for learnt_from, asked in parts.split(places, groups=groups[known]):
+        theirs = np.isin(groups, groups[places[asked]])
+        judge(np.flatnonzero(theirs), places[learnt_from])
+    return said
