@@ -185,7 +185,7 @@ def learn(
         checkpoint=folder / "transfer.safetensors",
     )
     if recipe.direct is not None:
-        labelled = np.array([i for i in train if _only_genre(tracks[i]) in genres])
+        labelled = np.array([i for i in train if taught[i] and _only_genre(tracks[i]) in genres])
         told = [genres.index(_only_genre(tracks[i])) for i in labelled]
         means = track_means(features.subset(places(labelled, needed)))
         paths = [DirectPath.learn(means, told, len(genres), recipe.direct)]
