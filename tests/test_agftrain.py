@@ -494,3 +494,18 @@ def test_agfmodels_says_what_it_cannot_do(library, arguments, message):
     with pytest.raises(ui.UserError, match="agfmodels: ") as caught:
         library.beet("agfmodels", *arguments)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_an_interrupt_while_python_shuts_down_is_not_heard(ignored):
+    code = (
+        "import atexit, os, signal\n"
+        "from beetsplug.agfgenre.learning import ignore_interrupts_at_exit\n"
+        "def end():\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    for _ in range(9): pass\n"  # somewhere to be interrupted
+        "atexit.register(end)\n"
+    )
+    code += "ignore_interrupts_at_exit()\n" if ignored else ""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ("Traceback" in ended.stderr) != ignored

@@ -6,9 +6,11 @@ need. Nothing of the library and of no file is changed.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -73,6 +75,12 @@ def work_folder(lib: Library) -> Path:
     """Return where the checkpoints of a library are kept."""
     library = hashlib.sha256(os.fsencode(lib.path)).hexdigest()[:16]
     return cache_folder() / "learning" / library
+
+
+def ignore_interrupts_at_exit() -> None:
+    """Let no Ctrl-C disturb Python as it shuts down: PyTorch's end takes long enough to be hit."""
+    # What is registered last is called first.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
@@ -149,7 +157,10 @@ class Lesson:
             If nothing can be learnt, nothing can be kept, or another process learns already.
         """
         with alone(self._work):
-            return self._learn(teaching)
+            try:
+                return self._learn(teaching)
+            finally:
+                ignore_interrupts_at_exit()
 
     def _learn(self, teaching: Teaching) -> bool:
         store = model_store()
