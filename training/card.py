@@ -177,8 +177,9 @@ def _beside(tasks: str) -> str:
     sources = [f"groups of artists made of {groups}"] if groups else []
     if REGRESSED in tasks:
         sources.append(
-            "what two\nteachers hear: musicnn, a tagger that learnt from the Million Song Dataset, "
-            "and\nYAMNet, which learnt voices, instruments and music among other sounds of AudioSet"
+            "what two\nteachers hear: musicnn (ISC licence), a tagger that learnt from the Million "
+            "Song Dataset, and YAMNet\n(Apache-2.0), which learnt voices, instruments and music "
+            "among other sounds of AudioSet"
         )
     if not sources:
         return "with the genre as its only task"
