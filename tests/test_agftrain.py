@@ -505,6 +505,8 @@ def test_an_interrupt_while_python_shuts_down_is_not_heard(ignored):
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    for _ in range(9): pass\n"  # somewhere to be interrupted
         "atexit.register(end)\n"
+        # Who is started in the background may have been told to ignore it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     )
     code += "ignore_interrupts_at_exit()\n" if ignored else ""
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
