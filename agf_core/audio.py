@@ -38,7 +38,7 @@ __all__ = [  # with what may be wrong with a file, for whoever reads files
 
 PREROLL = 0.5  # seconds decoded and dropped after a seek: a codec needs them to find its feet
 FAST_SEEK_FROM = (
-    1800.0  # seconds; a middle after this is sought by proportion, where that is quicker
+    1800.0  # seconds; what lies roughly after this is sought by proportion, where that is quicker
 )
 GAP_TOLERANCE = 0.015  # seconds by which time stamps may be off before something counts as lost
 EDGE_TOLERANCE = 0.25  # seconds that may be missing at a file's ends: codecs need to get going
@@ -111,31 +111,40 @@ def read(
     return _enough(_read(path, start, seconds, sample_rate), path, seconds)
 
 
-def read_excerpt(path: Path, seconds: float, *, sample_rate: int = SAMPLE_RATE) -> Audio:
-    """Read the middle of a file, or all of it when it is shorter.
+def read_excerpt(
+    path: Path, seconds: float, *, pieces: int = 1, sample_rate: int = SAMPLE_RATE
+) -> Audio:
+    """Read pieces of a file that are evenly spread over it, or all of it when it is shorter.
 
-    When the container tells no duration, or one so wrong that hardly anything is in the middle,
-    the file's packets are counted, and the middle of what is really there is read.
+    One piece is the middle. It is read instead of several, too, when the container tells no
+    duration, or when one of them cannot be reached. When it tells none, or one so wrong that hardly
+    anything is there, the file's packets are counted, and the middle of what is really there is
+    read.
 
     Parameters
     ----------
     path : str, bytes or os.PathLike
     seconds : float
-        How much to read.
+        How much to read, all pieces together.
+    pieces : int
+        Of the same length each; they are joined.
     sample_rate : int
         Hertz, to which the samples are converted.
 
     Returns
     -------
     Audio
-        ``lost`` is that of the middle by the container's word, also when another part was read.
+        ``start`` is that of the first piece. ``lost`` is that of the middle by the container's
+        word, also when another part was read.
 
     Raises
     ------
     NoAudioStreamError, UnreadableAudioError, AudioTooShortError
     """
     _check_seconds(seconds)
-    audio = _read(path, None, seconds, sample_rate)
+    audio = _read_pieces(path, seconds, pieces, sample_rate) if pieces > 1 else None
+    if audio is None or audio.seconds < seconds / 2:
+        audio = _read(path, None, seconds, sample_rate)
     lost = audio.lost
     if audio.duration is None or audio.seconds < min(seconds, audio.duration) / 2:
         middle = max(0.0, (_count_seconds(path) - seconds) / 2)
@@ -206,6 +215,24 @@ def _read(path: Path, start: float | None, seconds: float | None, sample_rate: i
     return audio  # type: ignore[return-value]  # without a seek it is never None
 
 
+def _read_pieces(path: Path, seconds: float, pieces: int, sample_rate: int) -> Audio | None:
+    """Read evenly spread pieces; None if the file is too short for that or does not allow it."""
+    with opened(path) as (container, stream):
+        duration = _duration(container, stream)
+        if duration is None or duration <= seconds:
+            return None
+        length = seconds / pieces
+        parts = []
+        for k in range(pieces):
+            start = (k + 0.5) * duration / pieces - length / 2
+            part = _decode(container, stream, start, length, sample_rate, seek=True, roughly=True)
+            if part is None:
+                return None
+            parts.append(part)
+    samples = np.concatenate([part.samples for part in parts])
+    return Audio(samples, sample_rate, parts[0].start, duration, sum(part.lost for part in parts))
+
+
 def _decode(
     container: InputContainer,
     stream: av.AudioStream,
@@ -213,10 +240,14 @@ def _decode(
     seconds: float | None,
     sample_rate: int,
     seek: bool,
+    roughly: bool = False,
 ) -> Audio | None:
-    """Decode a stretch of an open file; None if a seek was asked for and did not get there."""
+    """Decode a stretch of an open file; None if a seek was asked for and did not get there.
+
+    The middle, or what begins `roughly` somewhere, may be a little off in long files.
+    """
     duration = _duration(container, stream)
-    middle = start is None
+    roughly = roughly or start is None
     if start is None:
         start = max(0.0, ((duration or 0.0) - (seconds or 0.0)) / 2)
     end = math.inf if seconds is None else start + seconds
@@ -227,7 +258,7 @@ def _decode(
         return None
     seek = seek and start > PREROLL
     if seek:
-        if middle and start > FAST_SEEK_FROM:
+        if roughly and start > FAST_SEEK_FROM:
             container.flags = container.flags | av.container.Flags.fast_seek.value  # type: ignore
         try:
             container.seek(target, stream=stream)
@@ -243,9 +274,9 @@ def _decode(
         told = None if frame.pts is None else (frame.pts - origin) * tick
         if told is not None and (now is None or told > now + GAP_TOLERANCE):
             now = told
-        if now is None or (seek and mixer.empty and now > start):
-            return None
         rate, size = frame.sample_rate, frame.samples
+        if now is None or (seek and mixer.empty and now > start + 0.5 / rate):
+            return None
         first = max(0, round((start - now) * rate))
         last = size if now + size / rate <= end else max(0, round((end - now) * rate))
         if now > reached + (EDGE_TOLERANCE if mixer.empty else 0.0):

@@ -20,11 +20,11 @@ import numpy as np
 from agf_core import audio
 from agf_core.cache import FeatureCache
 from agf_core.descriptors import in_processes
+from agf_core.hearing import hear
 from agf_core.on_demand import OnDemand
-from agf_core.spectrogram import InputSpec, log_mel
+from agf_core.spectrogram import InputSpec
 
 KEYS = "content-key"
-SILENCE = 1e-4  # full scale is 1: an excerpt whose peak stays below -80 dB is silent
 
 
 class Excerpts(OnDemand[np.ndarray]):
@@ -99,10 +99,7 @@ def _hear(cache: FeatureCache, spec: InputSpec, job: tuple[str, Path]) -> None:
         return np.frombuffer(audio.content_key(path).encode(), np.uint8)
 
     def compute() -> np.ndarray:
-        excerpt = audio.read_excerpt(path, spec.excerpt_seconds, sample_rate=spec.sample_rate)
-        if np.abs(excerpt.samples).max() < SILENCE:
-            raise audio.SilentAudioError(f"{audio.shown(path)} is silent where it is listened to.")
-        rows = log_mel(excerpt.samples, spec).astype(np.float16)
+        rows = hear(path, spec)[0].astype(np.float16)
         return np.tile(rows, (-(-spec.segment_frames // len(rows)), 1))
 
     key = cache.get(KEYS, file, identify, _is_key).tobytes().decode()

@@ -35,7 +35,10 @@ class InputSpec:
     window_hop : int
         Frames from one window of a prediction to the next.
     excerpt_seconds : float
-        Seconds of a track that a prediction listens to, taken from its middle.
+        Seconds of a track that a prediction listens to.
+    excerpt_pieces : int
+        Pieces that they are made of, of the same length each and evenly spread over the track; one
+        is its middle.
 
     Raises
     ------
@@ -52,6 +55,7 @@ class InputSpec:
     segment_frames: int = constants.SEGMENT_FRAMES
     window_hop: int = constants.WINDOW_HOP
     excerpt_seconds: float = constants.EXCERPT_SECONDS
+    excerpt_pieces: int = 1
 
     def __post_init__(self) -> None:
         limits = {
@@ -62,6 +66,7 @@ class InputSpec:
             "segment_frames": (1, 10_000),
             "window_hop": (1, 10_000),
             "excerpt_seconds": (constants.SHORTEST_SECONDS, 3_600),
+            "excerpt_pieces": (1, 1_000),
         }
         for name, (low, high) in limits.items():
             value = getattr(self, name)
@@ -82,13 +87,21 @@ class InputSpec:
         size = self.n_mels * max(frames, windows * self.segment_frames)
         if size > LARGEST_INPUT:
             raise ValueError(f"an excerpt would become {size:.0f} numbers")
+        if self.excerpt_pieces > 1 and frames < self.excerpt_pieces * self.segment_frames:
+            raise ValueError(
+                f"excerpt_pieces is {self.excerpt_pieces}: shorter than a segment each"
+            )
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "InputSpec":
-        """Make a spec of a mapping that holds every field and no other; `ValueError` otherwise."""
+        """Make a spec of a mapping that holds every field and no other; `ValueError` otherwise.
+
+        Models of before do not say that they hear one piece.
+        """
         names = {field.name for field in fields(cls)}
         if not isinstance(values, dict):
             raise ValueError(f"the input is {values!r}")
+        values = {"excerpt_pieces": 1} | values
         if values.keys() != names:
             odd = ", ".join(sorted(values.keys() ^ names))
             raise ValueError(f"missing or unknown: {odd}")

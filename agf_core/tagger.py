@@ -15,10 +15,9 @@ import onnxruntime
 
 from agf_core import audio, bundle, onnx_check
 from agf_core.calibration import apply_temperature
+from agf_core.hearing import hear
 from agf_core.prediction import FileResult, P, PathLike, Prediction
 from agf_core.spectrogram import log_mel, windows
-
-SILENCE = 1e-4  # full scale is 1: an excerpt whose peak stays below -80 dB is silent
 
 
 class GenreTagger:
@@ -134,18 +133,13 @@ class GenreTagger:
         return self.predict_log_mel(log_mel(samples, spec))
 
     def predict_file(self, path: PathLike) -> Prediction:
-        """Predict from the middle of an audio file; `audio.AudioError` where that fails."""
+        """Predict from an excerpt of an audio file; `audio.AudioError` where that fails."""
         return self._predict(path)[0]
 
     def _predict(self, path: PathLike) -> tuple[Prediction, float]:
         """Return the prediction of a file and the seconds that were lost."""
-        spec = self.metadata.input
-        excerpt = audio.read_excerpt(path, spec.excerpt_seconds, sample_rate=spec.sample_rate)
-        if np.abs(excerpt.samples).max() < SILENCE:
-            raise audio.SilentAudioError(
-                f"{audio.shown(path)} is silent where it was listened to; tag it by hand."
-            )
-        return self.predict_samples(excerpt.samples, excerpt.sample_rate), excerpt.lost
+        spectrogram, lost = hear(path, self.metadata.input)
+        return self.predict_log_mel(spectrogram), lost
 
     def predict_files(self, paths: Iterable[P]) -> Generator[FileResult[P]]:
         """Predict from many files.

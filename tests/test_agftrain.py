@@ -305,7 +305,7 @@ def test_interrupted_it_goes_on_and_listens_to_what_is_new_alone(library, monkey
         item.genres = [*item.genres, "agf"]
         item.write()
         item.store()
-    monkeypatch.setattr(excerpts, "log_mel", None)
+    monkeypatch.setattr(excerpts, "hear", None)
     monkeypatch.setattr(personal, "fit", fit)
     assert train(library, "--quick") in (0, 3)
     assert jobs == [40, 40]  # looked at again, for their content, but not listened to

@@ -307,6 +307,66 @@ def test_an_excerpt_of_a_short_file_is_all_of_it(flac):
     assert len(result.samples) == 20 * RATE
 
 
+def test_pieces_are_spread_over_the_file(flac, mono):
+    result = read_excerpt(flac, 6, pieces=3)
+    assert (result.duration, result.lost) == (20, 0)
+    assert result.start == pytest.approx(20 / 6 - 1)
+    firsts = [round((20 * (k + 0.5) / 3 - 1) * RATE) for k in range(3)]
+    expected = np.concatenate([mono[first : first + 2 * RATE] for first in firsts])
+    assert apart(result.samples, expected) < 1e-4
+    # As much as there is: nothing between the pieces.
+    assert apart(read_excerpt(flac, 20, pieces=4).samples, mono) < 1e-4
+    assert apart(read_excerpt(flac, 30, pieces=4).samples, mono) < 1e-4
+
+
+@pytest.mark.parametrize("path", CLIPS, ids=lambda path: path.name)
+def test_pieces_in_each_format(path):
+    whole = read(path)
+    result = read_excerpt(path, 1.2, pieces=3)
+    assert result.seconds == pytest.approx(1.2, abs=0.01)
+    if path.suffix == ".mpc":  # its middle, since libav does not get where it is told
+        assert result.start == pytest.approx((whole.duration - 1.2) / 2)
+        return
+    if path.suffix == ".oga":  # FLAC in Ogg, in which libav arrives up to a page away
+        return
+    for k, part in enumerate(np.split(result.samples[: 3 * round(0.4 * RATE)], 3)):
+        first = round((whole.duration * (k + 0.5) / 3 - 0.2 - whole.start) * RATE)
+        there = [whole.samples[first + off :][: len(part)] for off in range(-20, 21)]
+        likeness = [same @ part / np.linalg.norm(same) / np.linalg.norm(part) for same in there]
+        assert max(likeness) > 0.98
+
+
+def test_pieces_that_cannot_be_reached_leave_the_middle(flac, mono, tmp_path):
+    path = tmp_path / "half.flac"
+    path.write_bytes(flac.read_bytes()[: flac.stat().st_size * 2 // 5])
+    assert apart(read_excerpt(path, 5, pieces=5).samples, read_excerpt(path, 5).samples) == 0
+    for total in (0, 2**36 - 1):
+        path = with_total(flac, total, tmp_path / "a.flac")
+        result = read_excerpt(path, 5, pieces=5)
+        first = round(result.start * RATE)
+        assert 6 < result.start < 9
+        assert apart(result.samples, mono[first : first + 5 * RATE]) < 1e-4
+
+
+def test_damage_in_a_piece_is_known(flac, tmp_path):
+    path = damaged(flac, tmp_path / "a.flac", 0.5, 0.52)
+    assert read_excerpt(path, 4, pieces=4).lost == 0  # it lies between them
+    result = read_excerpt(path, 15, pieces=3)
+    assert 0.3 < result.lost < 1.5
+    assert result.seconds == pytest.approx(15 - result.lost, abs=0.05)
+
+
+def test_a_frame_that_begins_where_reading_does_is_no_miss(flac, monkeypatch):
+    """Sums of times are a hair off, which cost a second reading from the file's beginning."""
+    opened = []
+    whole = audio.opened
+    monkeypatch.setattr(audio, "opened", lambda path: opened.append(path) or whole(path))
+    starts = [k * 4608 / RATE for k in range(10, 180, 3)]
+    for start in starts:
+        read(flac, start=start, seconds=1)
+    assert len(opened) == len(starts)
+
+
 def test_reading_stops_at_the_end(flac):
     result = read(flac, start=17, seconds=30)
     assert result.seconds == pytest.approx(3, abs=1e-3)
@@ -368,6 +428,9 @@ def test_ten_hours_cost_what_four_minutes_do(tmp_path, monkeypatch):
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 100  # MiB
     assert 30 * 8000 < total < size / 50
     assert (result.duration, result.start, result.seconds) == (36_000, 17_985, 30)
+    total = 0
+    assert read_excerpt(path, 30, pieces=5).seconds == 30
+    assert 30 * 8000 < total < size / 50
 
 
 # Damage

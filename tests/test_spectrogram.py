@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import librosa
 import numpy as np
 import pytest
@@ -104,6 +106,8 @@ def test_a_short_spectrogram_is_repeated_to_one_window():
         ({"fmax": 30_000.0}, "mel range"),
         ({"fmin": 9_000.0, "fmax": 8_000.0}, "mel range"),
         ({"excerpt_seconds": float("nan")}, "excerpt_seconds"),
+        ({"excerpt_pieces": 0}, "excerpt_pieces"),
+        ({"excerpt_pieces": 31}, "excerpt_pieces is 31: shorter than a segment"),
     ],
 )
 def test_a_spec_of_nonsense_is_refused_by_name(values, named):
@@ -118,3 +122,10 @@ def test_spec_survives_a_round_trip_and_nothing_else_does():
         InputSpec.from_dict({k: v for k, v in spec.to_dict().items() if k != "n_mels"})
     with pytest.raises(ValueError, match="colour"):
         InputSpec.from_dict(spec.to_dict() | {"colour": 1})
+
+
+def test_a_model_of_before_hears_one_piece():
+    spec = replace(InputSpec(), excerpt_pieces=5)
+    before = {name: value for name, value in spec.to_dict().items() if name != "excerpt_pieces"}
+    assert InputSpec.from_dict(before) == InputSpec()
+    assert InputSpec.from_dict(spec.to_dict()) == spec

@@ -25,8 +25,8 @@ def model_card(metadata: Metadata) -> str:
     spec = metadata.input
     return f"""# {metadata.name}
 
-Hears {spec.excerpt_seconds:g} seconds from the middle of a track, up to \
-{spec.fmax / 1000:g} kHz, and gives the probability of each of
+Hears {spec.excerpt_seconds:g} seconds of a track, in pieces spread over it \
+({spec.excerpt_pieces}), up to {spec.fmax / 1000:g} kHz, and gives the probability of each of
 {len(metadata.labels)} genres: {", ".join(metadata.labels)}.
 
 ## How good it is

@@ -134,7 +134,13 @@ OURS = Recipe(
     variants=4,
     frames_pooled=2,
     variation=Variation(loudness=4.0, equaliser=2.5),
-    input=replace(HEARD, n_mels=64, segment_frames=THREE_SECONDS, window_hop=THREE_SECONDS),
+    input=replace(
+        HEARD,
+        n_mels=64,
+        segment_frames=THREE_SECONDS,
+        window_hop=THREE_SECONDS,
+        excerpt_pieces=5,  # of two segments
+    ),
     foundation=replace(_LEARNING, epochs=12),
     networks=_LEARNING,
 )
