@@ -5,7 +5,11 @@ The method of "Transfer Learning of Artist Group Factors to Musical Genre Classi
 Importing the package itself loads nothing heavy.
 """
 
+import os
 from importlib.util import find_spec
+
+# Since 1.29 ONNX Runtime tells its makers about its use, unless it finds this when it starts.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 TRAIN_PACKAGES = (
     "filelock",
