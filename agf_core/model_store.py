@@ -56,7 +56,10 @@ class ModelStore:
             When no model can be called that.
         """
         if not NAME.fullmatch(name) or name.rstrip(" .") != name or name == SHIPPED_NAME:
-            raise ValueError(f"no model can be called {name!r}")
+            raise ValueError(
+                f"no model can be called {name!r}: names are letters, digits, spaces and . + - _, "
+                f"begin with a letter, a digit or _, and are not {SHIPPED_NAME}"
+            )
         return self.folder / "models" / name
 
     def names(self) -> list[str]:
@@ -82,13 +85,18 @@ class ModelStore:
         return bundle.SHIPPED if name == SHIPPED_NAME else self.path(name)
 
     @property
-    def active(self) -> str:
-        """The name of the active model."""
+    def chosen(self) -> str:
+        """The name of the model that was made active last, whether it is still there or not."""
         try:
-            name = storage.read(self.folder / ACTIVE, LONGEST_NAME).decode().strip()
+            return storage.read(self.folder / ACTIVE, LONGEST_NAME).decode().strip()
         except (OSError, UnicodeDecodeError):
             return SHIPPED_NAME
-        return name if name in self.names() else SHIPPED_NAME
+
+    @property
+    def active(self) -> str:
+        """The name of the active model."""
+        chosen = self.chosen
+        return chosen if chosen in self.names() else SHIPPED_NAME
 
     def activate(self, name: str) -> None:
         """Make a model the active one; `bundle.BundleError` where it cannot be used."""

@@ -1,8 +1,10 @@
 """Makes damaged audio files, and listens to each as `beet agfgenre` does.
 
-python -m reliability.damage [--files 2500] [--seed 0] [--seconds 20] [--keep FOLDER]
+python -m reliability.damage [--files 2500] [--songs] [--seed 0] [--seconds 20] [--keep FOLDER]
 
-The files are made of the clips in every format that PyAV can write besides: cut off, with bytes
+The files are made of the clips in every format that PyAV can write besides, or with --songs, in
+every format that it can write, of a clip over and over again for a minute, of which pieces are
+heard: cut off, with bytes
 flipped, blanked, repeated and moved, with the head of one format on the body of another, with
 absurd numbers where rates, sizes and durations stand, with huge tags and broken covers, and empty.
 Each must be a result or an error that names it, within a limit of time, and the process that
@@ -48,6 +50,20 @@ WRITTEN = {
     "ts": ("mpegts", "mp2"),
     "wav32": ("wav", "pcm_f32le"),
 }
+# Those in which songs are written, too.
+WRITTEN_OF_CLIPS = {
+    "aiff": ("aiff", "pcm_s16be"),
+    "flac": ("flac", "flac"),
+    "m4a": ("ipod", "aac"),
+    "mp3": ("mp3", "libmp3lame"),
+    "ogg": ("ogg", "libvorbis"),
+    "opus": ("ogg", "libopus"),
+    "tta": ("tta", "tta"),
+    "wav": ("wav", "pcm_s16le"),
+    "wma": ("asf", "wmav2"),
+    "wv": ("wv", "wavpack"),
+}
+SONG = 60  # seconds
 ABSURD = (0, 1, 7, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x01000000)
 HEAD = 512  # bytes in which most formats say what is to come
 
@@ -67,13 +83,23 @@ def encode(samples: np.ndarray, rate: int, path: Path, container: str, codec: st
         output.mux(stream.encode(None))
 
 
-def originals(folder: Path) -> dict[str, bytes]:
-    """Return whole files by their kind: the clips, and one of them in every other format."""
-    whole = {path.name.split(".", 1)[1]: path.read_bytes() for path in CLIPS.glob("*.*")}
-    del whole["md"]
+def originals(folder: Path, songs: bool = False) -> dict[str, bytes]:
+    """Return whole files by their kind: the clips, and one of them in every other format.
+
+    Or songs in all formats that can be written.
+    """
     rate = 48_000
     samples = audio.read(CLIPS / "zeropage.flac", sample_rate=rate).samples[: 3 * rate]
-    for kind, (container, codec) in WRITTEN.items():
+    if songs:
+        whole, written = {}, WRITTEN | WRITTEN_OF_CLIPS
+        samples = np.tile(samples, SONG // 3)
+    else:
+        whole, written = (
+            {p.name.split(".", 1)[1]: p.read_bytes() for p in CLIPS.glob("*.*")},
+            WRITTEN,
+        )
+        del whole["md"]
+    for kind, (container, codec) in written.items():
         try:
             encode(samples, rate, folder / kind, container, codec)
         except (av.error.FFmpegError, ValueError):
@@ -192,14 +218,16 @@ class Verdict:
     ended: list[str] = field(default_factory=list)  # files that ended that process
 
 
-def run(files: int, seed: int, seconds: float, keep: Path | None = None) -> Verdict:
+def run(
+    files: int, seed: int, seconds: float, keep: Path | None = None, songs: bool = False
+) -> Verdict:
     """Damage files and listen to them; `AssertionError` if one is neither heard nor named."""
     listener.SECONDS = seconds
     rng = random.Random(seed)
     verdict = Verdict()
     ears = Listener.load(threads=1)
     with TemporaryDirectory() as scratch:
-        whole = originals(Path(scratch))
+        whole = originals(Path(scratch), songs)
         verdict.kinds = len(whole)
         kinds = sorted(whole)
         for number in range(files):
@@ -240,6 +268,7 @@ def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--files", type=int, default=2500)
+    parser.add_argument("--songs", action="store_true", help="damage songs of a minute")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--keep", type=Path, help="where files that end the process are kept")

@@ -1,6 +1,7 @@
 """The models in a folder, and which of them is active."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from beets_helpers import FakeTagger, open_library
 
 from agf_core import bundle
 from agf_core.model_store import ModelStore
+from beetsplug.agfgenre import models
 from beetsplug.agfgenre.card import NOT_SAID, card_lines, right
 
 
@@ -65,6 +67,33 @@ def test_an_active_model_that_is_gone_or_unreadable_counts_as_none(store):
     assert store.active == "shipped"
     (store.folder / "active").write_text("elsewhere\n")
     assert store.active == "shipped"
+
+
+def test_an_active_model_that_is_gone_is_named(store, monkeypatch, capsys):
+    for library in open_library(monkeypatch, FakeTagger()):
+        monkeypatch.setattr(models, "model_store", lambda: store)
+        store.activate("mine")
+        shutil.rmtree(store.path("mine"))
+        assert models.chosen_model("").folder == bundle.SHIPPED
+        (line,) = library.log.lines_at("WARNING")
+        assert "the model 'mine' is no longer in" in line
+        library.beet("agfmodels")
+        assert "the model 'mine' is no longer in" in capsys.readouterr().out
+        library.beet("agfmodels", "use", "shipped")
+        library.beet("agfmodels", "list")
+        assert "no longer" not in capsys.readouterr().out
+        models.chosen_model("")
+        assert len(library.log.lines_at("WARNING")) == 1
+
+
+def test_names_with_spaces_need_no_quotes(store, tiny_parts, monkeypatch):
+    bundle.save(store.path("my first"), *tiny_parts)
+    for library in open_library(monkeypatch, FakeTagger()):
+        monkeypatch.setattr(models, "model_store", lambda: store)
+        library.beet("agfmodels", "use", "my", "first")
+        assert store.active == "my first"
+        library.beet("agfmodels", "remove", "my", "first")
+        assert store.active == "shipped"
 
 
 @pytest.mark.parametrize("name", ["", "shipped", "../x", "a/b", "a\\b", ".x", "x.", "a\nb", "C:x"])

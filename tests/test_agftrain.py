@@ -473,6 +473,33 @@ def test_albums_count_once_and_genres_follow_mapping_and_tree(library, capsys, t
     assert "1 track with a genre that whitelist or learn_as leaves out" in out
 
 
+@pytest.fixture
+def on_disk(monkeypatch):
+    yield from open_library(monkeypatch, None, on_disk=True)
+
+
+def test_what_would_be_learnt_from_is_told_without_the_training_extra(on_disk, tmp_path):
+    """PyTorch is a large thing to install before one knows whether there is enough to learn."""
+    fill(on_disk)
+    add(on_disk, "Zydeco 1", "Zydeco", "One", 50)
+    (tmp_path / "config.yaml").write_text(
+        f"plugins: [agfgenre]\nlibrary: {os.fsdecode(on_disk.lib.path)}\n"
+    )
+    program = (
+        "import sys; sys.modules.update(dict.fromkeys(['torch', 'librosa', 'sklearn']));"
+        "from beets.ui import main; main(['agftrain', '-p'])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"BEETSDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "24 tracks by 12 artists teach 2 genres" in answer.stdout
+    assert "Zydeco: 1 track by 1 artist, not learnt (by one artist alone)" in answer.stdout
+
+
 def test_without_the_training_extra_one_line_says_what_to_install(library, monkeypatch):
     monkeypatch.setattr(
         "beetsplug.agfgenre.missing_for_learning", lambda: "learning needs torch: pip install x"

@@ -146,6 +146,109 @@ def test_genres_that_are_there(library, tagger, config, options, genres):
     assert library.genres("a") == genres
 
 
+@pytest.fixture
+def tagged(library, tagger):
+    """Tracks a and b that the plugin has tagged, and c that it has, but that was changed since."""
+    for title in "abc":
+        library.track(title)
+    library.beet("agfgenre", "-q")
+    item = library.get("c")
+    item.genres = ["Jazz"]
+    item.store()
+    item.write()
+    tagger.sounds.update(a=ELECTRONIC, b=EVEN)
+    return library
+
+
+def forget(library) -> None:
+    """Let the model be another one, so that all is heard anew."""
+    for item in library.lib.items():
+        item["agf_model"] = "other"
+        item.store()
+
+
+def test_renewing_decides_anew_about_what_the_plugin_has_set(tagged, capsys):
+    forget(tagged)
+    tagged.beet("agfgenre")
+    assert [tagged.genres(t) for t in "abc"] == [["Rock"], ["Rock"], ["Jazz"]]
+    tagged.beet("agfgenre", "-r", "-p")
+    assert "would tag 1 track" in summary(tagged)
+    assert [tagged.genres(t) for t in "abc"] == [["Rock"], ["Rock"], ["Jazz"]]
+    capsys.readouterr()
+    tagged.beet("agfgenre", "-r")
+    assert [tagged.genres(t) for t in "abc"] == [["Electronic"], [], ["Jazz"]]
+    assert [tagged.file_genres(t) for t in "abc"] == [["Electronic"], [], ["Jazz"]]
+    assert "taken back because no longer sure of them: 1 track" in summary(tagged)
+    assert "already had genres: 1 track" in summary(tagged)
+    assert "- Rock" in capsys.readouterr().out
+
+
+def test_stricter_settings_take_back_what_was_heard_before(library, tagger):
+    tagger.sounds["a"] = EVEN
+    library.track("a")
+    library.configure(min_confidence=0)
+    library.beet("agfgenre", "-q")
+    assert library.genres("a") != []
+    library.configure(min_confidence=0.8)
+    library.beet("agfgenre", "-f")
+    assert library.genres("a") != []
+    library.configure(renew=True)
+    library.beet("agfgenre", "-R")
+    assert library.genres("a") != []
+    library.beet("agfgenre")
+    assert library.genres("a") == library.file_genres("a") == []
+    assert tagger.listened == ["a"]
+
+
+def test_keeping_wins_over_renewing(tagged):
+    forget(tagged)
+    tagged.beet("agfgenre", "-r", "-k")
+    assert [tagged.genres(t) for t in "abc"] == [["Rock", "Electronic"], ["Rock"], ["Jazz", "Rock"]]
+
+
+@pytest.mark.parametrize(
+    ("option", "sounds", "genres"),
+    [
+        ("-r", {"a": ELECTRONIC, "b": ELECTRONIC}, ["Electronic"]),
+        ("-f", {"a": ELECTRONIC, "b": ELECTRONIC}, ["Electronic"]),
+        ("-r", {"a": ELECTRONIC}, []),
+        ("-f", {"a": ELECTRONIC}, ["Rock"]),
+    ],
+)
+def test_albums_go_along_with_their_tracks(library, tagger, option, sounds, genres):
+    library.album("ab")
+    library.beet("agfgenre", "-q")
+    assert library.lib.albums().get().genres == ["Rock"]
+    tagger.sounds.update(sounds)
+    forget(library)
+    library.beet("agfgenre", option)
+    assert library.lib.albums().get().genres == genres
+
+
+def test_an_album_of_other_genres_stays_when_its_tracks_are_renewed(library, tagger):
+    library.album("ab")
+    library.beet("agfgenre", "-q")
+    album = library.lib.albums().get()
+    album.genres = ["Jazz"]
+    album.store(inherit=False)
+    tagger.sounds.update(a=ELECTRONIC, b=ELECTRONIC)
+    forget(library)
+    library.beet("agfgenre", "-r")
+    assert [library.genres(t) for t in "ab"] == [["Electronic"]] * 2
+    assert library.lib.albums().get().genres == ["Jazz"]
+
+
+def test_options_that_are_none_are_named(library, tagger):
+    library.configure(min_confidance=0.3, colour="red")
+    library.track("a")
+    library.beet("agfgenre")
+    (close,) = library.log.having("min_confidance, which is no option")
+    assert close.endswith("did you mean min_confidence?")
+    (far,) = library.log.having("colour, which is no option")
+    assert "did you mean" not in far
+    assert library.genres("a") == ["Rock"]
+
+
 def test_keeping_adds_no_genre_twice(library):
     library.track("a", genres=["rock"])
     library.beet("agfgenre", "-k")
@@ -280,7 +383,7 @@ def test_file_that_cannot_be_written_is_named_and_stored_in_the_library(library,
     assert library.file_genres("c") == ["Rock"]
     gone, broken = library.log.lines_at("ERROR")
     path = os.fsdecode(library.get("a").path)
-    why = "(No such file or directory); the library has its genres"
+    why = "(No such file or directory); the library is changed, the file is not"
     assert gone == f"ERROR: {path} cannot be written {why}"
     assert broken.count("b.wav") == 1
     assert (
@@ -300,7 +403,8 @@ def test_forbidden_file_is_named_once(library, monkeypatch):
     library.beet("agfgenre")
     (line,) = library.log.lines_at("ERROR")
     assert line.endswith(
-        "a.wav cannot be written (Operation not permitted); the library has its genres"
+        "a.wav cannot be written (Operation not permitted: neither it nor its folder may be "
+        "closed to writing); the library is changed, the file is not"
     )
     assert line.count("a.wav") == 1
 
@@ -328,7 +432,7 @@ def test_damage_that_was_passed_over_is_told(library, tagger):
     listen = tagger._result
     tagger._result = lambda path: replace(listen(path), lost=2.5)
     library.beet("agfgenre")
-    assert library.log.having("a.wav: passed over 2.5 s of damage")
+    assert library.log.having("a.wav: 2.5 s that were to be heard are damaged")
     assert library.genres("a") == ["Rock"]
 
 

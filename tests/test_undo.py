@@ -56,6 +56,23 @@ def test_the_last_run_is_put_back_in_library_and_files(library, capsys):
     assert "there is nothing to put back" in told(library)
 
 
+def test_what_was_taken_back_is_put_back(library):
+    library.beet("agfgenre")
+    library.configure(min_confidence=0.95)
+    library.beet("agfgenre", "-r")
+    assert genres(library) == OLD
+    library.beet("agfgenre", "--undo")
+    assert genres(library) == [["Rock"], ["Jazz", "Soul"], ["Rock"]]
+
+
+def test_putting_back_goes_with_no_other_wish(library):
+    library.beet("agfgenre", "-f")
+    for option in ("-f", "-k", "-r", "-a", "--explain"):
+        with pytest.raises(ui.UserError, match="it does not go with --"):
+            library.beet("agfgenre", "--undo", option)
+    assert genres(library) == NEW
+
+
 def test_pretending_changes_nothing(library, capsys):
     library.beet("agfgenre", "-f")
     library.beet("agfgenre", "--undo", "-p")

@@ -141,7 +141,7 @@ def ship(
         learnt,
         temperature,
         output,
-        name="default",
+        name="shipped",
         genres=genres,
         recipe=recipe,
         tracks=tracks,

@@ -7,8 +7,10 @@ heavy is imported before there is something to listen to.
 from __future__ import annotations
 
 from contextlib import closing
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from beets import ui
 from beets.dbcore import types
 from beets.dbcore.query import (
     AndQuery,
@@ -59,6 +61,12 @@ SWITCHES = (
         ("-K", "--no-keep-existing"),
         "keep_existing",
         "add to genres that are there",
+    ),
+    (
+        ("-r", "--renew"),
+        ("-R", "--no-renew"),
+        "renew",
+        "decide anew where agfgenre has set the genres itself; take them back if now unsure",
     ),
     (
         ("-a", "--albums"),
@@ -118,7 +126,7 @@ class AGFGenrePlugin(BeetsPlugin):
         command = Subcommand("agftrain", help="learn your genres from your library")
         command.parser.set_usage("%prog [options] [QUERY]")
         add = command.parser.add_option
-        add("--quick", action="store_true", help="learn less well, in a minute")
+        add("--quick", action="store_true", help="learn only what follows the networks")
         add("-p", "--pretend", action="store_true", help="show what would be learnt from")
         add("-q", "--quiet", action="store_true", help="show neither progress nor the report")
         add("-t", "--threads", type="int", help="files listened to at a time (0: one a core)")
@@ -134,8 +142,15 @@ class AGFGenrePlugin(BeetsPlugin):
         return command
 
     def _command(self, lib: Library, options: optparse.Values, query: list[str]) -> None:
+        self._name_unknown_options()
         settings = Settings.from_config(self.config, vars(options))
         if options.undo:
+            others = ("force", "keep_existing", "renew", "albums", "explain")
+            if given := [name for name in others if getattr(options, name)]:
+                raise UserError(
+                    f"agfgenre: --undo puts back what a run has replaced; it does not go with "
+                    f"--{given[0].replace('_', '-')}"
+                )
             self._undo(lib, settings, query)
             return
         vocabulary = Vocabulary.from_config(self.config)
@@ -171,24 +186,33 @@ class AGFGenrePlugin(BeetsPlugin):
         else:
             self._log.info("{}", summary.text("would put back" if settings.pretend else "put back"))
 
+    def _name_unknown_options(self) -> None:
+        for name in self.config.keys() - DEFAULTS.keys():
+            close = get_close_matches(name, DEFAULTS, 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            self._log.warning("the configuration says {}, which is no option{}", name, hint)
+
     def _train(self, lib: Library, options: optparse.Values, query: list[str]) -> None:
-        if missing := missing_for_learning():
-            raise UserError(f"agftrain: {missing}")
-        from agf_core.cache import CacheError
-        from agf_core.checkpoints import CheckpointError
+        from .teaching import Teaching  # which needs numpy
 
-        from .learning import Lesson
-        from .teaching import Teaching
-
+        self._name_unknown_options()
         settings = LearnSettings.from_config(self.config, vars(options))
+        if not settings.pretend and (missing := missing_for_learning()):
+            raise UserError(f"agftrain: {missing}")
         vocabulary, learn_as = Vocabulary.from_config(self.config), read_learn_as(self.config)
-        lesson = Lesson(lib, vocabulary, learn_as, settings, self._log)
         teaching = Teaching.of(lib, query, vocabulary, learn_as)
         if not teaching.matched:
             raise UserError("agftrain: nothing in the library matches")
         if settings.pretend:
-            lesson.look(teaching)
+            for line in teaching.look(settings.min_tracks):
+                ui.print_(line)
             return
+        from agf_core.cache import CacheError
+        from agf_core.checkpoints import CheckpointError
+
+        from .learning import Lesson
+
+        lesson = Lesson(lib, vocabulary, learn_as, settings, self._log)
         try:
             better = lesson.learn(teaching)
         except (CacheError, CheckpointError) as error:

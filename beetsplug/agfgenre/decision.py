@@ -28,6 +28,7 @@ class Outcome(Enum):
     """What became of a track or an album."""
 
     TAGGED = "tagged"
+    WITHDRAWN = "taken back because no longer sure of them"
     UNCHANGED = "already right"
     UNSURE = "left alone because unsure"
     UNWANTED = "not in the whitelist"
@@ -113,6 +114,12 @@ def current_genres(model: Model) -> list[str]:
 def set_by_us(model: Model) -> tuple[str, ...]:
     """Return the genres that this plugin has ever set on a track or an album."""
     return tuple(_own(model, "agf_set") or ())
+
+
+def is_ours(model: Model, genres: Sequence[str]) -> bool:
+    """Tell whether a track or an album has genres because this plugin set them."""
+    ours = {genre.casefold() for genre in set_by_us(model)}
+    return all(genre.casefold() in ours for genre in genres)
 
 
 def _own(model: Model, field: str) -> Any:

@@ -46,11 +46,11 @@ from agf_core.personal import (
     recipe,
     segments_of,
 )
-from agf_core.selection import SetAside, at_most, learnable_genres
+from agf_core.selection import SetAside, at_most
 
 from .models import REPORT, model_store
 from .report import Progress, duration, plural
-from .teaching import Teaching, why_not
+from .teaching import Teaching, choose
 from .verdict import compare_with_rivals, honest_report, report_lines, write_report
 
 if TYPE_CHECKING:
@@ -142,12 +142,6 @@ class Lesson:
         self._processes = settings.threads or None
         self._show = not settings.quiet and sys.stderr.isatty()
 
-    def look(self, teaching: Teaching) -> None:
-        """Say what would be learnt from; `UserError` where nothing could be learnt."""
-        genres, not_learnt = learnable_genres(teaching.tracks, self._settings.min_tracks)
-        self._print(teaching.lines(genres, not_learnt))
-        self._choose(teaching.tracks)
-
     def learn(self, teaching: Teaching) -> bool:
         """Learn; return whether the new model is better than the active one, and active now.
 
@@ -229,10 +223,7 @@ class Lesson:
         self, tracks: Sequence[Track]
     ) -> tuple[list[Track], tuple[str, ...], list[SetAside]]:
         """Leave genres that cannot be learnt out of the tracks' genres."""
-        genres, not_learnt = learnable_genres(tracks, self._settings.min_tracks)
-        problem = why_not(list(tracks), genres, not_learnt)
-        if problem:
-            raise UserError(f"agftrain: {problem}; nothing is changed")
+        genres, not_learnt = choose(tracks, self._settings.min_tracks)
         return (
             [t if t.genre in genres else replace(t, genre="") for t in tracks],
             genres,

@@ -44,6 +44,8 @@ def chosen_model(configured: str) -> bundle.Bundle:
     if configured:
         return bundle.load(configured)
     store = model_store()
+    if lost := _lost(store):
+        getLogger("beets.agfgenre").warning("{}", lost)
     try:
         return bundle.load(store.folder_of(store.active))
     except bundle.BundleError as error:
@@ -66,12 +68,14 @@ def manage(arguments: list[str], settings: Settings, log: BeetsLogger) -> None:
     if verb == "list" and not names:
         for line in _table(store.entries(), "" if configured else store.active):
             ui.print_(line)
+        if lost := _lost(store):
+            ui.print_(lost)
         if configured:
             ui.print_(f"{configured} listens: the configuration says `model: {configured}`")
         return
-    if verb not in VERBS or len(names) != 1:
+    if verb not in VERBS or not names:
         raise UserError(f"agfmodels: {' '.join(arguments)!r} is not understood; say {USAGE}")
-    (name,) = names
+    name = " ".join(names)
     if name not in (SHIPPED_NAME, *store.names()):
         raise UserError(f"agfmodels: there is no model {name!r}; `beet agfmodels` lists them")
     try:
@@ -95,6 +99,16 @@ def manage(arguments: list[str], settings: Settings, log: BeetsLogger) -> None:
         raise UserError(f"agfmodels: {error}") from None
     except OSError as error:
         raise UserError(f"agfmodels: {name} cannot be changed ({error.strerror})") from None
+
+
+def _lost(store: ModelStore) -> str:
+    """Say that the model which was to listen is gone, if it is."""
+    if store.chosen in (store.active, ""):
+        return ""
+    return (
+        f"the model {store.chosen!r} is no longer in {store.folder / 'models'}; the shipped model "
+        "listens instead (`beet agfmodels use shipped` settles that)"
+    )
 
 
 def _table(entries: list[Entry], active: str) -> list[str]:

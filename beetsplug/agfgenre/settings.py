@@ -24,6 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "title_case": True,
     "force": False,
     "keep_existing": False,
+    "renew": False,
     "albums": False,
     "threads": 0,
     "model": "",
@@ -48,6 +49,8 @@ class Settings:
         Probability of the first genre below which nothing is set.
     force, keep_existing : bool
         Handle what has genres too: replace them, or keep them and add to them.
+    renew : bool
+        Handle what has genres that this plugin has set, too, as if it had none.
     albums : bool
         Decide for each album rather than for each track.
     threads : int
@@ -70,6 +73,7 @@ class Settings:
     min_confidence: float = 0.6
     force: bool = False
     keep_existing: bool = False
+    renew: bool = False
     albums: bool = False
     threads: int = 0
     model: str = ""
@@ -98,6 +102,7 @@ class Settings:
             min_confidence=_number("min_confidence", get("min_confidence"), float, 0, 1),
             force=switch("force", get("force")),
             keep_existing=switch("keep_existing", get("keep_existing")),
+            renew=switch("renew", get("renew")),
             albums=switch("albums", get("albums")),
             threads=_number("threads", get("threads"), int, 0, None),
             model=_folder(config),
@@ -113,7 +118,7 @@ class Settings:
     @property
     def open_only(self) -> bool:
         """Whether only what has no genres yet is to be changed."""
-        return not (self.force or self.keep_existing)
+        return not (self.force or self.keep_existing or self.renew)
 
 
 @dataclass(frozen=True)

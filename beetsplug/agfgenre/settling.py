@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from beets import ui
 from beets.library import Item
 
-from .decision import Outcome, current_genres, decide, rank, set_by_us
+from .decision import Outcome, current_genres, decide, is_ours, rank, set_by_us
 from .report import Summary
 from .vocabulary import unique
 from .writing import try_write
@@ -54,7 +54,9 @@ class Settler:
 
     def may_change(self, model: Model) -> bool:
         """Whether the user wants other genres for this track or album, should there be any."""
-        return not (self._settings.open_only and current_genres(model))
+        if self._settings.force or self._settings.keep_existing:
+            return True
+        return not current_genres(model) or self._may_withdraw(model)
 
     def settle(self, model: Model, heard: Heard) -> bool:
         """Give a track or an album what was heard, as far as wanted; return whether it changed."""
@@ -62,10 +64,23 @@ class Settler:
         outcome = decision.outcome
         if not self.may_change(model):
             outcome = Outcome.TAKEN
-        elif outcome is Outcome.TAGGED and not self.change(model, decision.genres):
-            outcome = Outcome.UNCHANGED
+        elif outcome is Outcome.TAGGED:
+            if not self.change(model, decision.genres):
+                outcome = Outcome.UNCHANGED
+        elif self.withdraw(model):
+            outcome = Outcome.WITHDRAWN
         self.summary.add(outcome, type(model))
-        return outcome is Outcome.TAGGED
+        return outcome in (Outcome.TAGGED, Outcome.WITHDRAWN)
+
+    def withdraw(self, model: Model) -> bool:
+        """Take back genres of ours, if the user wants that; return whether there were any."""
+        return self._may_withdraw(model) and self.change(model, ())
+
+    def _may_withdraw(self, model: Model) -> bool:
+        settings = self._settings
+        return (
+            settings.renew and not settings.keep_existing and is_ours(model, current_genres(model))
+        )
 
     def change(self, model: Model, genres: Sequence[str]) -> bool:
         """Set genres, show the difference and write the file; return whether they are new."""

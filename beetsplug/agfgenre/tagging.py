@@ -203,7 +203,11 @@ class Run:
         there = [(item, result) for item, result in zip(items, results, strict=True) if item]
         for item, result in there:
             if result.lost:
-                self._log.info("{}: passed over {:.1f} s of damage", item.filepath, result.lost)
+                self._log.info(
+                    "{}: {:.1f} s that were to be heard are damaged, and what else there is was "
+                    "heard; better replace it by an intact copy",
+                    *(item.filepath, result.lost),
+                )
         album = self._lib.get_album(job.album) if job.album else None
         if album and any(result.prediction for _, result in there):
             yield from self._settle_heard_album(album, there)
@@ -285,15 +289,21 @@ class Run:
             self._complete_albums(touched)
 
     def _complete_albums(self, numbers: Iterable[int]) -> None:
-        """Give albums without genres those that all of their tracks have, by now, in common."""
+        """Give albums the genres that all of their tracks have, by now, in common.
+
+        As with tracks, genres that are there stay unless the user wants others.
+        """
         for number in numbers:
             album = self._lib.get_album(number)
-            if album is None or current_genres(album):
+            if album is None or not self._settler.may_change(album):
                 continue
             common = {tuple(current_genres(item)) for item in album.items()}
             genres = common.pop() if len(common) == 1 else ()
             if genres and self._settler.change(album, genres):
                 self.summary.add(Outcome.TAGGED, Album)
+                store(album)
+            elif not genres and self._settler.withdraw(album):
+                self.summary.add(Outcome.WITHDRAWN, Album)
                 store(album)
 
 

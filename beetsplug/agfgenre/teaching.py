@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from beets.ui import UserError
 from beets.util import syspath
 
 from agf_core.artist_names import fold_artist_name
 from agf_core.bundle import LONGEST_NAME
 from agf_core.corpus import Track, album_key
+from agf_core.selection import SetAside, learnable_genres
 
-from .decision import current_genres, set_by_us
+from .decision import current_genres, is_ours
 from .report import plural
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ class Teaching:
         genre = ""
         if not artist:
             self.nobody += bool(labels)
-        elif labels and _is_ours(item, labels[0]):
+        elif labels and is_ours(item, labels[:1]):  # it must not teach itself
             self.own += 1
             labels = []
         elif labels:
@@ -98,7 +100,18 @@ class Teaching:
         """The tracks that have a genre."""
         return [track for track in self.tracks if track.genre]
 
-    def lines(self, genres: Iterable[str], not_learnt: Iterable[object]) -> list[str]:
+    def look(self, min_tracks: int) -> Iterator[str]:
+        """Yield lines that say what would be learnt from.
+
+        Raises
+        ------
+        UserError
+            When all is said and nothing could be learnt.
+        """
+        yield from self.lines(*learnable_genres(self.tracks, min_tracks))
+        choose(self.tracks, min_tracks)
+
+    def lines(self, genres: Iterable[str], not_learnt: Iterable[SetAside]) -> list[str]:
         """Describe it for people."""
         chosen = set(genres)
         teaching = [track for track in self.tracks if track.genre in chosen]
@@ -117,7 +130,9 @@ class Teaching:
             f" (counted as {plural(albums[genre], 'album')})"
             for genre, count in tracks.most_common()
         ]
-        lines += [f"  {aside}, not learnt" for aside in not_learnt]
+        for aside in not_learnt:
+            why = "by one artist alone" if aside.artists == 1 else "fewer than min_tracks"
+            lines.append(f"  {aside}, not learnt ({why})")
         for count, why in (
             (self.nobody, "without an artist"),
             (self.own, "whose genre agfgenre has set itself"),
@@ -131,6 +146,14 @@ class Teaching:
             if count:
                 lines.append(f"  {plural(count, 'track')} {why}: not learnt from")
         return lines
+
+
+def choose(tracks: Sequence[Track], min_tracks: int) -> tuple[tuple[str, ...], list[SetAside]]:
+    """Return the genres that can be learnt, and the others; `UserError` if nothing can be."""
+    genres, not_learnt = learnable_genres(tracks, min_tracks)
+    if problem := why_not(list(tracks), genres, not_learnt):
+        raise UserError(f"agftrain: {problem}; nothing is changed")
+    return genres, not_learnt
 
 
 def why_not(tracks: list[Track], genres: tuple[str, ...], not_learnt: list) -> str:
@@ -156,11 +179,6 @@ def why_not(tracks: list[Track], genres: tuple[str, ...], not_learnt: list) -> s
     named = "; ".join(map(str, not_learnt[:SHOWN]))
     more = f"; and {len(not_learnt) - SHOWN} more" if len(not_learnt) > SHOWN else ""
     return f"fewer than two genres have enough tracks and artists ({named}{more})"
-
-
-def _is_ours(item: Item, genre: str) -> bool:
-    """Tell whether a track has a genre because this plugin set it: it must not teach itself."""
-    return genre.casefold() in (name.casefold() for name in set_by_us(item))
 
 
 def _common_spellings(names: Iterable[str]) -> dict[str, str]:

@@ -110,7 +110,8 @@ class Journal:
         except OSError as error:
             raise UserError(
                 f"agfgenre: what is to be replaced cannot be noted in {self._path.parent}"
-                f" ({error.strerror}); nothing more is changed"
+                f" ({error.strerror}); see that it may be written and has room; nothing more is "
+                "changed"
             ) from error
 
     def close(self) -> None:
@@ -295,7 +296,8 @@ def _usable(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"agfgenre: the notes in {folder} cannot be used ({error.strerror})"
+            f"agfgenre: the notes in {folder} cannot be used ({error.strerror}); see that they "
+            "may be written"
         ) from error
 
 

@@ -77,18 +77,29 @@ def try_write(item: Item, run: str, summary: Summary, log: BeetsLogger) -> None:
             summary.missing += 1
         path = displayable_path(item.path)
         reason = _reason(error, path)
-        log.error("{} cannot be written ({}); the library has its genres", path, reason)
+        if isinstance(_cause(error), PermissionError):
+            reason += ": neither it nor its folder may be closed to writing"
+        log.error(
+            "{} cannot be written ({}); the library is changed, the file is not", path, reason
+        )
 
 
 def _reason(error: Exception, path: str) -> str:
     """Return why a file cannot be written, without its path."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        cause = cause.__cause__ or cause.__context__
+    cause = _cause(error)
+    if cause is not None:
+        return str(cause.strerror)
     reason = str(getattr(error, "reason", error))
     return reason.removeprefix(f"{path}: ").replace(path, "the file")
+
+
+def _cause(error: BaseException | None) -> OSError | None:
+    """Return what the system had against it, if it was the system."""
+    while error is not None:
+        if isinstance(error, OSError) and error.strerror:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _copy(path: str | bytes, copy: str) -> None:
