@@ -202,7 +202,7 @@ class Run:
         items = [self._lib.get_item(number) for number in job.items]
         there = [(item, result) for item, result in zip(items, results, strict=True) if item]
         for item, result in there:
-            if result.lost:
+            if round(result.lost, 1):
                 self._log.info(
                     "{}: {:.1f} s that were to be heard are damaged, and what else there is was "
                     "heard; better replace it by an intact copy",

@@ -162,7 +162,7 @@ def why_not(tracks: list[Track], genres: tuple[str, ...], not_learnt: list) -> s
     if not tracks:
         return "no track has an artist to tell it from others by"
     if not tagged:
-        return f"none of the {plural(len(tracks), 'track')} has a genre to learn from"
+        return f"none of the {plural(len(tracks), 'track')} has a genre to learn from; tag some"
     if len(genres) > 1:
         artists = {track.artist for track in tagged if track.genre in genres}
         if len(artists) < FEWEST_ARTISTS:
@@ -173,7 +173,7 @@ def why_not(tracks: list[Track], genres: tuple[str, ...], not_learnt: list) -> s
         return ""
     present = {track.genre for track in tagged}
     if len(present) == 1:
-        return f"there is but one genre, {present.pop()}: nothing to tell it from"
+        return f"there is but one genre, {present.pop()}: nothing to tell it from; tag others"
     if len({track.artist for track in tagged}) == 1:
         return "all tracks with a genre are by one artist: nothing could be said of any other"
     named = "; ".join(map(str, not_learnt[:SHOWN]))
