@@ -2,10 +2,9 @@
 
 python -m reliability.damage [--files 2500] [--songs] [--seed 0] [--seconds 20] [--keep FOLDER]
 
-The files are made of the clips in every format that PyAV can write besides, or with --songs, in
-every format that it can write, of a clip over and over again for a minute, of which pieces are
-heard: cut off, with bytes
-flipped, blanked, repeated and moved, with the head of one format on the body of another, with
+The files are the clips, and one of them in every format that PyAV can write besides; with --songs
+they last a minute, so that pieces are heard, and all formats are written. They are cut off, with
+bytes flipped, blanked, repeated and moved, with the head of one format on the body of another, with
 absurd numbers where rates, sizes and durations stand, with huge tags and broken covers, and empty.
 Each must be a result or an error that names it, within a limit of time, and the process that
 listens must stay within its limit of memory. A file that ends that process is counted, kept with
@@ -50,8 +49,8 @@ WRITTEN = {
     "ts": ("mpegts", "mp2"),
     "wav32": ("wav", "pcm_f32le"),
 }
-# Those in which songs are written, too.
-WRITTEN_OF_CLIPS = {
+# Those of the clips, in which songs are written, too.
+CLIPS_FORMATS = {
     "aiff": ("aiff", "pcm_s16be"),
     "flac": ("flac", "flac"),
     "m4a": ("ipod", "aac"),
@@ -90,16 +89,13 @@ def originals(folder: Path, songs: bool = False) -> dict[str, bytes]:
     """
     rate = 48_000
     samples = audio.read(CLIPS / "zeropage.flac", sample_rate=rate).samples[: 3 * rate]
+    whole: dict[str, bytes] = {}
     if songs:
-        whole, written = {}, WRITTEN | WRITTEN_OF_CLIPS
         samples = np.tile(samples, SONG // 3)
     else:
-        whole, written = (
-            {p.name.split(".", 1)[1]: p.read_bytes() for p in CLIPS.glob("*.*")},
-            WRITTEN,
-        )
+        whole |= {path.name.split(".", 1)[1]: path.read_bytes() for path in CLIPS.glob("*.*")}
         del whole["md"]
-    for kind, (container, codec) in written.items():
+    for kind, (container, codec) in (WRITTEN | (CLIPS_FORMATS if songs else {})).items():
         try:
             encode(samples, rate, folder / kind, container, codec)
         except (av.error.FFmpegError, ValueError):

@@ -500,6 +500,16 @@ def test_what_would_be_learnt_from_is_told_without_the_training_extra(on_disk, t
     assert "Zydeco: 1 track by 1 artist, not learnt (by one artist alone)" in answer.stdout
 
 
+def test_pretending_quietly_says_only_what_is_wrong(library, capsys):
+    fill(library)
+    capsys.readouterr()
+    assert train(library, "-p", "-q") == 0
+    assert capsys.readouterr().out == ""
+    library.configure(learn_as={"Блюз": None, "🎹": None})
+    with pytest.raises(ui.UserError, match="has a genre to learn from"):
+        library.beet("agftrain", "-p", "-q")
+
+
 def test_without_the_training_extra_one_line_says_what_to_install(library, monkeypatch):
     monkeypatch.setattr(
         "beetsplug.agfgenre.missing_for_learning", lambda: "learning needs torch: pip install x"

@@ -205,7 +205,8 @@ class AGFGenrePlugin(BeetsPlugin):
             raise UserError("agftrain: nothing in the library matches")
         if settings.pretend:
             for line in teaching.look(settings.min_tracks):
-                ui.print_(line)
+                if not settings.quiet:
+                    ui.print_(line)
             return
         from agf_core.cache import CacheError
         from agf_core.checkpoints import CheckpointError

@@ -28,7 +28,7 @@ class Outcome(Enum):
     """What became of a track or an album."""
 
     TAGGED = "tagged"
-    WITHDRAWN = "taken back because no longer sure of them"
+    WITHDRAWN = "taken back because unsure or unwanted by now"
     UNCHANGED = "already right"
     UNSURE = "left alone because unsure"
     UNWANTED = "not in the whitelist"
