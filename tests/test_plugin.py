@@ -300,6 +300,15 @@ def test_file_that_cannot_be_written_is_named_and_stored_in_the_library(library,
     ) in summary(library)
 
 
+def test_the_copy_that_is_written_is_not_named(library):
+    path = Path(os.fsdecode(library.track("a").path))
+    path.write_bytes((Path(__file__).parent / "data" / "savino.ogg").read_bytes()[:3000])
+    library.beet("agfgenre")
+    (line,) = library.log.lines_at("ERROR")
+    assert str(path) in line
+    assert ".agfgenre-" not in line
+
+
 def test_forbidden_file_is_named_once(library, monkeypatch):
     item = library.track("a")
     error = PermissionError(errno.EPERM, "Operation not permitted", os.fsdecode(item.path))

@@ -76,7 +76,8 @@ def try_write(item: Item, run: str, summary: Summary, log: BeetsLogger) -> None:
         else:
             summary.missing += 1
         path = displayable_path(item.path)
-        reason = _reason(error, path)
+        copy = copy_beside(os.path.realpath(syspath(item.path)), run)
+        reason = _reason(error, copy, path)
         if isinstance(_cause(error), PermissionError):
             reason += ": neither it nor its folder may be closed to writing"
         log.error(
@@ -84,13 +85,15 @@ def try_write(item: Item, run: str, summary: Summary, log: BeetsLogger) -> None:
         )
 
 
-def _reason(error: Exception, path: str) -> str:
-    """Return why a file cannot be written, without its path."""
+def _reason(error: Exception, *paths: str) -> str:
+    """Return why a file cannot be written, without its paths."""
     cause = _cause(error)
     if cause is not None:
         return str(cause.strerror)
     reason = str(getattr(error, "reason", error))
-    return reason.removeprefix(f"{path}: ").replace(path, "the file")
+    for path in paths:
+        reason = reason.removeprefix(f"{path}: ").replace(path, "the file")
+    return reason
 
 
 def _cause(error: BaseException | None) -> OSError | None:
