@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sounds import RATE, encode, noise_and_chirp
 
 from agf_core import bundle
 from agf_core.spectrogram import InputSpec
@@ -20,6 +21,28 @@ DATA = Path(__file__).parent / "data"
 def clips() -> list[Path]:
     """The short clips of real music, one or more of every format."""
     return sorted(p for p in DATA.iterdir() if p.suffix != ".md")
+
+
+@pytest.fixture(scope="session")
+def sound():
+    return noise_and_chirp()
+
+
+@pytest.fixture(scope="session")
+def mono(sound):
+    return sound.mean(axis=0)
+
+
+@pytest.fixture(scope="session")
+def flac(sound, tmp_path_factory):
+    path = tmp_path_factory.mktemp("flac") / "sound.flac"
+    return encode(path, sound, RATE, "flac", "flac")
+
+
+@pytest.fixture(scope="session")
+def mp3(sound, tmp_path_factory):
+    path = tmp_path_factory.mktemp("mp3") / "sound.mp3"
+    return encode(path, sound, RATE, "libmp3lame", "mp3", bit_rate=128_000)
 
 
 @pytest.fixture(scope="session")
