@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from beets import importer
+from beets import importer, plugins
 from beets.test.helper import AutotagStub
 from beets_helpers import ELECTRONIC, EVEN, FakeTagger, open_library, silent_wav
 from mediafile import MediaFile
@@ -90,6 +90,22 @@ def test_genres_that_are_in_the_library_only_are_told_once(library, autotag):
     assert [line.partition(":")[0] for line in library.log.having(AS_IS)] == (
         [] if autotag else ["INFO"]
     )
+
+
+def test_what_became_of_all_that_was_imported_is_told_at_the_end(library, tagger):
+    tagger.sounds.update(b=EVEN, c=UnreadableAudioError("c.wav", "is damaged"))
+    prepare(library, "a", "one", album="One")
+    place = prepare(library, "bc", "two", album="Two").parent
+    run_import(library, place)
+    told = "tagged 1 track and 1 album"
+    assert not library.log.having(told)
+    for _ in range(2):
+        plugins.send("import", lib=library.lib, paths=[os.fsencode(place)])
+        assert len(library.log.having(told)) == 1
+    (line,) = library.log.having(told)
+    assert line.startswith("INFO")
+    assert "unsure: 1 track" in line
+    assert "(1 unreadable)" in line
 
 
 @pytest.mark.parametrize("why", ["unsure", "not writing"])

@@ -63,6 +63,15 @@ def test_changes_are_shown(library, capsys):
     assert "+ Rock" in capsys.readouterr().out
 
 
+def test_a_track_without_title_is_shown_by_its_file(library, capsys):
+    item = library.track("a")
+    item.update({"title": "", "artist": ""})
+    item.store()
+    library.beet("agfgenre", "--explain")
+    shown = os.fsdecode(item.path)
+    assert capsys.readouterr().out.splitlines().count(shown) == 2  # explained, and tagged
+
+
 def test_pretend_shows_changes_and_makes_none(library, tagger, capsys):
     library.track("a")
     library.beet("agfgenre", "-p")

@@ -30,6 +30,7 @@ from agf_core import missing_for_learning
 from . import tagging, undo
 from .decision import SHOWN_DIGITS
 from .needless import Matching
+from .report import Summary
 from .settings import DEFAULTS, LearnSettings, Settings, switch
 from .vocabulary import Vocabulary, read_learn_as
 
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
     from beets.library import Album, Library
 
     from agf_core.prior import Ears
-
-    from .report import Summary
 
 FIELDS: dict[str, types.Type] = {
     "agf_genres": types.MULTI_VALUE_DSV,
@@ -94,10 +93,12 @@ class AGFGenrePlugin(BeetsPlugin):
         self.config.add(DEFAULTS)
         self._import: tuple[Settings, Vocabulary, Ears] | None = None
         self._import_given_up = False
+        self._imported = Summary()
         self._as_is_told = False
         try:
             if switch("auto", self.config["auto"].get()):
                 self.import_stages = [self.imported]
+                self.register_listener("import", self._import_over)
         except UserError as error:  # but every command of beets passes here
             self._log.warning("{} (taken for no)", _plain(error))
 
@@ -273,6 +274,7 @@ class AGFGenrePlugin(BeetsPlugin):
             self._log.warning("no genres are set in {}: {}", place, _plain(error))
             self._log.debug("", exc_info=True)
         else:
+            self._imported += summary
             as_is = not task.apply and task.choice_flag is not Action.RETAG
             if as_is and summary.tagged and should_write():
                 self._tell_as_is()
@@ -294,14 +296,25 @@ class AGFGenrePlugin(BeetsPlugin):
         run.listen(show_progress=False)
         return run.summary
 
+    def _import_over(self, **_: Any) -> None:
+        """Say what became of all that was imported."""
+        if self._imported:
+            _say("{}", self._imported.text())
+            self._imported = Summary()
+
     def _tell_as_is(self) -> None:
-        """Say once what was not written; by the log of beets, for stages may but warn by theirs."""
+        """Say once what was not written."""
         if not self._as_is_told:
             self._as_is_told = True
-            getLogger("beets").info(
-                "agfgenre: imported as they are: genres are in the library only; "
+            _say(
+                "imported as they are: genres are in the library only; "
                 "`beet write` puts them into the files"
             )
+
+
+def _say(what: str, *values: object) -> None:
+    """Tell by the log of beets: while it imports, a plugin may but warn by its own."""
+    getLogger("beets").info(f"agfgenre: {what}", *values)
 
 
 def _plain(error: Exception) -> str:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from beets import ui
 from beets.library import Album, Item
+from beets.util import displayable_path
 
 from .decision import Outcome
 
 if TYPE_CHECKING:
     from beets.logging import BeetsLogger
+
+    from .decision import Model
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -43,6 +47,18 @@ class Summary:
         """Count a track that could not be listened to."""
         self._outcomes[Outcome.FAILED, Item] += 1
         self._reasons[REASONS.get(type(error).__name__, "for other reasons")] += 1
+
+    def __iadd__(self, other: Summary) -> Self:
+        """Count what another has counted, too."""
+        self._outcomes += other._outcomes
+        self._reasons += other._reasons
+        self.unwritten += other.unwritten
+        self.missing += other.missing
+        return self
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to tell."""
+        return bool(self._outcomes)
 
     @property
     def tagged(self) -> int:
@@ -135,6 +151,19 @@ def _bar(total: int, title: str) -> Any:
     from tqdm import tqdm
 
     return tqdm(total=total, unit=" tracks", desc=title, dynamic_ncols=True, leave=False)
+
+
+def show_changes(model: Model, fields: Sequence[str]) -> None:
+    """Print a track or an album and how its fields differ from what the library has."""
+    ui.print_(name_of(model))
+    ui.show_model_changes(model, fields=fields, print_obj=False)
+
+
+def name_of(model: Model) -> str:
+    """Return a track or an album as beets shows it, but a track without title by its file."""
+    if isinstance(model, Item) and not model.title:
+        return displayable_path(model.path)
+    return format(model)
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ from beets import ui
 from beets.library import Item
 
 from .decision import Outcome, current_genres, decide, is_ours, rank, set_by_us
-from .report import Summary
+from .report import Summary, name_of, show_changes
 from .vocabulary import unique
 from .writing import try_write
 
@@ -95,7 +95,7 @@ class Settler:
         # Kept when genres are put back or replaced: earlier ones of ours may come back so.
         model["agf_set"] = unique([*set_by_us(model), *wanted[len(there) :]])
         if not self._settings.quiet:
-            ui.show_model_changes(model, fields=SHOWN_FIELDS)
+            show_changes(model, SHOWN_FIELDS)
         if self._journal and self._settings.write and isinstance(model, Item):
             try_write(model, self._journal.run, self.summary, self._log)
         return True
@@ -103,7 +103,7 @@ class Settler:
     def explain(self, model: Model, predictions: Sequence[Prediction]) -> None:
         """Show the most probable genres, if the user wants to know."""
         if self._settings.explain:
-            ui.print_(format(model))
+            ui.print_(name_of(model))
             shares = rank(predictions)[:EXPLAINED]
             ui.print_("  " + ", ".join(f"{genre} {share:.2f}" for genre, share in shares))
 

@@ -18,7 +18,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
-from beets import ui
 from beets.library import Album, Item
 from beets.ui import UserError
 from beets.util import syspath
@@ -27,7 +26,7 @@ from mediafile import MediaFile, UnreadableFileError
 from agf_core import storage
 
 from .decision import Outcome
-from .report import Summary
+from .report import Summary, name_of, show_changes
 from .storing import BATCH, folder_beside, store, uninterrupted, writing
 from .writing import copy_beside, try_write
 
@@ -223,7 +222,9 @@ class _Undo:
         if there not in (note.old, note.new) or not (
             in_file is None or _alike(in_file, note.old) or _alike(in_file, note.new)
         ):
-            self._log.warning("{}: left alone, for its genres have been changed since", model)
+            self._log.warning(
+                "{}: left alone, for its genres have been changed since", name_of(model)
+            )
             self.summary.add(Outcome.CHANGED, type(model))
             return None
         in_file_too = in_file is not None and not _alike(in_file, note.old)
@@ -231,8 +232,8 @@ class _Undo:
             self.summary.add(Outcome.UNCHANGED, type(model))
             return None
         model.genres = note.old
-        if not self._settings.quiet:
-            ui.show_model_changes(model, fields=("genres",))
+        if there != note.old and not self._settings.quiet:
+            show_changes(model, ("genres",))
         if in_file_too and not self._settings.pretend:
             try_write(cast(Item, model), self._run, self.summary, self._log)
         self.summary.add(Outcome.TAGGED, type(model))
