@@ -6,7 +6,7 @@ and goes on from its checkpoint as if it had never stopped.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,65 +19,13 @@ from tqdm import tqdm
 from agf_core import checkpoints, metrics
 from agf_core.examples import Examples, Features, PackedRows, Segments
 from agf_core.network import MultiTaskNet, TaskModel, TransferMLP, TransferStack, channels_last
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how to train; the defaults are the paper's.
-
-    Attributes
-    ----------
-    epochs : int
-        Of each task: a network of N tasks sees N times as many, each with a task drawn at random.
-    batch_size : int
-        Tracks.
-    learning_rate, weight_decay : float
-        Of Adam; the decay is an L2 penalty.
-    seed : int
-        Of initial weights, order, segments and dropout.
-    bfloat16 : bool
-        Compute in bfloat16 where autocast does, on processors that have it; others would take
-        several times as long as in float32, and compute in that.
-    validate_every : int
-        Epochs between two validations.
-    one_cycle : bool
-        Let the learning rate rise for a tenth of the steps, then fall to nothing as a cosine does
-        (Smith and Topin, 2018).
-    muon : float
-        Learning rate of Muon (`agf_core.muon`), which teaches the weights that `model` calls
-        hidden; Adam teaches the others, and at 0 all.
-    """
-
-    epochs: int = 200
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-5
-    seed: int = 0
-    bfloat16: bool = False
-    validate_every: int = 10
-    one_cycle: bool = False
-    muon: float = 0.0
-
-    def share(self, done: float) -> float:
-        """Return how much of the learning rates counts when `done` of all epochs lie behind.
-
-        Parameters
-        ----------
-        done : float
-            0 to 1.
-        """
-        if not self.one_cycle:
-            return 1.0
-        rising = min(1.0, 0.04 + done / 0.1)
-        falling = 0.5 + 0.5 * np.cos(np.pi * max(0.0, done - 0.1) / 0.9)
-        return float(rising * falling)
-
+from agf_core.schedule import Schedule
+from agf_core.training_step import Step, autocast, optimisers_of
 
 # What goes through a network at once. On a CPU larger activations cost more to allocate than to
 # compute; a GPU wants as many as it can get.
 WINDOWS_AT_ONCE = {"cpu": 64, "cuda": 4096}
 TRACKS_AT_ONCE = {"cpu": 1, "cuda": 64}
-STEPS_BEFORE_CAPTURE = 3
 
 
 @torch.inference_mode()
@@ -107,88 +55,6 @@ def _groups(tracks: Iterable[int], device: torch.device) -> Iterator[list[int]]:
     left = iter(tracks)
     while group := [int(t) for t in islice(left, TRACKS_AT_ONCE[device.type])]:
         yield group
-
-
-class _Step:
-    """A step of training for one task: from places in the examples to updated weights.
-
-    On a GPU, steps of full batches are captured once as a graph and replayed: launching their
-    kernels one by one takes longer than computing them. What is learnt stays the same.
-
-    Parameters
-    ----------
-    targets : Tensor [shape=(n_tracks, n_classes)]
-    batch_size : int
-        Tracks of a full batch.
-    steady : bool
-        Whether the learning rate stays, as it must in a graph.
-    """
-
-    def __init__(
-        self,
-        model: TaskModel,
-        task: str,
-        examples: Examples,
-        targets: Tensor,
-        optimisers: Sequence[torch.optim.Optimizer],
-        *,
-        batch_size: int,
-        bfloat16: bool,
-        steady: bool,
-    ) -> None:
-        self.model, self.task, self.examples, self.targets = model, task, examples, targets
-        self.optimisers, self.bfloat16 = optimisers, bfloat16
-        self.device = examples.device
-        self.captures = (
-            self.device.type == "cuda" and model.capturable and steady and not examples.streamed
-        )
-        self.left = STEPS_BEFORE_CAPTURE
-        self.graph: torch.cuda.CUDAGraph | None = None
-        if self.captures:
-            self.starts, self.tracks = (
-                torch.zeros(batch_size, dtype=torch.int64, device=self.device) for _ in range(2)
-            )
-
-    def __call__(self, starts: Tensor, tracks: Tensor) -> Tensor:
-        """Learn from the examples at `starts`, which are of `tracks`; return the loss."""
-        if not self.captures:
-            return self._learn(starts, tracks)
-        # Streams and graphs are made on the current device: with several GPUs not always this one.
-        with torch.cuda.device(self.device):
-            return self._captured(starts, tracks)
-
-    def _captured(self, starts: Tensor, tracks: Tensor) -> Tensor:
-        if self.graph is None and self.left:
-            self.left -= 1
-            beside = torch.cuda.Stream()  # where a graph's first steps have to run
-            beside.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(beside):
-                loss = self._learn(starts, tracks)
-            torch.cuda.current_stream().wait_stream(beside)
-            return loss
-        if len(tracks) != len(self.tracks):
-            return self._learn(starts, tracks)
-        if self.graph is None:
-            self.graph = torch.cuda.CUDAGraph()
-            for optimiser in self.optimisers:
-                optimiser.zero_grad(set_to_none=True)
-            with torch.cuda.graph(self.graph):  # only noted down: nothing is learnt here
-                self.loss = self._learn(self.starts, self.tracks)
-        self.starts.copy_(starts)
-        self.tracks.copy_(tracks)
-        self.graph.replay()
-        return self.loss
-
-    def _learn(self, starts: Tensor, tracks: Tensor) -> Tensor:
-        x, y = self.examples.varied(starts), self.targets[tracks]
-        with _autocast(self.device, self.bfloat16):
-            loss = self.model.loss(x, y, self.task)
-        for optimiser in self.optimisers:
-            optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        for optimiser in self.optimisers:
-            optimiser.step()
-        return loss.detach()
 
 
 def fit(
@@ -248,14 +114,14 @@ def fit(
         task: torch.as_tensor(rows, dtype=torch.float32).to(device)
         for task, rows in targets.items()
     }
-    optimisers = {task: _optimisers(model, task, schedule, device) for task in targets}
+    optimisers = {task: optimisers_of(model, task, schedule, device) for task in targets}
     kept = {
         name + task: optimiser
         for task, several in optimisers.items()
         for name, optimiser in several.items()
     }
     steps = {
-        task: _Step(
+        task: Step(
             model,
             task,
             examples,
@@ -336,33 +202,6 @@ def fit(
     if patience:
         model.load_state_dict(best)
     return history
-
-
-def _optimisers(
-    model: TaskModel, task: str, schedule: Schedule, device: torch.device
-) -> dict[str, torch.optim.Optimizer]:
-    """Return what teaches a task, by what it is called in checkpoints: Adam has no name there."""
-    hidden = model.hidden_weights(task) if schedule.muon else []
-    taken = {id(weight) for weight in hidden}
-    adam = torch.optim.Adam(
-        [parameter for parameter in model.task_parameters(task) if id(parameter) not in taken],
-        lr=schedule.learning_rate,
-        weight_decay=schedule.weight_decay,
-        capturable=device.type == "cuda",
-    )
-    if not hidden:
-        return {"": adam}
-    from agf_core.muon import HiddenWeights
-
-    return {"": adam, "muon ": HiddenWeights(hidden, schedule.muon)}
-
-
-def _autocast(device: torch.device, bfloat16: bool) -> torch.autocast:
-    has_it = device.type != "cpu"
-    if not has_it and hasattr(torch.cpu, "get_capabilities"):  # not in older releases
-        able = torch.cpu.get_capabilities()
-        has_it = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-    return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16 and has_it)
 
 
 def best_entry(history: Sequence[Mapping[str, Any]], criterion: str = "g_log_loss") -> int:
@@ -454,7 +293,7 @@ def extract_features(
     rows = torch.empty(sum(counts), width, dtype=dtype, device=device)
     done = 0
     with (
-        _autocast(device, bfloat16),
+        autocast(device, bfloat16),
         tqdm(
             total=len(segments), desc="features", unit="track", disable=not progress, leave=False
         ) as bar,

@@ -20,10 +20,11 @@ from agf_core.artist_groups import ArtistGroups, Observations, group_targets
 from agf_core.corpus import Track, genre_targets
 from agf_core.examples import Features, Segments
 from agf_core.excerpts import Excerpts
-from agf_core.learning import Schedule, best_entry, extract_features, fit, predict
+from agf_core.learning import best_entry, extract_features, fit, predict
 from agf_core.network import GenreNet, MultiTaskNet, TransferMLP
 from agf_core.new_heads import namesakes, personal_network
 from agf_core.prior import learnt_from
+from agf_core.schedule import Schedule
 from agf_core.selection import artist_folds, votes
 
 TEMPERATURE_PRIOR = 25  # tracks that the temperature of the model to begin with counts as

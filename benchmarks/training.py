@@ -22,8 +22,9 @@ import torch
 from machine import describe
 
 from agf_core.examples import Features, PackedRows, Segments
-from agf_core.learning import Schedule, extract_features, fit, train_transfers
+from agf_core.learning import extract_features, fit, train_transfers
 from agf_core.network import MultiTaskNet, channels_last
+from agf_core.schedule import Schedule
 
 FRAMES = 1_292  # of 30 s
 CLASSES = {"g": 16, "s": 40, "e": 40, "d": 40, "m": 40}

@@ -19,8 +19,8 @@ from starting_model import metadata_of
 
 from agf_core import bundle, descriptors
 from agf_core.corpus import Track
-from agf_core.learning import Schedule
 from agf_core.personal import Plan
+from agf_core.schedule import Schedule
 from beetsplug.agfgenre import learning
 
 RATE = 8_000  # hertz

@@ -8,7 +8,7 @@ import pytest
 
 from agf_core import metrics
 from agf_core.corpus import Track
-from agf_core.learning import Schedule
+from agf_core.schedule import Schedule
 from agf_core.spectrogram import InputSpec
 from training import compare, experiment, scoring
 from training.compare import report, run_fold, shuffle_artists

@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from agf_core import metrics
 from agf_core.cache import FeatureCache
-from agf_core.learning import Schedule
+from agf_core.schedule import Schedule
 from agf_core.spectrogram import InputSpec
 from training import (
     cluster,

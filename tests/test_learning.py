@@ -9,7 +9,6 @@ import torch
 from agf_core.checkpoints import CheckpointError, read_history
 from agf_core.examples import Features, PackedRows, Segments, fit_normaliser, side_by_side
 from agf_core.learning import (
-    Schedule,
     extract_features,
     fit,
     predict,
@@ -18,6 +17,7 @@ from agf_core.learning import (
     train_transfers,
 )
 from agf_core.network import MultiTaskNet
+from agf_core.schedule import Schedule
 from agf_core.spectrogram import InputSpec
 
 SPEC = InputSpec(n_mels=32, segment_frames=32, window_hop=16)

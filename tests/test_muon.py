@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from agf_core.learning import Schedule
 from agf_core.muon import HiddenWeights
 from agf_core.network import MultiTaskNet, channels_last
+from agf_core.schedule import Schedule
 from training.one_branch import OneBranchNet
 
 

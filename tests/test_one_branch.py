@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from agf_core.examples import Segments, Variation
-from agf_core.learning import Schedule
+from agf_core.schedule import Schedule
 from agf_core.spectrogram import InputSpec
 from training.one_branch import PIECES, OneBranchNet, cut, train_one_branch
 from training.opinions import opinions

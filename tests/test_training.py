@@ -14,7 +14,7 @@ from agf_core import bundle
 from agf_core.cache import FeatureCache
 from agf_core.examples import Variation
 from agf_core.export import groups_from_bundle, network_from_bundle
-from agf_core.learning import Schedule
+from agf_core.schedule import Schedule
 from agf_core.spectrogram import InputSpec
 from agf_core.tagger import GenreTagger
 from training import sheet, teacher

@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agf_core.examples import Segments
-from agf_core.learning import Schedule, fit
+from agf_core.learning import fit
 from agf_core.network import MultiTaskNet, TaskModel, channels_last
+from agf_core.schedule import Schedule
 from agf_core.spectrogram import InputSpec
 from training.teacher import STRETCH_SECONDS, Scale
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from agf_core import constants
 from agf_core.examples import Variation
-from agf_core.learning import Schedule
+from agf_core.schedule import Schedule
 from agf_core.spectrogram import InputSpec
 
 
