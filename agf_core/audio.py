@@ -49,6 +49,9 @@ DEMUX_ERRORS = 20  # in a row, after which a file is taken to have ended
 # Containers in which libav's seeking arrives elsewhere than it says: mpc8 by a packet, 1.7 s.
 UNSEEKABLE = ("mpc8",)
 
+# Containers that are nothing but frames, of whose number libav knows nothing.
+WITHOUT_HEADER = ("aac", "ac3", "dts", "eac3", "mlp", "truehd")
+
 
 @dataclasses.dataclass(frozen=True)
 class Audio:
@@ -291,7 +294,7 @@ def _decode(
     if seek and mixer.empty:
         return None
     promised = min(end, duration or 0.0)
-    if promised > reached + EDGE_TOLERANCE and not _guessed(stream):
+    if promised > reached + EDGE_TOLERANCE and not _guessed(container, stream):
         lost += promised - reached
     samples = mixer.finish(None if seconds is None else round(seconds * sample_rate))
     return Audio(samples, sample_rate, begin, duration, lost)
@@ -327,11 +330,14 @@ def _duration(container: InputContainer, stream: av.AudioStream) -> float | None
     return None
 
 
-def _guessed(stream: av.AudioStream) -> bool:
+def _guessed(container: InputContainer, stream: av.AudioStream) -> bool:
     """Tell whether a duration is only libav's guess by the bit rate, as for mp3 without a header.
 
-    Such streams count time in ticks finer than samples, and a guess is no whole number of samples.
+    Such streams count time in ticks finer than samples, and a guess is hardly ever a whole number
+    of samples.
     """
+    if container.format.name in WITHOUT_HEADER:
+        return True
     if not stream.duration or not stream.time_base or stream.time_base * stream.rate >= 1:
         return False
     return (stream.duration * stream.time_base * stream.rate).denominator != 1

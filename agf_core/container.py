@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import av
 import av.error
@@ -34,6 +35,11 @@ CONTAINERS = (
 
 # Codecs with a checksum in each frame; without it being checked, damaged ones decode to noise.
 CHECKSUMMED = ("flac", "tta", "wavpack")
+
+# Tags need not be UTF-8. From PyAV 19 on that is so by itself.
+TAGS: dict[str, Any] = (
+    {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
+)
 
 # What PyAV raises on damaged files: libav's own errors, and Python's for values out of bounds.
 LIBAV_ERRORS: tuple[type[Exception], ...] = (av.error.FFmpegError, OSError, ValueError)
@@ -84,9 +90,11 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, av.AudioStream]]:
                 file,
                 "r",
                 options={"protocol_whitelist": "none", "format_whitelist": CONTAINERS},
-                metadata_errors="replace",  # tags need not be UTF-8
+                **TAGS,
                 buffer_size=READ_SIZE,
             )
+        except TypeError as error:  # the file need not be to blame
+            raise UnreadableAudioError(f"{name} cannot be opened ({error}).") from error
         except LIBAV_ERRORS as error:
             raise UnreadableAudioError(
                 f"{name} is not audio in a format known here, or is too damaged to tell."

@@ -67,9 +67,10 @@ class Mixer:
             return
         name, channels, rate = self.kind
         dtype, full_scale = FORMATS[name.removesuffix("p")]
-        planes, step = (channels, 1) if frame.format.is_planar else (1, channels)
-        # Not frame.to_ndarray(): where there are eight planes, PyAV counts nine.
-        values = [np.frombuffer(p, dtype, frame.samples * step) for p in frame.planes[:planes]]  # type: ignore
+        if frame.format.is_planar and channels >= 8:  # PyAV counts one plane more, and may refuse
+            (frame,) = av.AudioResampler(name.removesuffix("p")).resample(frame)
+        step = 1 if frame.format.is_planar else channels
+        values = [np.frombuffer(p, dtype, frame.samples * step) for p in frame.planes]  # type: ignore
         mono = np.zeros(len(range(frame.samples)[part]), np.float32)
         for channel in range(channels):
             plane = values[channel] if step == 1 else values[0][channel::step]

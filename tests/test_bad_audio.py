@@ -241,7 +241,8 @@ def test_offsets_that_cannot_be_are_an_error_and_no_noise(tmp_path, capfd):
         (tmp_path / "a.aiff").write_bytes(data)
         with contextlib.suppress(AudioError):
             read_excerpt(tmp_path / "a.aiff", 2)
-    assert container._File(DATA / "macklin.aiff").seek(-5) == -1
+    with container._File(DATA / "macklin.aiff") as file:
+        assert file.seek(-5) == -1
     assert capfd.readouterr() == ("", "")
 
 
