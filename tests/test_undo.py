@@ -56,6 +56,57 @@ def test_the_last_run_is_put_back_in_library_and_files(library, capsys):
     assert "there is nothing to put back" in told(library)
 
 
+def test_what_the_user_tags_after_an_undo_is_the_users(library):
+    library.beet("agfgenre")
+    assert library.get("a").agf_set == ["Rock"]
+    library.beet("agfgenre", "--undo")
+    assert "agf_set" not in library.get("a")
+    item = library.get("a")
+    item.genres = ["Rock"]
+    item.store()
+    library.configure(min_confidence=1)
+    library.beet("agfgenre", "-r")
+    assert library.genres("a") == ["Rock"]
+
+
+def test_what_an_earlier_run_has_set_is_still_ours_after_an_undo(library):
+    library.beet("agfgenre")
+    library.tagger.sounds["a"] = ELECTRONIC
+    library.beet("modify", "-y", "-M", "-W", "agf_model!")
+    library.beet("agfgenre", "-f")
+    assert library.get("a").agf_set == ["Rock", "Electronic"]
+    library.beet("agfgenre", "--undo")
+    assert (library.genres("a"), library.get("a").agf_set) == (["Rock"], ["Rock"])
+
+
+def test_notes_of_an_older_release_are_put_back_too(library):
+    library.beet("agfgenre")
+    (path,) = journals(library)
+    notes = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text(
+        "".join(json.dumps({k: v for k, v in n.items() if k != "ours"}) + "\n" for n in notes)
+    )
+    library.beet("agfgenre", "--undo")
+    assert genres(library) == OLD
+    assert library.get("a").agf_set == ["Rock"]
+
+
+def test_an_undo_that_is_stopped_says_what_it_has_done(library, monkeypatch):
+    library.beet("agfgenre", "-f")
+    put_back, done = undo._Undo._put_back, []
+
+    def stopped(self, note):
+        if done:
+            raise KeyboardInterrupt
+        done.append(note)
+        return put_back(self, note)
+
+    monkeypatch.setattr(undo._Undo, "_put_back", stopped)
+    with pytest.raises(SystemExit, match="130"):
+        library.beet("agfgenre", "--undo")
+    assert "put back 1 track; stopped: run again to go on" in told(library)
+
+
 def test_what_was_taken_back_is_put_back(library):
     library.beet("agfgenre")
     library.configure(min_confidence=0.95)

@@ -36,7 +36,7 @@ from .vocabulary import Vocabulary, read_learn_as
 
 if TYPE_CHECKING:
     import optparse
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from beets.importer import ImportSession, ImportTask
     from beets.library import Album, Library
@@ -50,6 +50,7 @@ FIELDS: dict[str, types.Type] = {
     "agf_set": types.MULTI_VALUE_DSV,
 }
 
+INTERRUPTED = 130  # exit status of what Ctrl-C has stopped, as shells have it
 NOT_BETTER = 3  # exit status of `beet agftrain` when nothing better was learnt
 
 SWITCHES = (
@@ -120,7 +121,7 @@ class AGFGenrePlugin(BeetsPlugin):
         )
         add("--explain", action="store_true", help=explain)
         add("--undo", action="store_true", help="put back what the last run replaced")
-        command.func = self._command
+        command.func = _stoppable(self._command)
         return [command, self._train_command(), self._models_command()]
 
     def _train_command(self) -> Subcommand:
@@ -133,7 +134,7 @@ class AGFGenrePlugin(BeetsPlugin):
         add("-t", "--threads", type="int", help="files listened to at a time (0: one a core)")
         add("--groups", help="artist groups to learn beside the genre: letters of m, d, e and s")
         add("--name", help="what to call the model (default: the date)")
-        command.func = self._train
+        command.func = _stoppable(self._train)
         return command
 
     def _models_command(self) -> Subcommand:
@@ -181,11 +182,16 @@ class AGFGenrePlugin(BeetsPlugin):
     def _undo(self, lib: Library, settings: Settings, query: list[str]) -> None:
         if not settings.pretend:
             tagging.check_writable(lib)
-        summary = undo.put_back(lib, query, settings, self._log)
-        if summary is None:
-            self._log.info("there is nothing to put back")
-        else:
-            self._log.info("{}", summary.text("would put back" if settings.pretend else "put back"))
+        done = "would put back" if settings.pretend else "put back"
+        summary = Summary()
+        try:
+            if not undo.put_back(lib, query, settings, self._log, summary):
+                self._log.info("there is nothing to put back")
+                return
+        except KeyboardInterrupt:
+            self._log.info("{}; stopped: run again to go on", summary.text(done))
+            raise
+        self._log.info("{}", summary.text(done))
 
     def _name_unknown_options(self) -> None:
         for name in self.config.keys() - DEFAULTS.keys():
@@ -310,6 +316,18 @@ class AGFGenrePlugin(BeetsPlugin):
                 "imported as they are: genres are in the library only; "
                 "`beet write` puts them into the files"
             )
+
+
+def _stoppable(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command that Ctrl-C has stopped end with a status of its own: beets would say 0."""
+
+    def run(*arguments: Any) -> None:
+        try:
+            command(*arguments)
+        except KeyboardInterrupt:
+            raise SystemExit(INTERRUPTED) from None
+
+    return run
 
 
 def _say(what: str, *values: object) -> None:

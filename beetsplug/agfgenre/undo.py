@@ -25,7 +25,7 @@ from mediafile import MediaFile, UnreadableFileError
 
 from agf_core import storage
 
-from .decision import Outcome
+from .decision import Outcome, set_by_us
 from .report import Summary, name_of, show_changes
 from .storing import BATCH, folder_beside, store, uninterrupted, writing
 from .writing import copy_beside, try_write
@@ -60,6 +60,8 @@ class Note:
         Of a track's file; an album has none.
     old, new : list of str
         Genres.
+    ours : list of str or None
+        Genres that the plugin had set until then; notes of older releases do not say.
     """
 
     id: int
@@ -67,6 +69,7 @@ class Note:
     path: str | None
     old: list[str]
     new: list[str]
+    ours: list[str] | None = None
 
     def find(self, lib: Library) -> Model | None:
         """Return the track or the album, if it is there still."""
@@ -100,7 +103,8 @@ class Journal:
         if self._path is None:
             return
         path = os.fsdecode(syspath(model.path)) if isinstance(model, Item) else None
-        note = Note(cast(int, model.id), model.added, path, list(model.genres or ()), list(new))
+        old, ours = list(model.genres or ()), list(set_by_us(model))
+        note = Note(cast(int, model.id), model.added, path, old, list(new), ours)
         try:
             if self._file is None:
                 self._file = self._begin()
@@ -146,9 +150,9 @@ def tidy(folder: Path) -> None:
 
 
 def put_back(
-    lib: Library, query: Sequence[str], settings: Settings, log: BeetsLogger
-) -> Summary | None:
-    """Put back what the last run replaced, of all that matches; tell what became of it.
+    lib: Library, query: Sequence[str], settings: Settings, log: BeetsLogger, summary: Summary
+) -> bool:
+    """Put back what the last run replaced, of all that matches; count what became of it.
 
     That is the last run that replaced anything of what matches, so that by putting back again
     and again one comes ever further back. What has other genres by now than that run gave it, in
@@ -156,8 +160,8 @@ def put_back(
 
     Returns
     -------
-    Summary or None
-        None where there is nothing to put back.
+    bool
+        Whether there was anything to put back.
 
     Raises
     ------
@@ -166,7 +170,7 @@ def put_back(
     """
     folder = folder_beside(lib)
     if folder is None or not folder.is_dir():
-        return None
+        return False
     with _usable(folder):
         tidy(folder)
     matches = _matching(lib, query)
@@ -176,7 +180,7 @@ def put_back(
         chosen = [note for note in notes if matches(note)]
         if not chosen:
             continue
-        undo = _Undo(lib, path.stem, settings, log)
+        undo = _Undo(lib, path.stem, settings, log, summary)
         if settings.pretend:
             undo.put_back(chosen)
         else:
@@ -184,16 +188,18 @@ def put_back(
                 undo.put_back(chosen)
                 with _usable(folder):
                     _replace(working, [note for note in notes if not matches(note)])
-        return undo.summary
-    return None
+        return True
+    return False
 
 
 class _Undo:
     """Puts notes back, and counts what became of the tracks and albums."""
 
-    def __init__(self, lib: Library, run: str, settings: Settings, log: BeetsLogger) -> None:
+    def __init__(
+        self, lib: Library, run: str, settings: Settings, log: BeetsLogger, summary: Summary
+    ) -> None:
         self._lib, self._run, self._settings, self._log = lib, run, settings, log
-        self.summary = Summary()
+        self.summary = summary
 
     def put_back(self, notes: Sequence[Note]) -> None:
         """Put back one note after the other, the last first, and store them by the batch."""
@@ -228,9 +234,10 @@ class _Undo:
             self.summary.add(Outcome.CHANGED, type(model))
             return None
         in_file_too = in_file is not None and not _alike(in_file, note.old)
+        _set_ours(model, note.ours)
         if there == note.old and not in_file_too:
             self.summary.add(Outcome.UNCHANGED, type(model))
-            return None
+            return model
         model.genres = note.old
         if there != note.old and not self._settings.quiet:
             show_changes(model, ("genres",))
@@ -248,6 +255,14 @@ class _Undo:
         except UnreadableFileError as error:
             self._log.error("{}; only the library is put back", error)
             return None
+
+
+def _set_ours(model: Model, genres: Sequence[str] | None) -> None:
+    """Say which genres the plugin has set, or the user's might be taken for such."""
+    if genres:
+        model["agf_set"] = list(genres)
+    elif genres is not None and set_by_us(model):
+        del model["agf_set"]
 
 
 def _alike(one: Sequence[str], other: Sequence[str]) -> bool:
