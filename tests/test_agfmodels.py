@@ -232,3 +232,5 @@ def test_beet_agfmodels_shows_a_card(library, monkeypatch, tmp_path, tiny_parts,
         library.beet("agfmodels", "show", "shipped")
     with pytest.raises(ui.UserError, match="there is no model 'mine'"):
         library.beet("agfmodels", "show", "mine")
+    with pytest.raises(ui.UserError, match="show what"):
+        library.beet("agfmodels", "show")

@@ -391,6 +391,14 @@ def test_what_the_plugin_has_set_itself_does_not_teach(library, capsys):
     assert "1 track whose genre agfgenre has set itself: not learnt from" in capsys.readouterr().out
 
 
+def test_tracks_without_genre_are_counted(library, capsys):
+    fill(library)
+    library.load_plugins()
+    library.track("bare")
+    train(library, "-p")
+    assert "  1 track without a genre\n" in capsys.readouterr().out
+
+
 def test_only_what_has_something_to_teach_is_listened_to():
     tagged = Track("1", Path(), "a", "Rock", ("Rock",))
     same_artist, untagged = Track("2", Path(), "a"), Track("3", Path(), "b")
@@ -522,7 +530,7 @@ def test_without_the_training_extra_one_line_says_what_to_install(library, monke
     ("arguments", "message"),
     [
         (["use", "nothing"], "there is no model 'nothing'"),
-        (["use"], "'use' is not understood"),
+        (["use"], "use what?"),
         (["remove", "shipped"], "the shipped model comes with the plugin and stays"),
         (["remove", "../x"], "there is no model '../x'"),
     ],

@@ -632,6 +632,18 @@ def test_auto_that_makes_no_sense_is_one_line_and_stops_nothing(library):
 
 
 @pytest.mark.parametrize(
+    ("section", "told"),
+    [(None, []), (True, ["WARNING: the configuration says True, not options (taken for none)"])],
+)
+def test_a_section_without_options_is_an_empty_one(library, section, told):
+    library.config.set({"agfgenre": section})
+    library.track("a")
+    library.beet("agfgenre")
+    assert library.genres("a") == ["Rock"]
+    assert library.log.lines_at("WARNING") == told
+
+
+@pytest.mark.parametrize(
     ("config", "options", "message"),
     [
         ({"count": 0}, [], "count must be a whole number from 1 up, not 0"),

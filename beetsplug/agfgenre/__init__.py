@@ -10,7 +10,7 @@ from contextlib import closing
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from beets import ui
+from beets import config, ui
 from beets.dbcore import types
 from beets.dbcore.query import (
     AndQuery,
@@ -31,7 +31,7 @@ from . import tagging, undo
 from .decision import SHOWN_DIGITS
 from .needless import Matching
 from .report import Summary
-from .settings import DEFAULTS, LearnSettings, Settings, switch
+from .settings import DEFAULTS, LearnSettings, Settings, empty_section, switch
 from .vocabulary import Vocabulary, read_learn_as
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ class AGFGenrePlugin(BeetsPlugin):
 
     def __init__(self) -> None:
         super().__init__()
+        if odd := empty_section(config):
+            self._log.warning("the configuration says {}, not options (taken for none)", odd)
         self.config.add(DEFAULTS)
         self._import: tuple[Settings, Vocabulary, Ears] | None = None
         self._import_given_up = False

@@ -73,7 +73,9 @@ def manage(arguments: list[str], settings: Settings, log: BeetsLogger) -> None:
         if configured:
             ui.print_(f"{configured} listens: the configuration says `model: {configured}`")
         return
-    if verb not in VERBS or not names:
+    if verb in VERBS and not names:
+        raise UserError(f"agfmodels: {verb} what? Give a model's name; `beet agfmodels` lists them")
+    if verb not in VERBS:
         raise UserError(f"agfmodels: {' '.join(arguments)!r} is not understood; say {USAGE}")
     name = " ".join(names)
     if name not in (SHIPPED_NAME, *store.names()):

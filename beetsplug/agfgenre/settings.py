@@ -34,7 +34,29 @@ DEFAULTS: dict[str, Any] = {
     "groups": "",
 }
 
+SECTION = "agfgenre"
 PRIORS = BALANCED, SHIPPED, LIBRARY = "balanced", "shipped", "library"
+
+
+def empty_section(configuration: ConfigView) -> str:
+    """Make a section without options an empty one, which confuse does not take it for.
+
+    Parameters
+    ----------
+    configuration : ConfigView
+        The whole of it.
+
+    Returns
+    -------
+    str
+        What stands in the place of options; empty if nothing does.
+    """
+    odd = ""
+    for source in configuration.root().sources:
+        if not isinstance(source.get(SECTION, {}), dict):
+            odd = odd or str(source[SECTION] or "")
+            source[SECTION] = {}
+    return odd
 
 
 @dataclass(frozen=True)

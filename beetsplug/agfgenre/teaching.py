@@ -40,14 +40,15 @@ class Teaching:
         learnt as, or empty.
     matched : int
         How many tracks there are at all.
-    nobody, own, unwanted, unspeakable : int
-        Tracks that teach no genre because they have no artist to be told apart by; because this
-        plugin has given them their genre; because the whitelist or ``learn_as`` leaves it out;
-        because no model can hold its name.
+    untagged, nobody, own, unwanted, unspeakable : int
+        Tracks that teach no genre because they have none; because they have no artist to be told
+        apart by; because this plugin has given them their genre; because the whitelist or
+        ``learn_as`` leaves it out; because no model can hold its name.
     """
 
     tracks: list[Track] = field(default_factory=list)
     matched: int = 0
+    untagged: int = 0
     nobody: int = 0
     own: int = 0
     unwanted: int = 0
@@ -70,6 +71,8 @@ class Teaching:
         labels = current_genres(item)
         artist = fold_artist_name(item.artist or item.albumartist or "")
         genre = ""
+        if not labels:
+            self.untagged += 1
         if not artist:
             self.nobody += bool(labels)
         elif labels and is_ours(item, labels[:1]):  # it must not teach itself
@@ -133,6 +136,8 @@ class Teaching:
         for aside in not_learnt:
             why = "by one artist alone" if aside.artists == 1 else "fewer than min_tracks"
             lines.append(f"  {aside}, not learnt ({why})")
+        if self.untagged:
+            lines.append(f"  {plural(self.untagged, 'track')} without a genre")
         for count, why in (
             (self.nobody, "without an artist"),
             (self.own, "whose genre agfgenre has set itself"),

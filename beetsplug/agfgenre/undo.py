@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TextIO, cast
 
 from beets.library import Album, Item
 from beets.ui import UserError
-from beets.util import syspath
+from beets.util import displayable_path, syspath
 from mediafile import MediaFile, UnreadableFileError
 
 from agf_core import storage
@@ -253,7 +253,9 @@ class _Undo:
         try:
             return MediaFile(syspath(model.path)).genres or []
         except UnreadableFileError as error:
-            self._log.error("{}; only the library is put back", error)
+            missing = not os.path.exists(syspath(model.path))
+            what = f"{displayable_path(model.path)} does not exist" if missing else error
+            self._log.error("{}; only the library is put back", what)
             return None
 
 
