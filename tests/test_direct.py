@@ -17,6 +17,7 @@ from agf_core.spectrogram import InputSpec
 from agf_core.tagger import GenreTagger
 from training.direct import UNKNOWN, DirectPath, add_direct_paths, track_means
 from training.teacher import TEACHERS, Scale
+from training.whitening import whitening, within_artists
 
 SPEC = InputSpec(n_mels=32, segment_frames=32, window_hop=16)
 LABELS = ("Rock", "Jazz", "Polka")
@@ -42,6 +43,68 @@ def test_a_path_says_what_a_regression_over_tracks_says():
     np.testing.assert_allclose(said[:, 1], UNKNOWN, atol=1e-6)
 
 
+def by_artists(n_artists=40, each=4):
+    """Features of which the first tells the genre, and the second how an artist's tracks differ."""
+    rng = np.random.default_rng(0)
+    artists = np.repeat([f"artist {i}" for i in range(n_artists)], each)
+    genres = np.repeat(np.arange(n_artists) % 4 == 0, each).astype(int)  # three to one
+    rows = rng.normal(0, [0.5, 3.0, 1.0], (len(genres), 3))
+    rows[:, 0] += genres
+    rows[:, 2] += 2 * np.repeat(rng.normal(size=n_artists), each)
+    return rows, genres, artists
+
+
+def test_the_spread_within_artists_leaves_out_what_differs_between_them():
+    rows, _, artists = by_artists()
+    spread = within_artists(rows, artists)
+    assert np.sqrt(np.diag(spread)[1:]) == pytest.approx([3, 1], rel=0.2)
+    assert rows[:, 2].std() > 1.8
+    moved = rows + np.unique(artists, return_inverse=True)[1][:, None]
+    np.testing.assert_allclose(within_artists(moved, artists), spread, atol=1e-9)
+    alone = within_artists(rows, [str(i) for i in range(len(rows))])
+    np.testing.assert_allclose(alone, np.cov(rows, rowvar=False, ddof=0))
+
+
+def test_whitened_features_spread_alike_in_every_direction():
+    rows, _, artists = by_artists()
+    spread = within_artists(rows, artists)
+    whole = within_artists(rows @ whitening(spread, 1.0), artists)
+    np.testing.assert_allclose(whole, np.eye(3), atol=1e-9)
+    none = whitening(spread, 0.0)
+    np.testing.assert_allclose(none, none[0, 0] * np.eye(3), atol=1e-9)
+    half = np.linalg.eigvalsh(within_artists(rows @ whitening(spread, 0.5), artists))
+    assert 1 < half[-1] / half[0] < np.divide(*np.linalg.eigvalsh(spread)[[-1, 0]])
+    assert np.isfinite(whitening(np.zeros((2, 2)), 0.5)).all()
+
+
+def test_a_path_learnt_from_whitened_features_is_asked_about_plain_ones():
+    rows, genres, artists = by_artists()
+    spread = within_artists(rows, artists)
+    path = DirectPath.learn(rows, genres, 2, 0.01, whitened=0.5, spread=spread)
+    plain = DirectPath.learn(rows, genres, 2, 0.01)
+    scaler = StandardScaler().fit(rows)
+    scaled = scaler.transform(rows)
+    changed = whitening(spread / np.outer(scaler.scale_, scaler.scale_), 0.5)
+    changed /= (scaled @ changed).std()
+    regression = LogisticRegression(C=0.01, max_iter=1_000).fit(scaled @ changed, genres)
+    said = path.logits(rows)
+    expected = regression.decision_function(scaled @ changed)
+    np.testing.assert_allclose(said[:, 1] - said[:, 0], expected, atol=1e-6)
+    # Of two features that say as little, it leans the less on the one artists themselves vary in.
+    assert abs(path.weights[1, 1] / path.weights[1, 0]) < abs(
+        plain.weights[1, 1] / plain.weights[1, 0]
+    )
+
+
+def test_a_rare_genre_is_told_more_often_if_balanced():
+    rows, genres, _ = by_artists()
+    found = [
+        (DirectPath.learn(rows, genres, 2, 0.1, balanced=b).logits(rows).argmax(axis=1) == 1).sum()
+        for b in (0.0, 0.5, 1.0)
+    ]
+    assert found[0] < found[1] < found[2]
+
+
 def test_teachers_are_believed_alike():
     rng = np.random.default_rng(0)
     genres = [i % 3 for i in range(30)]
@@ -53,6 +116,16 @@ def test_teachers_are_believed_alike():
     rows = np.concatenate(parts, axis=1)
     together = DirectPath.by_teachers(rows, genres, 3).logits(rows)
     np.testing.assert_allclose(together, np.mean(alone, axis=0), atol=1e-9)
+    spread = within_artists(rows, [str(i // 2) for i in range(30)])
+    white = DirectPath.by_teachers(rows, genres, 3, whitened=0.5, spread=spread).logits(rows)
+    first, n = TEACHERS[0], TEACHERS[0].n_features
+    alone[0] = DirectPath.learn(
+        parts[0], genres, 3, first.regularisation, whitened=0.5, spread=spread[:n, :n]
+    ).logits(parts[0])
+    alone[1] = DirectPath.learn(
+        parts[1], genres, 3, TEACHERS[1].regularisation, whitened=0.5, spread=spread[n:, n:]
+    ).logits(parts[1])
+    np.testing.assert_allclose(white, np.mean(alone, axis=0), atol=1e-9)
 
 
 def test_the_path_of_a_teacher_is_asked_about_what_a_network_takes_it_to_hear():

@@ -17,7 +17,8 @@ from torch import nn
 
 from agf_core.examples import Features
 from agf_core.network import TransferMLP
-from training.teacher import TEACHERS, Scale, classifier
+from training.teacher import TEACHERS, Scale
+from training.whitening import whitening
 
 UNKNOWN = -10.0  # logit of a genre that no track has
 
@@ -37,7 +38,15 @@ class DirectPath:
 
     @classmethod
     def learn(
-        cls, rows: np.ndarray, genres: Sequence[int], n_genres: int, regularisation: float
+        cls,
+        rows: np.ndarray,
+        genres: Sequence[int],
+        n_genres: int,
+        regularisation: float,
+        *,
+        balanced: float = 0.0,
+        whitened: float = 0.0,
+        spread: np.ndarray | None = None,
     ) -> "DirectPath":
         """Fit a logistic regression.
 
@@ -49,19 +58,46 @@ class DirectPath:
             Index of each one's genre.
         regularisation : float
             scikit-learn's C.
+        balanced : float
+            A genre's tracks count by its share of all to the power of minus this.
+        whitened : float
+            How far features are whitened, see `training.whitening.whitening`.
+        spread : np.ndarray [shape=(n_features, n_features)], optional
+            What they are whitened by, see `training.whitening.within_artists`.
         """
-        scaler, regression = classifier(regularisation).fit(rows, genres)
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.preprocessing import StandardScaler
+
+        scaler = StandardScaler().fit(rows)
+        scaled = scaler.transform(rows)
+        changed = np.eye(rows.shape[1])
+        if whitened and spread is not None:
+            changed = whitening(spread / np.outer(scaler.scale_, scaler.scale_), whitened)
+            changed /= (scaled @ changed).std()  # so that C means what it meant
+        counts = np.bincount(genres, minlength=n_genres).clip(min=1)
+        weights = (counts[genres] / len(genres)) ** -balanced
+        regression = LogisticRegression(C=regularisation, max_iter=1_000)
+        regression.fit(scaled @ changed, genres, sample_weight=weights / weights.mean())
         found, intercepts = regression.coef_, regression.intercept_
         if len(regression.classes_) == 2:  # scikit-learn says but how far the second is ahead
             found, intercepts = (np.concatenate([-x, x]) / 2 for x in (found, intercepts))
-        found = found / scaler.scale_
+        found = found @ changed / scaler.scale_
         weights, bias = np.zeros((n_genres, rows.shape[1])), np.full(n_genres, UNKNOWN)
         weights[regression.classes_] = found
         bias[regression.classes_] = intercepts - found @ scaler.mean_
         return cls(weights, bias)
 
     @classmethod
-    def by_teachers(cls, rows: np.ndarray, genres: Sequence[int], n_genres: int) -> "DirectPath":
+    def by_teachers(
+        cls,
+        rows: np.ndarray,
+        genres: Sequence[int],
+        n_genres: int,
+        *,
+        balanced: float = 0.0,
+        whitened: float = 0.0,
+        spread: np.ndarray | None = None,
+    ) -> "DirectPath":
         """Fit a logistic regression upon each teacher's features; their logits are averaged.
 
         Parameters
@@ -70,13 +106,22 @@ class DirectPath:
             See `training.teacher.over_tracks`.
         genres : sequence of int
             Index of each track's genre.
+        balanced, whitened, spread
+            See `learn`.
         """
-        ends = np.cumsum([teacher.n_features for teacher in TEACHERS])
-        parts = np.split(rows, ends[:-1], axis=1)
-        paths = [
-            cls.learn(part, genres, n_genres, teacher.regularisation)
-            for part, teacher in zip(parts, TEACHERS, strict=True)
-        ]
+        paths, begin = [], 0
+        for teacher in TEACHERS:
+            mine = slice(begin, begin := begin + teacher.n_features)
+            path = cls.learn(
+                rows[:, mine],
+                genres,
+                n_genres,
+                teacher.regularisation,
+                balanced=balanced,
+                whitened=whitened,
+                spread=None if spread is None else spread[mine, mine],
+            )
+            paths.append(path)
         weights = np.concatenate([path.weights for path in paths], axis=1) / len(paths)
         return cls(weights, np.mean([path.bias for path in paths], axis=0))
 

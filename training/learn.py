@@ -23,7 +23,8 @@ from training.foundation import Foundation
 from training.one_branch import REGRESSED, train_one_branch
 from training.opinions import opinions
 from training.recipes import Recipe
-from training.variants import originals
+from training.variants import Variant, originals
+from training.whitening import within_artists
 
 
 @dataclass(frozen=True)
@@ -187,11 +188,21 @@ def learn(
     if recipe.direct is not None:
         labelled = np.array([i for i in train if taught[i] and _only_genre(tracks[i]) in genres])
         told = [genres.index(_only_genre(tracks[i])) for i in labelled]
-        means = track_means(features.subset(places(labelled, needed)))
-        paths = [DirectPath.learn(means, told, len(genres), recipe.direct)]
+        own = np.array([i for i in train if taught[i] and not isinstance(tracks[i], Variant)])
+        artists = [tracks[i].artist for i in own]
+        how = {"balanced": recipe.balanced, "whitened": recipe.whitened}
+        means, own_means = (
+            track_means(features.subset(places(chosen, needed))) for chosen in (labelled, own)
+        )
+        spread = within_artists(own_means, artists)
+        path = DirectPath.learn(means, told, len(genres), recipe.direct, spread=spread, **how)
+        paths = [path]
         if recipe.one_branch:
-            rows = teacher.over_tracks([heard[i] for i in labelled])
-            by_teachers = DirectPath.by_teachers(rows, told, len(genres))
+            rows, own_rows = (
+                teacher.over_tracks([heard[i] for i in chosen]) for chosen in (labelled, own)
+            )
+            spread = within_artists(own_rows, artists)
+            by_teachers = DirectPath.by_teachers(rows, told, len(genres), spread=spread, **how)
             paths.append(by_teachers.after(cast(nn.Linear, model.heads[REGRESSED]), scale))
         mlp = add_direct_paths(mlp, paths, recipe.shares)
     probabilities = np.full((len(tracks), len(genres)), np.nan)
@@ -247,6 +258,8 @@ def _ask_the_teachers(
         [*told, *[-1] * len(music)],
         len(genres),
         [*(tracks[i].artist for i in train), *[""] * len(music)],
+        balanced=recipe.balanced,
+        whitened=recipe.whitened,
     )
     known, mine = targets[train], said[: len(train)]
     targets[train] = np.where(np.isnan(known), mine, (1 - share) * known + share * mine)

@@ -6,12 +6,19 @@ import numpy as np
 from scipy.special import softmax
 
 from training.direct import DirectPath
+from training.whitening import within_artists
 
 PARTS = 5  # classifiers, each of which leaves some artists to be judged
 
 
 def opinions(
-    features: np.ndarray, genres: Sequence[int], n_genres: int, artists: Sequence[str]
+    features: np.ndarray,
+    genres: Sequence[int],
+    n_genres: int,
+    artists: Sequence[str],
+    *,
+    balanced: float = 0.0,
+    whitened: float = 0.0,
 ) -> np.ndarray:
     """Return what is thought of every track, whatever its label says.
 
@@ -24,6 +31,9 @@ def opinions(
     genres : sequence of int
         Index of each track's genre, -1 where it has none.
     artists : sequence of str
+    balanced, whitened
+        See `training.direct.DirectPath.learn`; the spread within artists is that of the tracks
+        whose genre is known.
 
     Returns
     -------
@@ -37,7 +47,15 @@ def opinions(
     said = np.zeros((len(features), n_genres), np.float32)
 
     def judge(asked: np.ndarray, learnt_from: np.ndarray) -> None:
-        path = DirectPath.by_teachers(features[learnt_from], truth[learnt_from], n_genres)
+        rows = features[learnt_from]
+        path = DirectPath.by_teachers(
+            rows,
+            truth[learnt_from],
+            n_genres,
+            balanced=balanced,
+            whitened=whitened,
+            spread=within_artists(rows, groups[learnt_from]),
+        )
         possible = np.unique(truth[learnt_from])
         said[asked] = 0
         said[np.ix_(asked, possible)] = softmax(path.logits(features[asked])[:, possible], axis=1)

@@ -34,6 +34,10 @@ class Recipe:
         the teachers, too (`training.direct`).
     shares : tuple of float
         How much of what is said those direct paths say; the transfer MLP has the rest.
+    balanced : float
+        How far the regressions make up for some genres being rarer than others (`DirectPath`).
+    whitened : float
+        How far the regressions' features are whitened within artists (`training.whitening`).
     weighted : bool
         Tracks of several main genres teach the genre, too, by their weights.
     variants : int
@@ -57,6 +61,8 @@ class Recipe:
     rehearsed: bool = False
     direct: float | None = None
     shares: tuple[float, ...] = (0.5,)
+    balanced: float = 0.0
+    whitened: float = 0.0
     weighted: bool = False
     variants: int = 0
     variation: Variation = field(default_factory=Variation)
