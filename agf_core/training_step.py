@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from agf_core.examples import Examples
+from agf_core.muon import HiddenWeights
 from agf_core.network import TaskModel
+from agf_core.precision import has_bfloat16
 from agf_core.schedule import Schedule
 
 STEPS_BEFORE_CAPTURE = 3
@@ -108,15 +110,10 @@ def optimisers_of(
     )
     if not hidden:
         return {"": adam}
-    from agf_core.muon import HiddenWeights
-
     return {"": adam, "muon ": HiddenWeights(hidden, schedule.muon)}
 
 
 def autocast(device: torch.device, bfloat16: bool) -> torch.autocast:
     """Compute in bfloat16 in a ``with`` statement, if that is wanted and does not slow down."""
-    has_it = device.type != "cpu"
-    if not has_it and hasattr(torch.cpu, "get_capabilities"):  # not in older releases
-        able = torch.cpu.get_capabilities()
-        has_it = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-    return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16 and has_it)
+    wanted = bfloat16 and has_bfloat16(device)
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
