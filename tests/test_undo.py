@@ -214,6 +214,50 @@ def test_a_file_that_is_gone_is_put_back_in_the_library(library):
     assert library.log.having("only the library is put back")
 
 
+# Files that know more than the library
+
+
+def tag_file(library, title: str, *genres: str) -> None:
+    file = MediaFile(library.get(title).path)
+    file.genres = genres
+    file.save()
+
+
+@pytest.mark.parametrize("wish", [[], ["-r"], ["-k"]])
+def test_genres_that_only_the_file_has_are_left_alone_and_named(library, wish):
+    tag_file(library, "a", "Tango")
+    library.beet("agfgenre", *wish, "-p")
+    assert library.log.having("a: left alone, for its file has genres that the library does not")
+    assert "left alone because the file has other genres: 1 track" in told(library)
+    library.beet("agfgenre", *wish)
+    assert "left alone because the file has other genres: 1 track" in told(library)
+    assert library.genres("a") == []
+    assert library.file_genres("a") == ["Tango"]
+    assert library.genres("c") == library.file_genres("c") == ["Rock"]
+
+
+def test_genres_of_the_file_that_the_library_knows_under_other_letters_are_no_reason(library):
+    tag_file(library, "b", "SOUL; jazz")
+    library.beet("agfgenre", "-k")
+    assert library.genres("b") == library.file_genres("b") == ["Jazz", "Soul", "Rock"]
+
+
+def test_what_only_the_file_had_is_put_back_there(library):
+    tag_file(library, "a", "Tango")
+    library.beet("agfgenre", "-f")
+    assert library.genres("a") == library.file_genres("a") == ["Rock"]
+    library.beet("agfgenre", "--undo")
+    assert library.genres("a") == []
+    assert library.file_genres("a") == ["Tango"]
+
+
+def test_where_no_file_is_written_its_genres_do_not_matter(library):
+    tag_file(library, "a", "Tango")
+    library.beet("agfgenre", "-W")
+    assert library.genres("a") == ["Rock"]
+    assert library.file_genres("a") == ["Tango"]
+
+
 # Runs that were killed
 
 

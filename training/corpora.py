@@ -142,23 +142,30 @@ def spectrogram(track: Track, spec: InputSpec, cache: FeatureCache) -> np.ndarra
 def spectrograms(
     tracks: Sequence[Track], spec: InputSpec, cache: FeatureCache
 ) -> tuple[list[Track], list[np.ndarray]]:
-    """Log-mel of every track, in half precision; clips that cannot be read are named and left out.
+    """Log-mel of every track, in half precision.
+
+    Clips that cannot be read are named and left out, as are those of less than one segment: some
+    variants are no longer than what is mixed into them.
 
     Returns
     -------
     tracks : list of Track
-        Those that could be read.
+        Those that are left.
     spectrograms : list of np.ndarray [shape=(frames, n_mels), dtype=float16]
     """
-    readable, result = [], []
+    usable, result = [], []
     for track in tqdm(tracks, desc="log-mel", unit="clip"):
         try:
-            result.append(spectrogram(track, spec, cache))
+            rows = spectrogram(track, spec, cache)
         except audio.AudioError as error:
             tqdm.write(f"left out: {error}")
             continue
-        readable.append(track)
-    return readable, result
+        if len(rows) < spec.segment_frames:
+            tqdm.write(f"left out: {track.track_id} is shorter than a segment")
+            continue
+        usable.append(track)
+        result.append(rows)
+    return usable, result
 
 
 def describe(
@@ -233,11 +240,9 @@ def foundation_of(
         return None
     wanted = [*music, *variants_of(music, music, recipe.variants)]
     tracks, spectra = spectrograms(wanted, recipe.input, cache)
-    long = [i for i, rows in enumerate(spectra) if len(rows) >= recipe.input.segment_frames]
-    tracks = [tracks[i] for i in long]
     return foundation.lay(
         tracks,
-        [spectra[i] for i in long],
+        spectra,
         teacher.heard(tracks, cache),
         recipe,
         work / "foundation.safetensors",

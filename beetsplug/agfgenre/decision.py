@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import chain
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 MOST_CANDIDATES = 5
 LEAST_SHARE = 0.5  # of the first candidate's probability
+SEPARATORS = re.compile(r"[;,/|\\\0]")
 SHOWN_DIGITS = 2  # of a confidence
 
 
@@ -33,6 +35,7 @@ class Outcome(Enum):
     UNSURE = "left alone because unsure"
     UNWANTED = "not in the whitelist"
     TAKEN = "already had genres"
+    IN_FILE = "left alone because the file has other genres"
     CHANGED = "left alone because changed since"
     GONE = "no longer in the library"
     FAILED = "failed"
@@ -109,6 +112,12 @@ def decide(heard: Heard, vocabulary: Vocabulary, settings: Settings) -> Decision
 def current_genres(model: Model) -> list[str]:
     """Return the genres a track or an album has now."""
     return [genre for genre in model.genres or () if genre.strip()]
+
+
+def single(genres: Iterable[str]) -> set[str]:
+    """Return genres one by one, where several may be in one text, as some programs write them."""
+    parts = (part.strip().casefold() for genre in genres for part in SEPARATORS.split(genre))
+    return {part for part in parts if part}
 
 
 def set_by_us(model: Model) -> tuple[str, ...]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from beets import ui
 from beets.library import Item
+from mediafile import UnreadableFileError
 
-from .decision import Outcome, current_genres, decide, is_ours, rank, set_by_us
+from .decision import Outcome, current_genres, decide, is_ours, rank, set_by_us, single
 from .report import Summary, name_of, show_changes
 from .vocabulary import unique
-from .writing import try_write
+from .writing import genres_in_file, try_write
 
 if TYPE_CHECKING:
     from beets.logging import BeetsLogger
@@ -64,11 +66,14 @@ class Settler:
         outcome = decision.outcome
         if not self.may_change(model):
             outcome = Outcome.TAKEN
-        elif outcome is Outcome.TAGGED:
-            if not self.change(model, decision.genres):
-                outcome = Outcome.UNCHANGED
-        elif self.withdraw(model):
-            outcome = Outcome.WITHDRAWN
+        elif outcome is Outcome.TAGGED or self._may_withdraw(model):
+            if not self._differs(model, decision.genres):
+                outcome = Outcome.UNCHANGED if decision.genres else outcome
+            elif self._file_says_more(model, decision.genres):
+                outcome = Outcome.IN_FILE
+            else:
+                self.change(model, decision.genres)
+                outcome = Outcome.TAGGED if decision.genres else Outcome.WITHDRAWN
         self.summary.add(outcome, type(model))
         return outcome in (Outcome.TAGGED, Outcome.WITHDRAWN)
 
@@ -84,21 +89,55 @@ class Settler:
 
     def change(self, model: Model, genres: Sequence[str]) -> bool:
         """Set genres, show the difference and write the file; return whether they are new."""
-        there = current_genres(model) if self._settings.keep_existing else []
-        known = {genre.casefold() for genre in there}
-        wanted = there + [genre for genre in genres if genre.casefold() not in known]
-        if wanted == current_genres(model):
+        if not self._differs(model, genres):
             return False
+        wanted = self._wanted(model, genres)
         if self._journal:
-            self._journal.note(model, wanted)
-        model.genres = wanted
+            self._journal.note(model, wanted, self._in_file(model))
         # Kept when genres are put back or replaced: earlier ones of ours may come back so.
-        model["agf_set"] = unique([*set_by_us(model), *wanted[len(there) :]])
+        kept = len(current_genres(model)) if self._settings.keep_existing else 0
+        model["agf_set"] = unique([*set_by_us(model), *wanted[kept:]])
+        model.genres = wanted
         if not self._settings.quiet:
             show_changes(model, SHOWN_FIELDS)
         if self._journal and self._settings.write and isinstance(model, Item):
             try_write(model, self._journal.run, self.summary, self._log)
         return True
+
+    def _differs(self, model: Model, genres: Sequence[str]) -> bool:
+        return self._wanted(model, genres) != current_genres(model)
+
+    def _wanted(self, model: Model, genres: Sequence[str]) -> list[str]:
+        """Return all genres that a track or an album is to have."""
+        there = current_genres(model) if self._settings.keep_existing else []
+        known = {genre.casefold() for genre in there}
+        return there + [genre for genre in genres if genre.casefold() not in known]
+
+    def _file_says_more(self, model: Model, genres: Sequence[str]) -> bool:
+        """Whether writing would replace genres that the library does not know; they are named.
+
+        Those that are to be written may be there from a run that was killed.
+        """
+        settings = self._settings
+        if settings.force or not settings.write or not (self._journal or settings.pretend):
+            return False
+        in_file = self._in_file(model) or []
+        known = single([*current_genres(model), *genres])
+        if not (more := [genre for genre in in_file if not single([genre]) <= known]):
+            return False
+        self._log.info(
+            "{}: left alone, for its file has genres that the library does not know ({}); "
+            "`beet update` takes them over, -f replaces them",
+            *(name_of(model), ", ".join(more)),
+        )
+        return True
+
+    def _in_file(self, model: Model) -> list[str] | None:
+        """Return the genres of a track's file; an album has none, nor has a broken file."""
+        if isinstance(model, Item):
+            with suppress(UnreadableFileError):
+                return genres_in_file(model)
+        return None
 
     def explain(self, model: Model, predictions: Sequence[Prediction]) -> None:
         """Show the most probable genres, if the user wants to know."""

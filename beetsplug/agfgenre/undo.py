@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, TextIO, cast
 from beets.library import Album, Item
 from beets.ui import UserError
 from beets.util import displayable_path, syspath
-from mediafile import MediaFile, UnreadableFileError
+from mediafile import UnreadableFileError
 
 from agf_core import storage
 
 from .decision import Outcome, set_by_us
 from .report import Summary, name_of, show_changes
 from .storing import BATCH, folder_beside, store, uninterrupted, writing
-from .writing import copy_beside, try_write
+from .writing import copy_beside, genres_in_file, try_write
 
 try:
     import fcntl
@@ -62,6 +62,8 @@ class Note:
         Genres.
     ours : list of str or None
         Genres that the plugin had set until then; notes of older releases do not say.
+    in_file : list of str or None
+        Genres that the file had, where those were neither `old` nor `new`.
     """
 
     id: int
@@ -70,6 +72,7 @@ class Note:
     old: list[str]
     new: list[str]
     ours: list[str] | None = None
+    in_file: list[str] | None = None
 
     def find(self, lib: Library) -> Model | None:
         """Return the track or the album, if it is there still."""
@@ -92,8 +95,15 @@ class Journal:
         self._path = folder and folder / (self.run + OPEN)
         self._file: TextIO | None = None
 
-    def note(self, model: Model, new: Sequence[str]) -> None:
+    def note(self, model: Model, new: Sequence[str], in_file: Sequence[str] | None = None) -> None:
         """Note the genres of a track or an album, and which it is going to get.
+
+        Parameters
+        ----------
+        model : Album or Item
+        new : sequence of str
+        in_file : sequence of str, optional
+            Those of its file, if it has one.
 
         Raises
         ------
@@ -104,7 +114,10 @@ class Journal:
             return
         path = os.fsdecode(syspath(model.path)) if isinstance(model, Item) else None
         old, ours = list(model.genres or ()), list(set_by_us(model))
-        note = Note(cast(int, model.id), model.added, path, old, list(new), ours)
+        # A file that has the new ones already has them from a run that was killed.
+        told = in_file is None or _alike(in_file, old) or _alike(in_file, new)
+        others = None if told else list(in_file or ())
+        note = Note(cast(int, model.id), model.added, path, old, list(new), ours, others)
         try:
             if self._file is None:
                 self._file = self._begin()
@@ -225,15 +238,16 @@ class _Undo:
             return None
         there = model.genres or []
         in_file = self._genres_in_file(model)
+        old_in_file = note.old if note.in_file is None else note.in_file
         if there not in (note.old, note.new) or not (
-            in_file is None or _alike(in_file, note.old) or _alike(in_file, note.new)
+            in_file is None or _alike(in_file, old_in_file) or _alike(in_file, note.new)
         ):
             self._log.warning(
                 "{}: left alone, for its genres have been changed since", name_of(model)
             )
             self.summary.add(Outcome.CHANGED, type(model))
             return None
-        in_file_too = in_file is not None and not _alike(in_file, note.old)
+        in_file_too = in_file is not None and not _alike(in_file, old_in_file)
         _set_ours(model, note.ours)
         if there == note.old and not in_file_too:
             self.summary.add(Outcome.UNCHANGED, type(model))
@@ -242,7 +256,9 @@ class _Undo:
         if there != note.old and not self._settings.quiet:
             show_changes(model, ("genres",))
         if in_file_too and not self._settings.pretend:
+            model.genres = old_in_file
             try_write(cast(Item, model), self._run, self.summary, self._log)
+            model.genres = note.old
         self.summary.add(Outcome.TAGGED, type(model))
         return model
 
@@ -251,7 +267,7 @@ class _Undo:
         if not self._settings.write or not isinstance(model, Item):
             return None
         try:
-            return MediaFile(syspath(model.path)).genres or []
+            return genres_in_file(model)
         except UnreadableFileError as error:
             missing = not os.path.exists(syspath(model.path))
             what = f"{displayable_path(model.path)} does not exist" if missing else error

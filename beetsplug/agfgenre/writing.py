@@ -31,6 +31,17 @@ def copy_beside(path: str | bytes, run: str) -> str:
     return os.path.join(os.path.dirname(name), COPY_PREFIX + run + os.path.splitext(name)[1])
 
 
+def genres_in_file(item: Item) -> list[str]:
+    """Return the genres of a track's file.
+
+    Raises
+    ------
+    UnreadableFileError
+        If it is not there, or has no tags that can be read.
+    """
+    return MediaFile(syspath(item.path)).genres or []
+
+
 def write(item: Item, run: str) -> None:
     """Write a track's tags as `Item.write` does, with the same events for other plugins.
 
