@@ -35,6 +35,22 @@ class Entry:
     problem: str = ""
 
 
+def checked_name(name: str) -> str:
+    """Return a name that a model can have.
+
+    Raises
+    ------
+    ValueError
+        When no model can be called that.
+    """
+    if not NAME.fullmatch(name) or name.rstrip(" .") != name or name == SHIPPED_NAME:
+        raise ValueError(
+            f"no model can be called {name!r}: names are letters, digits, spaces and . + - _, "
+            f"begin with a letter, a digit or _, and are not {SHIPPED_NAME}"
+        )
+    return name
+
+
 class ModelStore:
     """The models in a folder.
 
@@ -55,12 +71,7 @@ class ModelStore:
         ValueError
             When no model can be called that.
         """
-        if not NAME.fullmatch(name) or name.rstrip(" .") != name or name == SHIPPED_NAME:
-            raise ValueError(
-                f"no model can be called {name!r}: names are letters, digits, spaces and . + - _, "
-                f"begin with a letter, a digit or _, and are not {SHIPPED_NAME}"
-            )
-        return self.folder / "models" / name
+        return self.folder / "models" / checked_name(name)
 
     def names(self) -> list[str]:
         """Return the names of all models but the shipped one, whole or not."""

@@ -460,7 +460,7 @@ def test_a_model_can_be_called_anything_a_folder_can(library):
     fill(library)
     assert train(library, "--name", "x" * 51) == 1
     assert "a model's name has at most 50 characters" in library.log.lines[-1]
-    assert train(library, "--name", "../x") == 1
+    assert train(library, "-p", "--name", "../x") == 1
     assert "no model can be called '../x'" in library.log.lines[-1]
 
 

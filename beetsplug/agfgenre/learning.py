@@ -61,7 +61,6 @@ if TYPE_CHECKING:
     from .vocabulary import Vocabulary
 
 LOCK = "lock"  # beside the checkpoints
-LONGEST_NAME = 50  # characters of a model's name: it is a folder's and stands in tables
 MOST_OF_AN_ALBUM = 4  # tracks: an album counts as one anyway
 MOST_IN_ALL = 4_000  # tracks: what 0.7 GB of memory hold
 
@@ -159,10 +158,6 @@ class Lesson:
     def _learn(self, teaching: Teaching) -> bool:
         store = model_store()
         try:
-            if self._settings.name:
-                store.path(self._settings.name)
-            if len(self._settings.name) > LONGEST_NAME:
-                raise ValueError(f"a model's name has at most {LONGEST_NAME} characters")
             base = bundle.load(self._settings.model or None)
             network = network_from_bundle(base)
         except (bundle.BundleError, ValueError) as error:

@@ -35,6 +35,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 SECTION = "agfgenre"
+LONGEST_NAME = 50  # characters of a model's name: it is a folder's and stands in tables
 PRIORS = BALANCED, SHIPPED, LIBRARY = "balanced", "shipped", "library"
 
 
@@ -195,7 +196,7 @@ class LearnSettings:
             quick=bool(options.get("quick")),
             pretend=bool(options.get("pretend")),
             quiet=bool(options.get("quiet")),
-            name=options.get("name") or "",
+            name=_model_name(options.get("name") or ""),
             groups=_checked(
                 "groups",
                 options.get("groups") or config["groups"].get() or "",
@@ -203,6 +204,19 @@ class LearnSettings:
                 _letters,
             ),
         )
+
+
+def _model_name(name: str) -> str:
+    from agf_core.model_store import checked_name  # which needs numpy
+
+    try:
+        if name:
+            checked_name(name)
+        if len(name) > LONGEST_NAME:
+            raise ValueError(f"a model's name has at most {LONGEST_NAME} characters")
+    except ValueError as error:
+        raise UserError(f"agftrain: {error}") from None
+    return name
 
 
 def _letters(value: Any) -> bool:
