@@ -320,7 +320,7 @@ def test_the_command_keeps_a_sheet_of_a_recipe_and_of_a_model(corpus, tmp_path, 
     music.mkdir(parents=True)
     for i in range(9):
         (music / f"{i}.wav").symlink_to(tmp_path / f"{i}.wav")
-    monkeypatch.setattr("training.corpora.SMALLEST", 1_000)
+    monkeypatch.setattr("training.corpora.SHORTEST", 0.1)
     quick = replace(
         ONE_BRANCH,
         foundation=replace(ONE_BRANCH.networks, epochs=2),
@@ -373,13 +373,14 @@ def test_the_command_keeps_a_sheet_of_a_recipe_and_of_a_model(corpus, tmp_path, 
 def test_music_of_which_nothing_is_known_is_what_games_keep_as_such(tmp_path, write_wav):
     folder = tmp_path / "music"
     (folder / "game" / "sounds").mkdir(parents=True)
-    noise = np.random.default_rng(0).normal(size=120_000) / 9
+    noise = np.random.default_rng(0).normal(size=208_000) / 9
     song = write_wav("song.wav", noise, 8_000)
     song.rename(folder / "game" / "song.wav")
-    write_wav("bang.wav", noise[:2_000], 8_000).rename(folder / "game" / "sounds" / "bang.wav")
+    write_wav("bang.wav", noise[:192_000], 8_000).rename(folder / "game" / "sounds" / "bang.wav")
     (folder / "game" / "gone.ogg").symlink_to("nowhere.ogg")
     (folder / "game" / "tune.wav").symlink_to("song.wav")
     (folder / "game" / "theme.wav").hardlink_to(folder / "game" / "song.wav")
+    (folder / "game" / "torn.ogg").write_bytes(b"OggS" * 100_000)
     (folder / "game" / "README").write_text("words" * 100_000)
     (found,) = read_folder(folder)
     assert (found.path.name, found.source) == ("song.wav", "game")  # the first of its names

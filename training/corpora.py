@@ -32,7 +32,7 @@ from training.recipes import Recipe
 from training.variants import samples_of, variants_of
 
 LONGEST = 90.0  # seconds of a track, from its middle, that are learnt from
-SMALLEST = 200_000  # bytes of a file that is taken for music; below that games keep their sounds
+SHORTEST = 25.0  # seconds of a file that is taken for music; games keep their sounds beside it
 UNLABELLED = {".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wv"}
 COLUMNS = (
     "track_id",
@@ -88,6 +88,7 @@ def read_table(table: Path, audio_root: Path) -> list[Track]:
 def read_folder(folder: Path) -> list[Track]:
     """Return the music below a folder, of which nothing is known; a file of several names once.
 
+    Files of less than 25 s, and such as cannot be read, are left out.
     Each track's source is the name of the folder directly below `folder` that it lies in.
 
     Raises
@@ -102,7 +103,7 @@ def read_folder(folder: Path) -> list[Track]:
             continue
         status = path.stat()
         file = (status.st_dev, status.st_ino)  # the same through links
-        if status.st_size >= SMALLEST and file not in met:
+        if file not in met and _is_long(path):
             met.add(file)
             name = path.relative_to(folder)
             digest = hashlib.sha256(name.as_posix().encode()).hexdigest()[:16]
@@ -110,6 +111,14 @@ def read_folder(folder: Path) -> list[Track]:
     if not tracks:
         raise CorpusError(f"there is no music in {folder}")
     return tracks
+
+
+def _is_long(path: Path) -> bool:
+    try:
+        duration = audio.read(path, seconds=1.0).duration
+    except audio.AudioError:
+        return False
+    return duration is None or duration >= SHORTEST
 
 
 def _weights(text: str) -> tuple[tuple[str, float], ...]:
