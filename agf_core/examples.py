@@ -178,11 +178,11 @@ class Variation:
 
     KNOTS = 6  # of the equaliser, evenly spaced over the mel bands
 
-    def gains(self, n: int, n_mels: int) -> Tensor:
-        """Draw the gains of `n` segments from torch's global generator, (n, 1, n_mels)."""
-        knots = self.equaliser * torch.randn(n, 1, self.KNOTS)
+    def gains(self, n: int, n_mels: int, device: str | torch.device = "cpu") -> Tensor:
+        """Draw the gains of `n` segments from the device's global generator, (n, 1, n_mels)."""
+        knots = self.equaliser * torch.randn(n, 1, self.KNOTS, device=device)
         curve = F.interpolate(knots, n_mels, mode="linear", align_corners=True)
-        return self.loudness * torch.randn(n, 1, 1) + curve
+        return self.loudness * torch.randn(n, 1, 1, device=device) + curve
 
 
 class Segments(Examples):
@@ -232,7 +232,7 @@ class Segments(Examples):
         if self.variation == Variation():
             return self.at(starts)
         x = super().at(starts)
-        x = x + self.variation.gains(len(x), x.shape[-1]).to(x.device)
+        x = x + self.variation.gains(len(x), x.shape[-1], x.device)
         return self._normalised(x.clamp(min=10 * np.log10(LOG_FLOOR)))
 
     def _normalised(self, x: Tensor) -> Tensor:

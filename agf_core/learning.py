@@ -129,7 +129,6 @@ def fit(
             list(optimisers[task].values()),
             batch_size=schedule.batch_size,
             bfloat16=schedule.bfloat16,
-            steady=not schedule.one_cycle,
         )
         for task in targets
     }
@@ -182,10 +181,8 @@ def fit(
         ):
             if len(batch) == 1:  # batch normalisation cannot learn from one
                 continue
-            share = schedule.share((epoch + first / len(order)) / n_epochs)
-            for optimiser in optimisers[task].values():
-                for group in optimiser.param_groups:
-                    group["lr"] = share * optimiser.defaults["lr"]
+            if schedule.one_cycle:
+                steps[task].slow_down(schedule.share((epoch + first / len(order)) / n_epochs))
             loss += steps[task](at, batch) * len(batch) / len(order)
         losses.append(float(loss))
         if (epoch + 1) % schedule.validate_every == 0 or epoch + 1 == n_epochs:

@@ -28,11 +28,11 @@ class HiddenWeights(torch.optim.Optimizer):
     ----------
     weights : iterable of nn.Parameter [shape=(outputs, ...)]
         Each is taken as a matrix with a row for every output.
-    lr : float
-        Learning rate.
+    lr : float or Tensor
+        Learning rate; that of steps in a CUDA graph has to be a tensor.
     """
 
-    def __init__(self, weights: Iterable[nn.Parameter], lr: float) -> None:
+    def __init__(self, weights: Iterable[nn.Parameter], lr: float | Tensor) -> None:
         super().__init__(weights, {"lr": lr})
 
     @torch.no_grad()
@@ -49,7 +49,7 @@ class HiddenWeights(torch.optim.Optimizer):
                 matrix = _matrix(weight, weight)
                 step = orthogonal(_matrix(update, weight)).to(weight.dtype)
                 size = sqrt(max(1.0, matrix.shape[0] / matrix.shape[1]))
-                matrix.add_(step, alpha=-group["lr"] * size)
+                matrix.sub_(step * (size * group["lr"]))
 
 
 def orthogonal(matrix: Tensor) -> Tensor:

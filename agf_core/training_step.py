@@ -25,8 +25,6 @@ class Step:
     targets : Tensor [shape=(n_tracks, n_classes)]
     batch_size : int
         Tracks of a full batch.
-    steady : bool
-        Whether the learning rate stays, as it must in a graph.
     """
 
     def __init__(
@@ -39,14 +37,12 @@ class Step:
         *,
         batch_size: int,
         bfloat16: bool,
-        steady: bool,
     ) -> None:
         self.model, self.task, self.examples, self.targets = model, task, examples, targets
         self.optimisers, self.bfloat16 = optimisers, bfloat16
+        self.rates = [float(optimiser.defaults["lr"]) for optimiser in optimisers]
         self.device = examples.device
-        self.captures = (
-            self.device.type == "cuda" and model.capturable and steady and not examples.streamed
-        )
+        self.captures = self.device.type == "cuda" and model.capturable and not examples.streamed
         self.left = STEPS_BEFORE_CAPTURE
         self.graph: torch.cuda.CUDAGraph | None = None
         if self.captures:
@@ -61,6 +57,15 @@ class Step:
         # Streams and graphs are made on the current device: with several GPUs not always this one.
         with torch.cuda.device(self.device):
             return self._captured(starts, tracks)
+
+    def slow_down(self, share: float) -> None:
+        """Let only a share of the learning rates that the optimisers began with count."""
+        for optimiser, rate in zip(self.optimisers, self.rates, strict=True):
+            for group in optimiser.param_groups:
+                if isinstance(group["lr"], Tensor):  # a graph reads it from where it lies
+                    group["lr"].fill_(share * rate)
+                else:
+                    group["lr"] = share * rate
 
     def _captured(self, starts: Tensor, tracks: Tensor) -> Tensor:
         if self.graph is None and self.left:
@@ -102,15 +107,20 @@ def optimisers_of(
     """Return what teaches a task, by what it is called in checkpoints: Adam has no name there."""
     hidden = model.hidden_weights(task) if schedule.muon else []
     taken = {id(weight) for weight in hidden}
+    in_graph = device.type == "cuda"
+
+    def rate(value: float) -> float | Tensor:
+        return torch.tensor(value, device=device) if in_graph else value
+
     adam = torch.optim.Adam(
         [parameter for parameter in model.task_parameters(task) if id(parameter) not in taken],
-        lr=schedule.learning_rate,
+        lr=rate(schedule.learning_rate),
         weight_decay=schedule.weight_decay,
-        capturable=device.type == "cuda",
+        capturable=in_graph,
     )
     if not hidden:
         return {"": adam}
-    return {"": adam, "muon ": HiddenWeights(hidden, schedule.muon)}
+    return {"": adam, "muon ": HiddenWeights(hidden, rate(schedule.muon))}
 
 
 def autocast(device: torch.device, bfloat16: bool) -> torch.autocast:

@@ -279,9 +279,12 @@ def test_rows_streamed_from_a_file_teach_the_same(spectrograms, segments, genres
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("changes", [{}, {"one_cycle": True, "muon": 0.03}])
 def test_on_a_gpu_graphs_and_streamed_rows_teach_what_plain_steps_do(
-    spectrograms, genres, monkeypatch
+    spectrograms, genres, monkeypatch, changes
 ):
+    schedule = replace(SCHEDULE, **changes)
+
     def curves(*, captured, stream):
         monkeypatch.setattr(MultiTaskNet, "capturable", captured)
         normaliser = fit_normaliser(iter(spectrograms))
@@ -289,7 +292,7 @@ def test_on_a_gpu_graphs_and_streamed_rows_teach_what_plain_steps_do(
         targets = {"g": genres, "s": genres[:, ::-1].copy()}
         network = small_network({"g": 3, "s": 3}).to("cuda")
         history = fit(
-            network, segments, targets, SCHEDULE, train=TRAIN, valid=VALID, progress=False
+            network, segments, targets, schedule, train=TRAIN, valid=VALID, progress=False
         )
         return {(entry["epoch"], name): entry[name] for entry in history for name in entry}
 
