@@ -1,4 +1,4 @@
-"""The direct paths beside the transfer MLP: learnt, kept in a model, and gone on from."""
+"""The direct path beside the transfer MLP: learnt, kept in a model, and gone on from."""
 
 import numpy as np
 import pytest
@@ -15,8 +15,9 @@ from agf_core.network import GenreNet, MultiTaskNet, TransferMLP
 from agf_core.new_heads import personal_network
 from agf_core.spectrogram import InputSpec
 from agf_core.tagger import GenreTagger
-from training.direct import UNKNOWN, DirectPath, add_direct_paths, track_means
-from training.teacher import TEACHERS, Scale
+from training.direct import UNKNOWN, DirectPath, add_direct_path, track_means
+from training.opinions import upon_teachers
+from training.teacher import TEACHERS
 from training.whitening import whitening, within_artists
 
 SPEC = InputSpec(n_mels=32, segment_frames=32, window_hop=16)
@@ -114,10 +115,10 @@ def test_teachers_are_believed_alike():
         for part, one in zip(parts, TEACHERS, strict=True)
     ]
     rows = np.concatenate(parts, axis=1)
-    together = DirectPath.by_teachers(rows, genres, 3).logits(rows)
+    together = upon_teachers(rows, genres, 3).logits(rows)
     np.testing.assert_allclose(together, np.mean(alone, axis=0), atol=1e-9)
     spread = within_artists(rows, [str(i // 2) for i in range(30)])
-    white = DirectPath.by_teachers(rows, genres, 3, whitened=0.5, spread=spread).logits(rows)
+    white = upon_teachers(rows, genres, 3, whitened=0.5, spread=spread).logits(rows)
     first, n = TEACHERS[0], TEACHERS[0].n_features
     alone[0] = DirectPath.learn(
         parts[0], genres, 3, first.regularisation, whitened=0.5, spread=spread[:n, :n]
@@ -128,34 +129,18 @@ def test_teachers_are_believed_alike():
     np.testing.assert_allclose(white, np.mean(alone, axis=0), atol=1e-9)
 
 
-def test_the_path_of_a_teacher_is_asked_about_what_a_network_takes_it_to_hear():
+def test_an_mlp_and_its_path_are_believed_by_their_shares():
     rng = np.random.default_rng(0)
-    heard = rng.normal(3, 2, (30, 4)).astype(np.float32)
-    path = DirectPath.learn(heard, [i % 3 for i in range(30)], 3, 0.5)
-    scale = Scale.fit([heard])
-    torch.manual_seed(0)
-    head = torch.nn.Linear(7, 4)
-    features = torch.randn(5, 7)
-    with torch.no_grad():
-        imitated = head(features).numpy() * scale.std + scale.mean
-    expected = imitated @ path.weights.T + path.bias
-    after = path.after(head, scale)
-    np.testing.assert_allclose(features.numpy() @ after.weights.T + after.bias, expected, atol=1e-4)
-
-
-def test_an_mlp_and_its_paths_are_believed_by_their_shares():
-    rng = np.random.default_rng(0)
-    paths = [DirectPath(rng.normal(size=(3, 5)), rng.normal(size=3)) for _ in range(2)]
+    path = DirectPath(rng.normal(size=(3, 5)), rng.normal(size=3))
     torch.manual_seed(0)
     mlp = TransferMLP(5, 3).eval()
     x = torch.randn(4, 5)
     with torch.no_grad():
         own = mlp(x)
-        together = add_direct_paths(mlp, paths, (0.5, 0.3))(x)
+        together = add_direct_path(mlp, path, 0.3)(x)
         torch.testing.assert_close(mlp(x), own)  # as it was
-    said = [own.numpy(), *(x.numpy() @ path.weights.T + path.bias for path in paths)]
     np.testing.assert_allclose(
-        together.numpy(), np.average(said, axis=0, weights=(0.2, 0.5, 0.3)), atol=1e-5
+        together.numpy(), 0.7 * own.numpy() + 0.3 * path.logits(x.numpy()), atol=1e-5
     )
 
 

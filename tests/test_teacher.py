@@ -8,13 +8,13 @@ import pytest
 
 from agf_core.cache import FeatureCache
 from training import corpora, teacher
-from training.teacher import MUSICNN, TEACHERS, YAMNET, Listening, heard
+from training.teacher import EFFICIENTAT, MUSICNN, TEACHERS, Listening, heard
 
 CHILD = """
 import sys
 import numpy as np
 
-n = {"musicnn": 250, "yamnet": 155}[sys.argv[1]]
+n = {"musicnn": 250, "efficientat": 512}[sys.argv[1]]
 while head := sys.stdin.buffer.read(8):
     samples = np.frombuffer(sys.stdin.buffer.read(4 * int.from_bytes(head, "little")), np.float32)
     if not samples.any():
@@ -34,10 +34,10 @@ def child(tmp_path, monkeypatch):
 
 
 def test_a_teacher_answers_sound_by_sound(child):
-    with Listening(YAMNET, sys.executable) as yamnet:
+    with Listening(EFFICIENTAT, sys.executable) as efficientat:
         for loud in (0.5, 0.25):
-            said = yamnet.listen(np.array([0, loud, -loud / 2]))
-            np.testing.assert_array_equal(said, np.full((3, 155), loud, np.float32))
+            said = efficientat.listen(np.array([0, loud, -loud / 2]))
+            np.testing.assert_array_equal(said, np.full((3, 512), loud, np.float32))
 
 
 def test_one_that_ends_is_named(child):
@@ -56,27 +56,28 @@ def test_the_command_keeps_what_both_hear_and_reads_nothing_twice(
     for i in range(3):
         write_wav(f"{i}.wav", rng.uniform(-0.1, 0.1, 80_000) * (i + 1), 16_000)
         lines.append(f"{i},.,{i}.wav,artist {i},Rock,Rock,{i % 2}")
-    table, model = tmp_path / "table.csv", tmp_path / "yamnet.tflite"
+    table, clone = tmp_path / "table.csv", tmp_path / "EfficientAT"
     table.write_text("\n".join(lines))
     arguments = ["teacher", "--table", str(table), "--audio", str(tmp_path), "--work"]
     arguments += [str(tmp_path / "work"), "--python", sys.executable, "--recipe", "paper"]
-    arguments += ["--yamnet", str(model)]
+    arguments += ["--efficientat", str(clone)]
     monkeypatch.setattr("sys.argv", arguments)
     with pytest.raises(SystemExit, match="cannot be read: No such file"):
         teacher.main()
-    model.write_bytes(b"not it")
+    (clone / "resources").mkdir(parents=True)
+    (clone / teacher.MN04).write_bytes(b"not it")
     with pytest.raises(SystemExit, match="another file than the one"):
         teacher.main()
-    monkeypatch.setattr(teacher, "YAMNET_SHA256", hashlib.sha256(b"not it").hexdigest())
+    monkeypatch.setattr(teacher, "MN04_SHA256", hashlib.sha256(b"not it").hexdigest())
     teacher.main()
     tracks = corpora.read_table(table, tmp_path)
     cache = FeatureCache(tmp_path / "work" / "features")
     both = heard(tracks, cache)
-    assert [rows.shape for rows in both] == [(2, 405)] * 3  # as many as both have heard
+    assert [rows.shape for rows in both] == [(2, 762)] * 3  # as many as both have heard
     for i, rows in enumerate(both):
         assert (rows == rows[0, 0]).all()
         assert rows[0, 0] == pytest.approx(0.1 * (i + 1), rel=0.01)
-    assert heard(tracks, cache, [YAMNET])[0].shape == (3, 155)
+    assert heard(tracks, cache, [EFFICIENTAT])[0].shape == (3, 512)
     (tmp_path / "0.wav").unlink()  # has been heard
     monkeypatch.setattr(teacher, "CHILD", tmp_path / "none.py")
     teacher.main()

@@ -327,7 +327,7 @@ def test_the_command_keeps_a_sheet_of_a_recipe_and_of_a_model(corpus, tmp_path, 
         rehearsed=True,
         variants=1,
         direct=0.01,
-        shares=(0.3, 0.3),
+        share=0.6,
     )
     monkeypatch.setattr(sheet, "RECIPES", {"quick": quick})
     cache = FeatureCache(tmp_path / "work" / "features")
@@ -351,8 +351,8 @@ def test_the_command_keeps_a_sheet_of_a_recipe_and_of_a_model(corpus, tmp_path, 
         "training.learn.track_means", lambda rows: directly.append(len(rows)) or track_means(rows)
     )
     sheet.main()
-    # Of the clips with a genre that teach, a fold has some 28; unmixed variants teach, too.
-    assert 34 < min(directly[:5]) <= max(directly[:5]) < 56
+    # Of 40 clips with a genre some 28 teach a fold; variants do not, mixed or not.
+    assert 20 < min(directly[:5]) <= max(directly[:5]) < 34
     page = (tmp_path / "out" / sheet.SHEET).read_text()
     assert "| folds | 40 | 20 | " in page
     assert "| north-to-south | 20 | 10 | " in page

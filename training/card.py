@@ -162,13 +162,11 @@ the teachers to say.
 def _direct(recipe: Mapping[str, Any]) -> str:
     if not recipe["direct"]:
         return ""
-    own, *others = recipe["shares"]
-    said = f"{own:.0%} of what is said is that of a logistic regression over whole tracks"
-    if others:
-        said += (
-            f" upon the network's\nfeatures, {others[0]:.0%} that of two upon what it takes the "
-            "teachers to hear"
-        )
+    said = (
+        f"{recipe['share']:.0%} of what is said is that of a logistic regression over whole tracks"
+    )
+    if recipe["balanced"]:
+        said += ",\nwhich makes up in part for rare genres"
     return f"{said};\n"
 
 
@@ -178,8 +176,8 @@ def _beside(tasks: str) -> str:
     if REGRESSED in tasks:
         sources.append(
             "what two\nteachers hear: musicnn (ISC licence), a tagger that learnt from the Million "
-            "Song Dataset, and YAMNet\n(Apache-2.0), which learnt voices, instruments and music "
-            "among other sounds of AudioSet"
+            "Song Dataset, and EfficientAT\n(MIT licence), which learnt voices, instruments and "
+            "music among other sounds of AudioSet"
         )
     if not sources:
         return "with the genre as its only task"

@@ -1,10 +1,7 @@
-"""Direct paths from transfer features to genres, beside the MLP: logistic regressions.
+"""A direct path from transfer features to genres, beside the MLP: a logistic regression.
 
-The MLP learns from windows, and from soft targets as well; the regressions from whole tracks and
-variants, and from those of one main genre alone. One learns from the network's own features. The
-other is the teachers': it learns from what they hear, and is asked about what the network takes
-them to hear, so that it has seen nothing that the network knows by heart. They err differently; the
-recipe says how much each is believed.
+The MLP learns from windows, of variants too, and from soft targets; the regression from whole
+tracks of one main genre alone. They err differently, so that together they are right more often.
 """
 
 from collections.abc import Sequence
@@ -17,7 +14,6 @@ from torch import nn
 
 from agf_core.examples import Features
 from agf_core.network import TransferMLP
-from training.teacher import TEACHERS, Scale
 from training.whitening import whitening
 
 UNKNOWN = -10.0  # logit of a genre that no track has
@@ -87,54 +83,10 @@ class DirectPath:
         bias[regression.classes_] = intercepts - found @ scaler.mean_
         return cls(weights, bias)
 
-    @classmethod
-    def by_teachers(
-        cls,
-        rows: np.ndarray,
-        genres: Sequence[int],
-        n_genres: int,
-        *,
-        balanced: float = 0.0,
-        whitened: float = 0.0,
-        spread: np.ndarray | None = None,
-    ) -> "DirectPath":
-        """Fit a logistic regression upon each teacher's features; their logits are averaged.
-
-        Parameters
-        ----------
-        rows : np.ndarray [shape=(n_tracks, n_features)]
-            See `training.teacher.over_tracks`.
-        genres : sequence of int
-            Index of each track's genre.
-        balanced, whitened, spread
-            See `learn`.
-        """
-        paths, begin = [], 0
-        for teacher in TEACHERS:
-            mine = slice(begin, begin := begin + teacher.n_features)
-            path = cls.learn(
-                rows[:, mine],
-                genres,
-                n_genres,
-                teacher.regularisation,
-                balanced=balanced,
-                whitened=whitened,
-                spread=None if spread is None else spread[mine, mine],
-            )
-            paths.append(path)
-        weights = np.concatenate([path.weights for path in paths], axis=1) / len(paths)
-        return cls(weights, np.mean([path.bias for path in paths], axis=0))
-
     def logits(self, rows: np.ndarray) -> np.ndarray:
         """Return what it says of rows, (n_tracks, n_genres)."""
         said: np.ndarray = rows @ self.weights.T + self.bias
         return said
-
-    def after(self, head: nn.Linear, scale: Scale) -> "DirectPath":
-        """Return the path from the features that a head tells scaled rows of this path's from."""
-        told, offset = (x.detach().cpu().double().numpy() for x in (head.weight, head.bias))
-        weights = self.weights * scale.std
-        return DirectPath(weights @ told, self.bias + weights @ offset + self.weights @ scale.mean)
 
 
 def track_means(features: Features) -> np.ndarray:
@@ -142,28 +94,25 @@ def track_means(features: Features) -> np.ndarray:
     return np.stack([features.windows(i).mean(dim=0).cpu().numpy() for i in range(len(features))])
 
 
-def add_direct_paths(
-    mlp: TransferMLP, paths: Sequence[DirectPath], shares: Sequence[float]
-) -> TransferMLP:
-    """Return an MLP whose logits are a mean of its own and those of all paths.
+def add_direct_path(mlp: TransferMLP, path: DirectPath, share: float) -> TransferMLP:
+    """Return an MLP whose logits are a mean of its own and those of a path.
 
     Parameters
     ----------
     mlp : TransferMLP
         Stays as it is.
-    paths : sequence of DirectPath
+    path : DirectPath
         From transfer features.
-    shares : sequence of float
-        Weight of each path in the mean; the MLP has the rest of 1.
+    share : float
+        Weight of the path in the mean; the MLP has the rest of 1.
     """
-    n_genres, n_features = paths[0].weights.shape
+    n_genres, n_features = path.weights.shape
     result = TransferMLP(n_features, n_genres, direct=True)
     result.layers.load_state_dict(mlp.layers.state_dict())
     last, direct = cast(nn.Linear, result.layers[-1]), cast(nn.Linear, result.direct)
-    parts = list(zip(shares, paths, strict=True))
     with torch.no_grad():
         for layer in (last.weight, last.bias):
-            layer.mul_(1 - sum(shares))
-        direct.weight.copy_(torch.as_tensor(sum(share * path.weights for share, path in parts)))
-        direct.bias.copy_(torch.as_tensor(sum(share * path.bias for share, path in parts)))
+            layer.mul_(1 - share)
+        direct.weight.copy_(torch.as_tensor(share * path.weights))
+        direct.bias.copy_(torch.as_tensor(share * path.bias))
     return result.eval()

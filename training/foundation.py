@@ -72,6 +72,7 @@ def lay(
         train=np.arange(len(tracks)),
         width=recipe.width,
         frames_pooled=recipe.frames_pooled,
+        teachers=teacher.EACH,
         checkpoint=checkpoint,
     )
     return Foundation(model, mean, std, scale, tuple(tracks), spectra, heard)

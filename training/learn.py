@@ -4,10 +4,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from torch import nn
 
 from agf_core import bundle
 from agf_core.artist_groups import ArtistGroups, Observations, group_targets
@@ -18,13 +17,12 @@ from agf_core.learning import extract_features, predict, train_networks, train_t
 from agf_core.network import GenreNet
 from agf_core.prior import learnt_from
 from training import teacher
-from training.direct import DirectPath, add_direct_paths, track_means
+from training.direct import DirectPath, add_direct_path, track_means
 from training.foundation import Foundation
 from training.one_branch import REGRESSED, train_one_branch
 from training.opinions import opinions
 from training.recipes import Recipe
 from training.variants import Variant, originals
-from training.whitening import within_artists
 
 
 @dataclass(frozen=True)
@@ -158,6 +156,7 @@ def learn(
             train=np.concatenate([train, len(tracks) + np.arange(len(more))]),
             width=recipe.width,
             frames_pooled=recipe.frames_pooled,
+            teachers=teacher.EACH,
             begin=foundation.model if foundation else None,
             checkpoint=folder / "one-branch.safetensors",
         )
@@ -186,25 +185,17 @@ def learn(
         checkpoint=folder / "transfer.safetensors",
     )
     if recipe.direct is not None:
-        labelled = np.array([i for i in train if taught[i] and _only_genre(tracks[i]) in genres])
-        told = [genres.index(_only_genre(tracks[i])) for i in labelled]
-        own = np.array([i for i in train if taught[i] and not isinstance(tracks[i], Variant)])
-        artists = [tracks[i].artist for i in own]
-        how = {"balanced": recipe.balanced, "whitened": recipe.whitened}
-        means, own_means = (
-            track_means(features.subset(places(chosen, needed))) for chosen in (labelled, own)
+        own = np.array(
+            [i for i in train if tracks[i].genre in genres and not isinstance(tracks[i], Variant)]
         )
-        spread = within_artists(own_means, artists)
-        path = DirectPath.learn(means, told, len(genres), recipe.direct, spread=spread, **how)
-        paths = [path]
-        if recipe.one_branch:
-            rows, own_rows = (
-                teacher.over_tracks([heard[i] for i in chosen]) for chosen in (labelled, own)
-            )
-            spread = within_artists(own_rows, artists)
-            by_teachers = DirectPath.by_teachers(rows, told, len(genres), spread=spread, **how)
-            paths.append(by_teachers.after(cast(nn.Linear, model.heads[REGRESSED]), scale))
-        mlp = add_direct_paths(mlp, paths, recipe.shares)
+        path = DirectPath.learn(
+            track_means(features.subset(places(own, needed))),
+            [genres.index(tracks[i].genre) for i in own],
+            len(genres),
+            recipe.direct,
+            balanced=recipe.balanced,
+        )
+        mlp = add_direct_path(mlp, path, recipe.share)
     probabilities = np.full((len(tracks), len(genres)), np.nan)
     if len(predicted):
         probabilities[predicted] = predict(mlp, features, places(predicted, needed))
@@ -218,12 +209,6 @@ def learn(
         dict(Counter(t.source for t in originals(foundation.music))) if foundation else {},
         probabilities,
     )
-
-
-def _only_genre(track: Track) -> str:
-    """Return a track's main genre, or that of the track that it is a variant of; empty if none."""
-    weights = track.genre_weights
-    return weights[0][0] if len(weights) == 1 else track.genre
 
 
 def _ask_the_teachers(

@@ -37,13 +37,20 @@ class OneBranchNet(TaskModel):
     width : float
     frames_pooled : int
         See `MultiTaskNet`.
+    teachers : sequence of int, optional
+        How many of the numbers of t each teacher has; all of them are one's by default.
     """
 
     def __init__(
-        self, targets: Mapping[str, int], width: float = 1.0, frames_pooled: int = 1
+        self,
+        targets: Mapping[str, int],
+        width: float = 1.0,
+        frames_pooled: int = 1,
+        teachers: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.targets = dict(targets)
+        self.teachers = list(teachers or [targets.get(REGRESSED, 0)])
         self.network = MultiTaskNet({"g": self.targets["g"]}, width, frames_pooled)
         # Dropout between convolutions would take an eighth of the time, and there is enough that
         # keeps a network with teachers from learning by heart.
@@ -87,15 +94,21 @@ class OneBranchNet(TaskModel):
         return torch.cat(said, dim=1)
 
     def loss(self, x: Tensor, y: Tensor, task: str) -> Tensor:
-        """Return the sum of the sources' losses; zeros are a track without a genre or groups."""
+        """Return the sum of all sources' and teachers' losses.
+
+        Zeros are a track without a genre or groups.
+        """
         sizes = list(self.targets.values())
         parts = zip(
             self.targets, self(x, task).float().split(sizes, 1), y.split(sizes, 1), strict=True
         )
         total = torch.zeros((), device=x.device)
         for source, said, wanted in parts:
-            if source == REGRESSED:
-                total = total + F.mse_loss(said, wanted)
+            if source == REGRESSED:  # a teacher of many features counts no more than another
+                each = zip(
+                    said.split(self.teachers, 1), wanted.split(self.teachers, 1), strict=True
+                )
+                total = total + torch.stack([F.mse_loss(*one) for one in each]).sum()
             else:
                 told = wanted.any(dim=1).sum().clamp(min=1)
                 total = total + F.cross_entropy(said, wanted, reduction="sum") / told
@@ -148,6 +161,7 @@ def train_one_branch(
     train: np.ndarray,
     width: float = 1.0,
     frames_pooled: int = 1,
+    teachers: Sequence[int] | None = None,
     begin: OneBranchNet | None = None,
     checkpoint: Path | None = None,
 ) -> OneBranchNet:
@@ -164,6 +178,8 @@ def train_one_branch(
     scale : Scale
     train : np.ndarray [dtype=int]
         Indices of the tracks to learn from.
+    width, frames_pooled, teachers
+        See `OneBranchNet`.
     begin : OneBranchNet, optional
         What to go on from.
     checkpoint : Path, optional
@@ -173,7 +189,12 @@ def train_one_branch(
     torch.manual_seed(schedule.seed)
     pieces, owners, told = cut(segments, spec, heard, [int(i) for i in train])
     sizes = {source: rows.shape[1] for source, rows in targets.items()}
-    model = OneBranchNet(sizes | {REGRESSED: told.shape[1]}, width, frames_pooled)
+    model = OneBranchNet(
+        sizes | {REGRESSED: told.shape[1]},
+        width,
+        frames_pooled,
+        teachers,
+    )
     if begin is not None:
         model.go_on_from(begin)
     model.to(segments.device)

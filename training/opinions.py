@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import softmax
 
 from training.direct import DirectPath
+from training.teacher import TEACHERS
 from training.whitening import within_artists
 
 PARTS = 5  # classifiers, each of which leaves some artists to be judged
@@ -48,7 +49,7 @@ def opinions(
 
     def judge(asked: np.ndarray, learnt_from: np.ndarray) -> None:
         rows = features[learnt_from]
-        path = DirectPath.by_teachers(
+        path = upon_teachers(
             rows,
             truth[learnt_from],
             n_genres,
@@ -67,3 +68,40 @@ def opinions(
         theirs = np.isin(groups, groups[places[asked]])
         judge(np.flatnonzero(theirs), places[learnt_from])
     return said
+
+
+def upon_teachers(
+    rows: np.ndarray,
+    genres: Sequence[int],
+    n_genres: int,
+    *,
+    balanced: float = 0.0,
+    whitened: float = 0.0,
+    spread: np.ndarray | None = None,
+) -> DirectPath:
+    """Fit a logistic regression upon each teacher's features; their logits are averaged.
+
+    Parameters
+    ----------
+    rows : np.ndarray [shape=(n_tracks, n_features)]
+        See `training.teacher.over_tracks`.
+    genres : sequence of int
+        Index of each track's genre.
+    balanced, whitened, spread
+        See `training.direct.DirectPath.learn`.
+    """
+    paths, begin = [], 0
+    for teacher in TEACHERS:
+        mine = slice(begin, begin := begin + teacher.n_features)
+        path = DirectPath.learn(
+            rows[:, mine],
+            genres,
+            n_genres,
+            teacher.regularisation,
+            balanced=balanced,
+            whitened=whitened,
+            spread=None if spread is None else spread[mine, mine],
+        )
+        paths.append(path)
+    weights = np.concatenate([path.weights for path in paths], axis=1) / len(paths)
+    return DirectPath(weights, np.mean([path.bias for path in paths], axis=0))

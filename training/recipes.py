@@ -30,14 +30,14 @@ class Recipe:
         The foundation's music goes on teaching what the teachers hear in it, so that it is not
         forgotten, and what genre they take it for.
     direct : float, optional
-        Regularisation of the direct path beside the transfer MLP; with one branch there is that of
-        the teachers, too (`training.direct`).
-    shares : tuple of float
-        How much of what is said those direct paths say; the transfer MLP has the rest.
+        Regularisation of the direct path beside the transfer MLP (`training.direct`).
+    share : float
+        How much of what is said the direct path says; the transfer MLP has the rest.
     balanced : float
-        How far the regressions make up for some genres being rarer than others (`DirectPath`).
+        How far all regressions make up for some genres being rarer than others (`DirectPath`).
     whitened : float
-        How far the regressions' features are whitened within artists (`training.whitening`).
+        How far the teachers' features are whitened within artists for their opinion
+        (`training.whitening`).
     weighted : bool
         Tracks of several main genres teach the genre, too, by their weights.
     variants : int
@@ -60,7 +60,7 @@ class Recipe:
     foundation: Schedule | None = None
     rehearsed: bool = False
     direct: float | None = None
-    shares: tuple[float, ...] = (0.5,)
+    share: float = 0.5
     balanced: float = 0.0
     whitened: float = 0.0
     weighted: bool = False
@@ -97,7 +97,6 @@ class Recipe:
                 "transfer": Schedule(**values["transfer"]),
                 "foundation": Schedule(**values["foundation"]) if values["foundation"] else None,
                 "variation": Variation(**values["variation"]),
-                "shares": tuple(values["shares"]),
             }
         )
 
@@ -135,9 +134,10 @@ OURS = Recipe(
     opinion=0.5,
     rehearsed=True,
     direct=0.01,
-    shares=(0.5, 0.25),
+    balanced=0.25,
+    whitened=0.5,
     weighted=True,
-    variants=4,
+    variants=3,
     frames_pooled=2,
     variation=Variation(loudness=4.0, equaliser=2.5),
     input=replace(
@@ -152,7 +152,7 @@ OURS = Recipe(
 )
 """What ships: one branch, taught by genres, by groups made of genre labels and by two teachers.
 
-They have heard every track in four changed forms, too, and music without genres all the way.
+They have heard every track in three changed forms, too, and music without genres all the way.
 
 ``docs/model-log.md`` says how it came to be.
 """

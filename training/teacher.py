@@ -1,19 +1,20 @@
 """What two teachers hear, which have learnt from far more music than there is here.
 
     python -m training.teacher --table development.csv --audio corpora --unlabelled music \
-        --work work --python PYTHON --yamnet yamnet.tflite
+        --work work --python PYTHON --efficientat EfficientAT
 
 puts what they hear of every clip beside the other features, to be learnt from as task t; predicting
 needs none of it. musicnn 0.1.0 (Pons and Serra, 2019; ISC licence) has learnt 50 tags from the
 Million Song Dataset, and runs on TensorFlow 2.15, which does not get along with what else is needed
 here: PYTHON is that of an environment of its own, with
 
-    pip install 'numpy<2' tensorflow==2.15.0 librosa
+    pip install 'numpy<2' tensorflow==2.15.0 librosa torch torchaudio torchvision
     pip install --no-deps musicnn==0.1.0
 
-YAMNet (Google; Apache-2.0 licence) has learnt 521 classes of sound from AudioSet, of which those
-of voices and music are asked for. The file is the first version of
-``google/lite-model/yamnet/classification/tflite`` on TensorFlow Hub, and that alone.
+EfficientAT (Schmid et al., 2023; MIT licence) has learnt 527 classes of sound from AudioSet, with
+the help of transformers; what is asked for is the layer before the last of its network mn04_as. The
+folder is a clone of https://github.com/fschmid56/EfficientAT, with ``mn04_as_mAP_432.pt`` of its
+release v0.0.1 in ``resources``.
 
 Stopped, it goes on where it was.
 """
@@ -39,9 +40,10 @@ if TYPE_CHECKING:
 
 STRETCH_SECONDS = 2.992  # what is heard at once: 187 frames of musicnn's, of 256 samples
 FARTHEST = 4.0  # standard deviations that a target lies from the mean at most
-SAMPLE_RATE = 16_000  # hertz, of both
+SAMPLE_RATE = 16_000  # hertz; more would tell by its bandwidth which collection a clip is from
 CHILD = Path(__file__).with_name("teacher_child.py")
-YAMNET_SHA256 = "10c95ea3eb9a7bb4cb8bddf6feb023250381008177ac162ce169694d05c317de"
+MN04 = Path("resources", "mn04_as_mAP_432.pt")
+MN04_SHA256 = "899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c"
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,10 @@ class Teacher:
 
 # By the folds .003 was worse for the first; for the second, beside it, .02 was best of three.
 MUSICNN = Teacher("musicnn", "musicnn-msd-stretches", 250, 0.03)
-YAMNET = Teacher("yamnet", "yamnet-voice-and-music-stretches", 155, 0.02)
-TEACHERS = (MUSICNN, YAMNET)
-N_FEATURES = sum(teacher.n_features for teacher in TEACHERS)
+EFFICIENTAT = Teacher("efficientat", "efficientat-mn04-stretches", 512, 0.02)
+TEACHERS = (MUSICNN, EFFICIENTAT)
+EACH = [teacher.n_features for teacher in TEACHERS]
+N_FEATURES = sum(EACH)
 
 
 def heard(
@@ -207,14 +210,15 @@ class Listening:
         return np.frombuffer(answer, np.float32).reshape(-1, n)
 
 
-def the_yamnet(path: str) -> str:
-    """Return the path of YAMNet's file if that is what is there, or end with a message."""
+def the_clone(path: str) -> str:
+    """Return the path of EfficientAT's clone if its weights are there, or end with a message."""
+    weights = Path(path) / MN04
     try:
-        found = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        found = hashlib.sha256(weights.read_bytes()).hexdigest()
     except OSError as error:
-        raise SystemExit(f"{path} cannot be read: {error.strerror}") from error
-    if found != YAMNET_SHA256:
-        raise SystemExit(f"{path} is another file than the one that training.teacher tells of")
+        raise SystemExit(f"{weights} cannot be read: {error.strerror}") from error
+    if found != MN04_SHA256:
+        raise SystemExit(f"{weights} is another file than the one that training.teacher tells of")
     return path
 
 
@@ -229,8 +233,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add_corpora(parser)
     add_unlabelled(parser)
-    parser.add_argument("--python", required=True, help="of an environment that has musicnn")
-    parser.add_argument("--yamnet", required=True, type=the_yamnet, help="the file of YAMNet")
+    parser.add_argument("--python", required=True, help="of the teachers' environment")
+    parser.add_argument("--efficientat", required=True, type=the_clone, help="its clone")
     parser.add_argument("--recipe", choices=RECIPES, default="ours", help="to be learnt by")
     arguments = parser.parse_args()
     recipe = RECIPES[arguments.recipe]
@@ -242,13 +246,13 @@ def main() -> None:
     tracks += variants_of(tracks, music, recipe.variants)
     with (
         Listening(MUSICNN, arguments.python) as musicnn,
-        Listening(YAMNET, arguments.python, arguments.yamnet) as yamnet,
+        Listening(EFFICIENTAT, arguments.python, arguments.efficientat) as efficientat,
     ):
         for track in tqdm(tracks, unit="clip"):
             # Read once for both, and not at all where both have heard it.
             samples = lru_cache(partial(samples_of, track, LONGEST, SAMPLE_RATE))
             try:
-                for one in (musicnn, yamnet):
+                for one in (musicnn, efficientat):
                     kind, fits = one.teacher.kind, one.teacher.fits
                     cache.get(kind, track.track_id, partial(_hear, one, samples), fits)
             except audio.AudioError as error:

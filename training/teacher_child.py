@@ -1,10 +1,10 @@
-"""The teachers' side of `training.teacher`, for an environment that has TensorFlow.
+"""The teachers' side of `training.teacher`, for an environment that has what they need.
 
 Started as a file, not as a module: it needs nothing of this project. Its first argument names the
-teacher, and for YAMNet the second is its file. From standard input it takes sounds, each the number
-of its samples (int64) and the samples (float32, mono, 16 kHz); to standard output it gives, for
-each, the number of its stretches of 3 s (int64), and what the teacher hears in every one of them
-(float32). A sound shorter than a stretch is repeated.
+teacher, and for EfficientAT the second is the folder of its clone. From standard input it takes
+sounds, each the number of its samples (int64) and the samples (float32, mono, 16 kHz); to standard
+output it gives, for each, the number of its stretches of 3 s (int64), and what the teacher hears in
+every one of them (float32). A sound shorter than a stretch is repeated.
 """
 
 import os
@@ -18,9 +18,6 @@ import numpy as np
 
 FRAMES = 187  # of 256 samples: what musicnn hears at once
 STRETCH = FRAMES * 256  # samples
-YAMNET_SAMPLES = 15_600  # what YAMNet hears at once
-YAMNET_LOGITS = 118  # the tensor before its classes' probabilities
-VOICE_AND_MUSIC = [0, *range(24, 33), *range(132, 277)]  # of AudioSet's 521 classes
 
 Listener = Callable[[np.ndarray], np.ndarray]
 
@@ -59,29 +56,30 @@ def musicnn() -> Listener:
     return listen
 
 
-def yamnet(path: str) -> Listener:
-    """Return what gives YAMNet's logits of voices and music, averaged over three seconds."""
-    import tensorflow as tf
+def efficientat(folder: str) -> Listener:
+    """Return what gives the layer before the last of the network mn04_as."""
+    import torch
+    from scipy.signal import resample_poly
 
-    model = tf.lite.Interpreter(path, num_threads=1, experimental_preserve_all_tensors=True)
-    model.allocate_tensors()
-    sound = model.get_input_details()[0]["index"]
-    details = {tensor["index"]: tensor for tensor in model.get_tensor_details()}
-    step, zero = details[YAMNET_LOGITS]["quantization"]
-    begins = np.linspace(0, STRETCH - YAMNET_SAMPLES, 3).round().astype(int)
+    os.chdir(folder)  # where it looks for its weights and labels
+    sys.path.insert(0, os.getcwd())
+    from models.mn.model import get_model
+    from models.preprocess import AugmentMelSTFT
 
-    def once(samples: np.ndarray) -> np.ndarray:
-        model.set_tensor(sound, samples)
-        model.invoke()
-        logits = model.get_tensor(YAMNET_LOGITS)[0, VOICE_AND_MUSIC].astype(np.float32)
-        return (logits - zero) * step
+    torch.set_num_threads(1)
+    model = get_model(width_mult=0.4, pretrained_name="mn04_as").eval()
+    mel = AugmentMelSTFT(freqm=0, timem=0).eval()  # its own defaults otherwise: 32 kHz
+    last = model.classifier[-1]
 
+    @torch.inference_mode()
     def listen(samples: np.ndarray) -> np.ndarray:
-        rows = [
-            np.mean([once(samples[i + b : i + b + YAMNET_SAMPLES]) for b in begins], axis=0)
-            for i in range(0, len(samples) - STRETCH + 1, STRETCH)
-        ]
-        return np.stack(rows)
+        n = len(samples) // STRETCH
+        twice = resample_poly(samples, 2, 1).astype(np.float32)
+        found: list[torch.Tensor] = []
+        hook = last.register_forward_pre_hook(lambda _, given: found.append(given[0]))
+        model(mel(torch.from_numpy(twice[: 2 * STRETCH * n]).view(n, -1))[:, None])
+        hook.remove()
+        return found[0].numpy()
 
     return listen
 
@@ -91,7 +89,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever TensorFlow prints is no answer
     name, *rest = sys.argv[1:]
-    listen = yamnet(*rest) if name == "yamnet" else musicnn()
+    listen = efficientat(*rest) if name == "efficientat" else musicnn()
     while head := sys.stdin.buffer.read(8):
         size = int(np.frombuffer(head, np.int64)[0])
         samples = np.frombuffer(sys.stdin.buffer.read(4 * size), np.float32)
