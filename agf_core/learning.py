@@ -6,6 +6,7 @@ and goes on from its checkpoint as if it had never stopped.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -304,6 +305,22 @@ def extract_features(
     return Features(PackedRows(rows, counts), dtype=dtype, device=device)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread in a ``with`` statement.
+
+    Steps of MLPs are too small to be worth a second one, and would wait for it at every product
+    where another program keeps a core busy: with two cores and one of them busy twice as long.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@one_thread()
 def train_transfer(
     features: Features,
     targets: np.ndarray,

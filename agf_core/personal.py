@@ -20,7 +20,7 @@ from agf_core.artist_groups import ArtistGroups, Observations, group_targets
 from agf_core.corpus import Track, genre_targets
 from agf_core.examples import Features, Segments
 from agf_core.excerpts import Excerpts
-from agf_core.learning import best_entry, extract_features, fit, predict
+from agf_core.learning import best_entry, extract_features, fit, one_thread, predict
 from agf_core.network import GenreNet, MultiTaskNet, TransferMLP
 from agf_core.new_heads import namesakes, personal_network
 from agf_core.prior import learnt_from
@@ -435,15 +435,16 @@ class Personaliser:
                 bfloat16=plan.networks.bfloat16,
                 progress=self.progress,
             )
-        mlp_epochs = self._fit(
-            network.mlp,
-            features,
-            {"g": self._targets[: material.n_teaching]},
-            _for_epochs(plan.transfer, epochs and epochs[1]),
-            learning[learning < material.n_teaching],
-            kept_back,
-            f"{name}-transfer",
-        )
+        with one_thread():
+            mlp_epochs = self._fit(
+                network.mlp,
+                features,
+                {"g": self._targets[: material.n_teaching]},
+                _for_epochs(plan.transfer, epochs and epochs[1]),
+                learning[learning < material.n_teaching],
+                kept_back,
+                f"{name}-transfer",
+            )
         return Learnt(network.eval(), groups, features, (network_epochs, mlp_epochs))
 
     def _groups(

@@ -308,6 +308,23 @@ def test_windows_of_many_tracks_come_in_their_order(segments):
     assert torch.equal(together, torch.cat(apart))
 
 
+def test_an_mlp_learns_on_one_thread_and_leaves_the_others_to_the_rest(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "agf_core.learning.fit", lambda *_, **__: seen.append(torch.get_num_threads())
+    )
+    features = Features([np.zeros((2, 4), np.float32)] * 4)
+    genres = np.eye(2, dtype=np.float32)[[0, 1, 0, 1]]
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        train_transfer(features, genres, SCHEDULE, train=np.arange(4))
+        assert seen == [1]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_mlps_side_by_side_learn_what_each_learns_alone(segments, genres):
     torch.manual_seed(0)
     networks = [MultiTaskNet({"g": 3}, 0.25), MultiTaskNet({"s": 5}, 0.125)]
