@@ -30,8 +30,9 @@ from training.crossvalidate import across_sources, cross_validate, predict_part,
 from training.direct import track_means
 from training.foundation import lay
 from training.learn import learn, task_targets
-from training.recipes import COMPARED, OURS, PAPER, Recipe
+from training.recipes import COMPARED, OURS, PAPER, RECIPES, Recipe
 from training.sheet import answers, by_bundle, by_teacher, table
+from training.ship import main as command
 from training.ship import ship, temperatures
 from training.teacher import N_FEATURES
 from training.variants import variants_of
@@ -100,6 +101,28 @@ def test_from_corpus_to_a_model_that_tags(corpus, tmp_path):
     assert tagger.predict_file(tracks[1].path).top(1)[0][0] == "Chiptune"
     assert Recipe.from_dict(json.loads(json.dumps(model.metadata.recipe))) == TINY
     assert model.metadata.prior.tolist() == [0.5, 0.5]
+
+
+def test_parts_can_be_learnt_one_by_one(corpus, tmp_path, monkeypatch, capsys):
+    options = ["--table", str(corpus), "--audio", str(tmp_path), "--device", "cpu"]
+    monkeypatch.setitem(RECIPES, "paper", TINY)
+
+    def run(folder, *more):
+        where = ["--work", str(tmp_path / folder), "--output", str(tmp_path / folder / "model")]
+        monkeypatch.setattr(sys, "argv", ["ship", *options, *where, "--recipe", "paper", *more])
+        command()
+        return tmp_path / folder
+
+    with pytest.raises(SystemExit, match=r"no part is called fold-9: there are fold-0, .*, final"):
+        run("several", "--parts", "fold-9")
+    work = run("several", "--parts", "fold-3", "final") / "paper-0"
+    assert {path.name for path in work.iterdir()} == {"fold-3", "final"}
+    networks = [work / name / "network-g.safetensors" for name in ("fold-3", "final")]
+    written = [path.stat().st_mtime_ns for path in networks]
+    run("several")
+    assert [path.stat().st_mtime_ns for path in networks] == written
+    one, other = (bundle.load(folder / "model") for folder in (tmp_path / "several", run("once")))
+    assert one.model_id == other.model_id
 
 
 @pytest.mark.parametrize("shared", [True, False])

@@ -185,6 +185,12 @@ def folds(tracks: Sequence[Track], seed: int) -> dict[int, Split]:
     return {number: split(tracks, number, seed) for number in numbers}
 
 
+def parts(tracks: Sequence[Track], seed: int) -> dict[str, Split]:
+    """Return all splits that a recipe is judged by, by name: its folds, and across sources."""
+    by_fold = {f"fold-{number}": part for number, part in folds(tracks, seed).items()}
+    return by_fold | across_sources(tracks, seed)
+
+
 def cross_validate(
     tracks: Sequence[Track],
     spectrograms: Sequence[np.ndarray],

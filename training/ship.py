@@ -3,7 +3,12 @@
     python -m training.ship --table development.csv --audio corpora --unlabelled music --work work
 
 scores the recipe by its folds and across sources, learns the final model from all tracks, and
-writes it with its card. Stopped, it goes on where it was.
+writes it with its card. Stopped, it goes on where it was. With
+
+    --parts fold-0 fold-1
+
+it learns these networks alone and leaves them in the folder of work, where the command without it
+goes on from there: several can share the work out, once one has laid the foundation.
 """
 
 import argparse
@@ -21,13 +26,15 @@ from agf_core.cache import FeatureCache
 from agf_core.corpus import Track
 from training.card import model_card
 from training.corpora import describe, foundation_of, genres_of, music_for, read_table, spectrograms
-from training.crossvalidate import Split, cross_validate, predict_part, truth_of
+from training.crossvalidate import Split, cross_validate, parts, predict_part, truth_of
 from training.foundation import Foundation
-from training.learn import learn, write_bundle
-from training.options import add_corpora, add_device, add_unlabelled, one_line_errors
+from training.learn import Learnt, learn, write_bundle
+from training.options import RunError, add_corpora, add_device, add_unlabelled, one_line_errors
 from training.recipes import RECIPES, Recipe
 from training.sheet import answers, overall, score_sheet
 from training.variants import variants_of
+
+FINAL = "final"  # the part that learns from every track
 
 
 def temperatures(
@@ -63,6 +70,68 @@ def temperatures(
         own = calibration.fit_temperature(raw[others], truth[others])
         shown[fold_of == fold] = calibration.apply_temperature(by_folds[fold_of == fold], own)
     return calibration.fit_temperature(raw, truth), shown
+
+
+def learn_from_all(
+    tracks: Sequence[Track],
+    spectra: Sequence[np.ndarray],
+    descriptors: Mapping[str, Observations],
+    recipe: Recipe,
+    work: Path,
+    *,
+    foundation: Foundation | None = None,
+    device: str,
+) -> Learnt:
+    """Learn what ships, which no track is left to judge."""
+    return learn(
+        tracks,
+        spectra,
+        descriptors,
+        genres_of(tracks),
+        recipe,
+        train=np.arange(len(tracks)),
+        valid=None,
+        predicted=np.array([], int),
+        folder=work / FINAL,
+        foundation=foundation,
+        device=device,
+    )
+
+
+def learn_parts(
+    names: Sequence[str],
+    tracks: Sequence[Track],
+    spectra: Sequence[np.ndarray],
+    descriptors: Mapping[str, Observations],
+    recipe: Recipe,
+    work: Path,
+    *,
+    foundation: Foundation | None = None,
+    device: str,
+) -> None:
+    """Learn some of what `ship` learns, and leave it in `work` for it.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of `training.crossvalidate.parts`, or `FINAL`.
+    """
+    known = (tracks, spectra, descriptors)
+    splits = parts(tracks, recipe.networks.seed)
+    for name in names:
+        if name == FINAL:
+            learn_from_all(*known, recipe, work, foundation=foundation, device=device)
+        else:
+            predict_part(
+                *known,
+                genres_of(tracks),
+                recipe,
+                splits[name],
+                name,
+                work,
+                foundation=foundation,
+                device=device,
+            )
 
 
 def ship(
@@ -123,19 +192,8 @@ def ship(
     scores["by_confidence"] = score_sheet(tracks, genres, as_shipped)["by_confidence"]
     print(json.dumps(scores, indent=1))
 
-    everything = np.arange(len(tracks))
-    learnt = learn(
-        tracks,
-        spectra,
-        descriptors,
-        genres,
-        recipe,
-        train=everything,
-        valid=None,
-        predicted=np.array([], int),
-        folder=work / "final",
-        foundation=foundation,
-        device=device,
+    learnt = learn_from_all(
+        tracks, spectra, descriptors, recipe, work, foundation=foundation, device=device
     )
     return write_bundle(
         learnt,
@@ -159,6 +217,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=bundle.SHIPPED, help="the model's folder")
     parser.add_argument("--recipe", choices=RECIPES, default="ours")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--parts", nargs="+", help="learn these alone, such as fold-0 or final")
     arguments = parser.parse_args()
     with one_line_errors():
         _ship(arguments)
@@ -172,22 +231,24 @@ def _ship(arguments: argparse.Namespace) -> None:
         transfer=replace(recipe.transfer, seed=arguments.seed),
     )
     clips = read_table(arguments.table, arguments.audio)
+    known_parts = [*parts(clips, arguments.seed), FINAL]
+    if unknown := set(arguments.parts or ()).difference(known_parts):
+        raise RunError(
+            f"no part is called {', '.join(unknown)}: there are {', '.join(known_parts)}"
+        )
     cache = FeatureCache(arguments.work / "features")
     teaching = [clip for clip in clips if clip.genre or recipe.tasks != "g"]
     music = music_for(recipe, arguments.unlabelled)
     teaching += variants_of(teaching, music, recipe.variants)
     tracks, spectra = spectrograms(teaching, recipe.input, cache)
-    work = arguments.work / f"{arguments.recipe}-{arguments.seed}"
-    model = ship(
-        tracks,
-        spectra,
-        describe(tracks, recipe.tasks, cache, fmax=recipe.input.fmax),
-        recipe,
-        work,
-        arguments.output,
-        foundation=foundation_of(recipe, music, cache, work, device=arguments.device),
-        device=arguments.device,
-    )
+    descriptors = describe(tracks, recipe.tasks, cache, fmax=recipe.input.fmax)
+    work, device = arguments.work / f"{arguments.recipe}-{arguments.seed}", arguments.device
+    known = (tracks, spectra, descriptors, recipe, work)
+    foundation = foundation_of(recipe, music, cache, work, device=device)
+    if arguments.parts:
+        learn_parts(arguments.parts, *known, foundation=foundation, device=device)
+        return
+    model = ship(*known, arguments.output, foundation=foundation, device=device)
     print(f"saved {model.model_id} to {model.folder}")
 
 
