@@ -512,6 +512,26 @@ def test_album_gets_the_genres_that_all_of_its_tracks_got_by_themselves(
     assert library.genres("a") == ["Rock"]
 
 
+@pytest.mark.parametrize("by_ones", [False, True])
+@pytest.mark.parametrize("there", [[], ["Jazz"]])
+def test_pretending_shows_what_albums_would_get_along_with_their_tracks(
+    library, tagger, capsys, monkeypatch, by_ones, there
+):
+    if by_ones:
+        monkeypatch.setattr("beetsplug.agfgenre.tagging.BATCH", 1)
+    album = library.album("ab")
+    album.genres = there
+    album.store(inherit=False)
+    library.beet("agfgenre", "-p")
+    assert (f"{album}\n" in capsys.readouterr().out) is (not there)
+    album.load()
+    assert album.genres == there
+    expected = "2 tracks" if there else "2 tracks and 1 album"
+    assert f"would tag {expected}" in summary(library)
+    library.beet("agfgenre")
+    assert f": tagged {expected}" in summary(library)
+
+
 @pytest.mark.parametrize("when", ["failed at first", "added later"])
 def test_album_is_listened_to_again_unless_each_of_its_tracks_was_heard(library, tagger, when):
     broken = UnreadableAudioError("c.wav cannot be read")

@@ -78,6 +78,7 @@ def test_keeping_wins_over_renewing(tagged):
     assert [tagged.genres(t) for t in "abc"] == [["Rock", "Electronic"], ["Rock"], ["Jazz", "Rock"]]
 
 
+@pytest.mark.parametrize("batch", [1, 16])
 @pytest.mark.parametrize(
     ("option", "sounds", "genres"),
     [
@@ -87,14 +88,40 @@ def test_keeping_wins_over_renewing(tagged):
         ("-f", {"a": ELECTRONIC}, ["Rock"]),
     ],
 )
-def test_albums_go_along_with_their_tracks(library, tagger, option, sounds, genres):
+def test_albums_go_along_with_their_tracks(
+    library, tagger, monkeypatch, option, sounds, genres, batch
+):
+    monkeypatch.setattr("beetsplug.agfgenre.tagging.BATCH", batch)
     library.album("ab")
     library.beet("agfgenre", "-q")
     assert library.lib.albums().get().genres == ["Rock"]
     tagger.sounds.update(sounds)
     forget(library)
-    library.beet("agfgenre", option)
+    for pretend in (["-p"], []):
+        library.beet("agfgenre", option, *pretend)
+        told = library.log.lines_at("INFO")[-1]
+        assert ("and 1 album" in told) is (genres == ["Electronic"])
+        assert ("1 album" in told) is (genres != ["Rock"])
     assert library.lib.albums().get().genres == genres
+
+
+def test_an_album_waits_for_all_of_its_tracks(library, tagger, monkeypatch):
+    monkeypatch.setattr("beetsplug.agfgenre.tagging.BATCH", 1)
+    library.album("ab")
+    library.beet("modify", "-y", "-W", "title:b", "genres=Rock")
+    tagger.sounds["b"] = ELECTRONIC
+    library.beet("agfgenre", "-f")
+    assert [library.genres(t) for t in "ab"] == [["Rock"], ["Electronic"]]
+    assert library.lib.albums().get().genres == []
+
+
+def test_stopped_an_album_goes_by_what_its_tracks_have(library, tagger):
+    library.album("ab")
+    library.beet("modify", "-y", "-W", "title:b", "genres=Rock")
+    tagger.interrupt_after = 1
+    with pytest.raises(SystemExit):
+        library.beet("agfgenre", "-f")
+    assert library.lib.albums().get().genres == ["Rock"]
 
 
 def test_an_album_of_other_genres_stays_when_its_tracks_are_renewed(library, tagger):

@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from beets_helpers import ELECTRONIC, FakeTagger, open_library
 from mediafile import MediaFile
 
 from beetsplug.agfgenre import undo
+from beetsplug.agfgenre.undo import Journal
 from beetsplug.agfgenre.writing import copy_beside
 
 
@@ -95,11 +97,11 @@ def test_an_undo_that_is_stopped_says_what_it_has_done(library, monkeypatch):
     library.beet("agfgenre", "-f")
     put_back, done = undo._Undo._put_back, []
 
-    def stopped(self, note):
+    def stopped(self, note, model):
         if done:
             raise KeyboardInterrupt
         done.append(note)
-        return put_back(self, note)
+        return put_back(self, note, model)
 
     monkeypatch.setattr(undo._Undo, "_put_back", stopped)
     with pytest.raises(SystemExit, match="130"):
@@ -182,6 +184,19 @@ def test_what_is_no_longer_there_is_counted_and_its_number_is_not_taken_for_it(l
     library.beet("agfgenre", "--undo")
     assert "put back 1 track; no longer in the library: 2 tracks" in told(library)
     assert library.genres("d") == ["Rock"]
+
+
+def test_an_album_that_one_run_has_changed_twice_comes_back(library):
+    album = library.album("ab")
+    album.genres = ["Jazz"]
+    with closing(Journal(library.lib)) as journal:
+        for genres in ([], ["Rock"]):
+            journal.note(album, genres)
+            album.genres = genres
+    album.store(inherit=False)
+    library.beet("agfgenre", "--undo")
+    album.load()
+    assert album.genres == ["Jazz"]
 
 
 def test_albums_are_put_back_with_and_without_a_query(library):
@@ -274,7 +289,7 @@ def kill(library, monkeypatch, when: str) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(f"beetsplug.agfgenre.{when}", end)
         patch.setattr("beetsplug.agfgenre.undo.Journal.close", lambda self: self._file.close())
-        patch.setattr("beetsplug.agfgenre.tagging.Run._store", lambda self, models: None)
+        patch.setattr("beetsplug.agfgenre.tagging.Run._keep", lambda self, models: None)
         patch.setattr("beetsplug.agfgenre.writing.os.remove", lambda path: None)
         with pytest.raises(KilledError):
             library.beet("agfgenre", "-f")

@@ -170,10 +170,11 @@ class AGFGenrePlugin(BeetsPlugin):
         with closing(undo.Journal(lib)) as journal:
             run = tagging.Run(lib, ears, vocabulary, settings, self._log, journal)
             try:
-                run.select_albums(albums)
-                run.select_tracks(tracks.to_look_at(ears.model_id, run.summary))
-                del albums, tracks  # or a library would stay in memory for hours
-                run.listen(show_progress=not settings.quiet)
+                with run:
+                    run.select_albums(albums)
+                    run.select_tracks(tracks.to_look_at(ears.model_id, run.summary))
+                    del albums, tracks  # or a library would stay in memory for hours
+                    run.listen(show_progress=not settings.quiet)
             except KeyboardInterrupt:
                 self._log.info("{}; stopped: run again to go on", run.summary.text(done))
                 raise
@@ -296,12 +297,12 @@ class AGFGenrePlugin(BeetsPlugin):
             ears = self._with_prior(ears, lib, settings, may_listen=False)
             self._import = settings, vocabulary, ears
         settings, vocabulary, ears = self._import
-        run = tagging.Run(lib, ears, vocabulary, settings, self._log)
-        if task.is_album and settings.albums:
-            run.select_albums([task.album])
-        else:
-            run.select_tracks(task.imported_items())
-        run.listen(show_progress=False)
+        with tagging.Run(lib, ears, vocabulary, settings, self._log) as run:
+            if task.is_album and settings.albums:
+                run.select_albums([task.album])
+            else:
+                run.select_tracks(task.imported_items())
+            run.listen(show_progress=False)
         return run.summary
 
     def _import_over(self, **_: Any) -> None:

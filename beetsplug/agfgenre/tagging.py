@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Self, cast
 
 from beets.library import Album, Item
 from beets.ui import UserError
@@ -80,21 +81,28 @@ class Job:
 
     items: tuple[int, ...]
     paths: tuple[bytes | str, ...]
-    album: int | None = None
+    album: int | None = None  # that is decided on
+    part_of: int | None = None  # the album of a track that is decided on
 
     @classmethod
-    def of(cls, items: Sequence[Item], album: int | None = None) -> Job:
-        """Note the numbers and paths of tracks that are in the library."""
+    def of_track(cls, item: Item) -> Job:
+        """Note number and path of a track that is in the library."""
+        return cls((cast(int, item.id),), (syspath(item.path),), part_of=item.album_id)
+
+    @classmethod
+    def of_album(cls, album: Album, items: Sequence[Item]) -> Job:
+        """Note numbers and paths of an album's tracks."""
         numbers = tuple(cast(int, item.id) for item in items)
-        return cls(numbers, tuple(syspath(item.path) for item in items), album)
+        return cls(numbers, tuple(syspath(item.path) for item in items), album.id)
 
 
 class Run:
-    """One go over tracks and albums: select them, then `listen`.
+    """One go over tracks and albums, in a ``with`` statement: select them, then `listen`.
 
-    What is to be listened to is kept as numbers and paths only, and fetched from the library again
-    when its turn comes, so that a run of hours neither holds a library in memory nor overwrites
-    what has been changed meanwhile.
+    At its end, and where it is stopped, what has been heard is settled. What is to be listened to
+    is kept as numbers and paths only, and fetched from the library again when its turn comes, so
+    that a run of hours neither holds a library in memory nor overwrites what has been changed
+    meanwhile.
 
     Parameters
     ----------
@@ -123,6 +131,21 @@ class Run:
         self._pending: list[Callable[[], Iterable[Model]]] = []  # each returns what to store
         self._flushed = time.monotonic()
         self._touched: set[int] = set()  # albums of which a track got its genres by itself
+        # Tracks of each album that have not been heard yet; None while they are selected.
+        self._left: Counter[int | None] | None = None
+        self._pretended: dict[
+            int | None, list[str]
+        ] = {}  # what tracks would have, but are not given
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._left = Counter()  # stopped, albums go by what their tracks have by now
+        try:
+            self._flush()
+        finally:
+            self._progress.close()
 
     @property
     def summary(self) -> Summary:
@@ -139,7 +162,7 @@ class Run:
             elif heard := self._recall(item):
                 self._later(partial(self._settle_track, item, heard))
             else:
-                self._jobs.append(Job.of([item]))
+                self._jobs.append(Job.of_track(item))
 
     def select_albums(self, albums: Iterable[Album]) -> None:
         """Do the same for albums; the tracks of a compilation stand each for itself.
@@ -157,7 +180,7 @@ class Run:
             elif all(map(self._recall, items)) and (heard := self._recall(album)):
                 self._later(partial(self._settle_album, models, heard))
             else:
-                self._jobs.append(Job.of(items, album.id))
+                self._jobs.append(Job.of_album(album, items))
 
     def _concerns(self, models: Iterable[Model]) -> bool:
         return self._settings.explain or any(map(self._settler.may_change, models))
@@ -168,7 +191,7 @@ class Run:
     # Listening
 
     def listen(self, show_progress: bool = True) -> None:
-        """Listen to what has been selected, and settle it; if stopped, settle what was heard.
+        """Listen to what has been selected, and settle it.
 
         Raises
         ------
@@ -177,21 +200,19 @@ class Run:
         """
         from agf_core.bundle import BundleError
 
+        self._left = Counter(job.part_of for job in self._jobs)
         paths = [path for job in self._jobs for path in job.paths]
         self._progress = Progress(len(paths) if show_progress else 0, self._log)
         results = self._ears.predict_files(paths)
         try:
             for job in self._jobs:
                 heard = [self._counted(result) for result in islice(results, len(job.paths))]
+                self._left[job.part_of] -= 1
                 self._later(partial(self._settle_job, job, heard))
         except BundleError as error:
             raise ModelError(f"agfgenre: {error}") from None
         finally:
             results.close()
-            try:
-                self._flush()
-            finally:
-                self._progress.close()
 
     def _counted(self, result: FileResult) -> FileResult:
         self._progress.step()
@@ -275,35 +296,46 @@ class Run:
                 for model in chain.from_iterable(settle() for settle in pending):
                     models.append(model)
             finally:
-                if not self._settings.pretend:
-                    self._store(models)
+                self._keep(models)
         self._flushed = time.monotonic()
 
-    def _store(self, models: Sequence[Model]) -> None:
-        touched, self._touched = self._touched, set()
-        if not models:
-            return
-        with self._lib.transaction():
-            for model in models:
-                store(model)
-            self._complete_albums(touched)
+    def _keep(self, models: Sequence[Model]) -> None:
+        if self._settings.pretend:
+            self._pretended |= {
+                model.id: current_genres(model) for model in models if isinstance(model, Item)
+            }
+            self._complete_albums()
+        elif models or self._touched:
+            with self._lib.transaction():
+                for model in models:
+                    store(model)
+                self._complete_albums()
 
-    def _complete_albums(self, numbers: Iterable[int]) -> None:
-        """Give albums the genres that all of their tracks have, by now, in common.
+    def _complete_albums(self) -> None:
+        """Give albums whose tracks are all settled the genres that these have, by now, in common.
 
         As with tracks, genres that are there stay unless the user wants others.
         """
-        for number in numbers:
+        if self._left is None:
+            return
+        done = {number for number in self._touched if not self._left[number]}
+        self._touched -= done
+        for number in done:
             album = self._lib.get_album(number)
             if album is None or not self._settler.may_change(album):
                 continue
-            common = {tuple(current_genres(item)) for item in album.items()}
+            common = {
+                tuple(self._pretended.get(item.id, current_genres(item))) for item in album.items()
+            }
             genres = common.pop() if len(common) == 1 else ()
             if genres and self._settler.change(album, genres):
-                self.summary.add(Outcome.TAGGED, Album)
-                store(album)
+                outcome = Outcome.TAGGED
             elif not genres and self._settler.withdraw(album):
-                self.summary.add(Outcome.WITHDRAWN, Album)
+                outcome = Outcome.WITHDRAWN
+            else:
+                continue
+            self.summary.add(outcome, Album)
+            if not self._settings.pretend:
                 store(album)
 
 

@@ -218,24 +218,25 @@ class _Undo:
         """Put back one note after the other, the last first, and store them by the batch."""
         remaining = reversed(notes)
         while batch := list(islice(remaining, BATCH)):
-            models: list[Model] = []
+            models: dict[tuple[object, ...], Model] = {}  # an album may have been noted twice
             with writing(self._lib), uninterrupted():
                 try:
                     for note in batch:
-                        if (model := self._put_back(note)) is not None:
-                            models.append(model)
+                        which = (note.path is None, note.id, note.added)
+                        model = models.get(which)
+                        model = note.find(self._lib) if model is None else model
+                        if model is None:
+                            self.summary.add(Outcome.GONE, Item if note.path else Album)
+                        elif self._put_back(note, model):
+                            models[which] = model
                 finally:
                     if models and not self._settings.pretend:
                         with self._lib.transaction():
-                            for model in models:
+                            for model in models.values():
                                 store(model)
 
-    def _put_back(self, note: Note) -> Model | None:
-        """Put one back; return it if it is to be stored."""
-        model = note.find(self._lib)
-        if model is None:
-            self.summary.add(Outcome.GONE, Item if note.path else Album)
-            return None
+    def _put_back(self, note: Note, model: Model) -> bool:
+        """Put one back; return whether it is to be stored."""
         there = model.genres or []
         in_file = self._genres_in_file(model)
         old_in_file = note.old if note.in_file is None else note.in_file
@@ -246,12 +247,12 @@ class _Undo:
                 "{}: left alone, for its genres have been changed since", name_of(model)
             )
             self.summary.add(Outcome.CHANGED, type(model))
-            return None
+            return False
         in_file_too = in_file is not None and not _alike(in_file, old_in_file)
         _set_ours(model, note.ours)
         if there == note.old and not in_file_too:
             self.summary.add(Outcome.UNCHANGED, type(model))
-            return model
+            return True
         model.genres = note.old
         if there != note.old and not self._settings.quiet:
             show_changes(model, ("genres",))
@@ -260,7 +261,7 @@ class _Undo:
             try_write(cast(Item, model), self._run, self.summary, self._log)
             model.genres = note.old
         self.summary.add(Outcome.TAGGED, type(model))
-        return model
+        return True
 
     def _genres_in_file(self, model: Model) -> list[str] | None:
         """Return what the file says, if there is one and files are to be written."""
