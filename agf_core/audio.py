@@ -137,8 +137,8 @@ def read_excerpt(
     Returns
     -------
     Audio
-        ``start`` is that of the first piece. ``lost`` is that of the middle by the container's
-        word, also when another part was read.
+        ``start`` is that of the first piece. ``lost`` is that of all pieces, or of the middle by
+        the container's word, also when another part was read.
 
     Raises
     ------

@@ -5,7 +5,6 @@ path, and is forbidden every protocol: odd names mean nothing to it, and no file
 another file or a network connection.
 """
 
-import errno
 import io
 import os
 import stat
@@ -17,7 +16,7 @@ import av
 import av.error
 from av.container import InputContainer
 
-from agf_core.errors import NoAudioStreamError, UnreadableAudioError, shown
+from agf_core.errors import NoAudioStreamError, UnreadableAudioError, shown, why_not_opened
 
 Path = str | bytes | os.PathLike
 
@@ -78,9 +77,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, av.AudioStream]]:
             raise UnreadableAudioError(f"{name} is not a file; give the name of an audio file.")
         file = _File(path)
     except (OSError, ValueError) as error:
-        reasons = {errno.ENOENT: "does not exist", errno.EACCES: "may not be read by you"}
-        reason = reasons.get(getattr(error, "errno", 0), f"cannot be opened ({error})")
-        raise UnreadableAudioError(f"{name} {reason}.") from error
+        raise UnreadableAudioError(why_not_opened(path, error)) from error
 
     with file:
         if status.st_size == 0:

@@ -389,7 +389,11 @@ def in_processes(
                     process = context.Process(target=_serve, args=(theirs, work), daemon=True)
                     process.start()
                     theirs.close()  # so that the end of the process is seen at our end
-                ours.send(pending[0])
+                try:
+                    ours.send(pending[0])
+                except OSError:  # it died meanwhile
+                    _bury(ours, process, started)
+                    continue
                 busy[ours] = (process, pending.popleft(), time.monotonic())
             for connection in multiprocessing.connection.wait(list(busy), timeout=1):
                 ready = cast(Connection, connection)  # never a socket or a handle
@@ -404,13 +408,7 @@ def in_processes(
                     if isinstance(error, CacheError):
                         raise error
                 except (EOFError, OSError):
-                    process.join()
-                    ready.close()
-                    if process not in started:
-                        raise RuntimeError(
-                            "no process to work in can be started; a script that needs them must "
-                            "do its work below `if __name__ == '__main__':`"
-                        ) from None
+                    _bury(ready, process, started)
                     error = f"its process died (exit code {process.exitcode})."
                 yield job, error
             for process, _, since in busy.values():
@@ -420,6 +418,21 @@ def in_processes(
         for process in [process for _, process in idle] + [entry[0] for entry in busy.values()]:
             process.terminate()
             process.join()
+
+
+def _bury(
+    connection: Connection,
+    process: multiprocessing.process.BaseProcess,
+    started: set[multiprocessing.process.BaseProcess],
+) -> None:
+    """Put away what is left of a process that died; `RuntimeError` if it has never started."""
+    process.join()
+    connection.close()
+    if process not in started:
+        raise RuntimeError(
+            "no process to work in can be started; a script that needs them must "
+            "do its work below `if __name__ == '__main__':`"
+        ) from None
 
 
 def _serve(connection: Connection, work: Callable[[Job], None]) -> None:

@@ -1,5 +1,6 @@
 """What may be wrong with an audio file, and how its name is shown; importing it costs nothing."""
 
+import errno
 import os
 
 
@@ -21,6 +22,13 @@ class AudioTooShortError(AudioError):
 
 class SilentAudioError(AudioError):
     """A file of digital silence, or nearly."""
+
+
+def why_not_opened(path: str | bytes | os.PathLike, error: Exception) -> str:
+    """Return a sentence that says why a file cannot be opened."""
+    reasons = {errno.ENOENT: "does not exist", errno.EACCES: "may not be read by you"}
+    reason = reasons.get(getattr(error, "errno", 0), f"cannot be opened ({error})")
+    return f"{shown(path)} {reason}."
 
 
 def shown(path: str | bytes | os.PathLike) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 from agf_core import audio
 from agf_core.cache import FeatureCache
 from agf_core.descriptors import in_processes
+from agf_core.errors import why_not_opened
 from agf_core.hearing import hear
 from agf_core.on_demand import OnDemand
 from agf_core.spectrogram import InputSpec
@@ -72,8 +73,8 @@ def listen(
         try:
             file = _file_id(path)
             key = _stored_key(cache, file)
-        except OSError:
-            yield path, "", f"{audio.shown(path)} does not exist."
+        except OSError as problem:
+            yield path, "", why_not_opened(path, problem)
             continue
         except KeyError:
             wanted.append((file, path))

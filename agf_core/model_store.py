@@ -35,6 +35,11 @@ class Entry:
     problem: str = ""
 
 
+def _can_be_a_name(name: str) -> bool:
+    right = NAME.fullmatch(name) is not None and name.rstrip(" .") == name
+    return right and name != SHIPPED_NAME
+
+
 def checked_name(name: str) -> str:
     """Return a name that a model can have.
 
@@ -43,7 +48,7 @@ def checked_name(name: str) -> str:
     ValueError
         When no model can be called that.
     """
-    if not NAME.fullmatch(name) or name.rstrip(" .") != name or name == SHIPPED_NAME:
+    if not _can_be_a_name(name):
         raise ValueError(
             f"no model can be called {name!r}: names are letters, digits, spaces and . + - _, "
             f"begin with a letter, a digit or _, and are not {SHIPPED_NAME}"
@@ -79,7 +84,7 @@ class ModelStore:
             found = [path.name for path in (self.folder / "models").iterdir() if path.is_dir()]
         except OSError:
             return []
-        return sorted(name for name in found if NAME.fullmatch(name))
+        return sorted(name for name in found if _can_be_a_name(name))
 
     def entries(self) -> list[Entry]:
         """Load and verify all models; the shipped one comes first."""

@@ -9,6 +9,8 @@ import numpy as np
 
 from agf_core.corpus import Track, album_key
 
+SURE = 0.25  # of the places for tracks, those that all genres have as many of
+
 
 @dataclass(frozen=True)
 class SetAside:
@@ -63,7 +65,8 @@ def votes(tracks: Sequence[Track]) -> np.ndarray:
 def at_most(tracks: Sequence[Track], per_album: int, in_all: int) -> list[Track]:
     """Choose tracks to hold in memory: so many of each album, and of all albums in turn.
 
-    The choice of a track depends on its own album alone as long as all albums fit in.
+    The choice of a track depends on its own album alone as long as all albums fit in. Where they do
+    not, a part of the places (`SURE`) is shared out evenly among genres: what is rare teaches, too.
     """
     of_album: dict[tuple[str, str, str], list[Track]] = defaultdict(list)
     for track in tracks:
@@ -77,7 +80,15 @@ def at_most(tracks: Sequence[Track], per_album: int, in_all: int) -> list[Track]
         for i, album in enumerate(of_album.values())
         for turn, track in enumerate(sorted(album, key=dealt)[:per_album])
     ]
-    return [entry[-1] for entry in sorted(in_turn, key=lambda entry: entry[:3])[:in_all]]
+    order = [entry[-1] for entry in sorted(in_turn, key=lambda entry: entry[:3])]
+    of_each = int(SURE * in_all) // max(1, len({track.genre for track in order}))
+    met: Counter[str] = Counter()
+    sure: list[int] = []
+    others: list[int] = []
+    for i, track in enumerate(order):
+        (sure if met[track.genre] < of_each else others).append(i)
+        met[track.genre] += 1
+    return [order[i] for i in sorted([*sure, *others][:in_all])]
 
 
 def artist_folds(tracks: Sequence[Track], n_folds: int) -> np.ndarray:

@@ -102,6 +102,14 @@ def test_names_that_no_model_can_have(store, name):
         store.path(name)
 
 
+def test_folders_that_are_no_models_are_not_listed(store, capsys):
+    before = store.names()
+    for name in ("old.", "shipped", ".hidden"):
+        (store.folder / "models" / name).mkdir()
+    assert store.names() == before
+    assert [entry.name for entry in store.entries()] == ["shipped", *before]
+
+
 def test_a_free_name_is_found(store):
     assert store.free_name("new") == "new"
     assert store.free_name("mine") == "mine-2"

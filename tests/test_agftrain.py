@@ -431,6 +431,29 @@ def test_groups_that_there_are_not_are_named(library, groups):
     assert "groups must be some of the letters m, d, e and s, not" in library.log.lines[-1]
 
 
+def test_quick_learns_no_groups(library):
+    fill(library)
+    assert train(library, "--quick", "--groups", "m") == 1
+    assert "--quick leaves the networks as they are" in library.log.lines[-1]
+
+
+def test_other_names_for_the_models_genres_want_other_checkpoints(library, monkeypatch):
+    from agf_core import personal
+
+    folders = []
+
+    def stopped(*arguments, checkpoint, **options):
+        folders.append(checkpoint.parent)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(personal, "fit", stopped)
+    fill(library)
+    for genre in ("Metal", "Metal", "Rock"):
+        library.configure(learn_as={"Doom": genre})
+        assert train(library, "--quick") == 130
+    assert folders[0] == folders[1] != folders[2]
+
+
 def test_tracks_that_cannot_be_described_leave_a_task_out(library, monkeypatch):
     def nothing(tracks, *arguments, **options):
         stored = descriptors.Stored(None, "", [t.track_id for t in tracks], "m")

@@ -1,5 +1,6 @@
 """Descriptors of real clips, and what becomes of files that cannot be described."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -118,6 +119,16 @@ def test_a_crash_costs_that_file_alone(tmp_path, monkeypatch):
     assert "died" in done["crash"]
     assert "died" in done["hang"]
     assert done["fail"] == "RuntimeError: odd"
+
+
+def test_a_process_that_dies_while_it_is_idle_is_replaced(tmp_path):
+    done = []
+    for (name, _), error in in_processes(crash, [(name, tmp_path) for name in "abc"], 1):
+        done.append((name, error))
+        (child,) = multiprocessing.active_children()  # is idle until the next is asked for
+        child.kill()
+        child.join()
+    assert done == [("a", ""), ("b", ""), ("c", "")]
 
 
 def test_a_script_without_a_guard_is_told_so(tmp_path):

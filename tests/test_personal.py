@@ -88,6 +88,14 @@ def test_memory_is_shared_between_albums_and_the_choice_is_steady():
     assert len({t.album for t in few}) == 10
 
 
+def test_a_rare_genre_keeps_its_tracks_where_memory_is_short():
+    common = [track(i, f"artist {i}", "Rock", f"album {i}") for i in range(200)]
+    rare = [track(1_000 + i, f"other {i % 2}", "Jazz", f"rare {i % 2}") for i in range(10)]
+    chosen = at_most([*common, *rare], 4, 80)
+    assert len(chosen) == 80
+    assert sum(t.genre == "Jazz" for t in chosen) == 8
+
+
 def test_folds_keep_artists_whole_and_genres_even():
     rng = np.random.default_rng(0)
     tracks = []

@@ -28,6 +28,7 @@ from training.corpora import describe, genres_of, read_table, spectrograms
 from training.crossvalidate import calibrated, split, truth_of
 from training.experiment import ALONE, Case, Experiment, seeded
 from training.learn import task_targets
+from training.options import one_line_errors
 from training.recipes import COMPARED, Recipe
 from training.scoring import Scored, score, signed
 
@@ -230,6 +231,7 @@ def _folder(work: Path, seed: int, fold: int) -> Path:
     return work / f"seed-{seed}" / f"fold-{fold}"
 
 
+@one_line_errors()
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])

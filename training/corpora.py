@@ -28,6 +28,7 @@ from training import foundation, teacher
 from training.collection import PARTS, Collection, write_csv
 from training.crossvalidate import split
 from training.one_branch import REGRESSED
+from training.options import one_line_errors
 from training.recipes import Recipe
 from training.variants import samples_of, variants_of
 
@@ -58,9 +59,13 @@ def read_table(table: Path, audio_root: Path) -> list[Track]:
     Raises
     ------
     CorpusError
-        When a column is missing or an artist stands in two folds.
+        When it cannot be read, lacks a column, or has an artist in two folds.
     """
-    with table.open(newline="", encoding="utf-8") as file:
+    try:
+        file = table.open(newline="", encoding="utf-8")
+    except OSError as error:
+        raise CorpusError(f"{table} cannot be read: {error.strerror}") from error
+    with file:
         reader = csv.DictReader(file)
         missing = set(COLUMNS) - set(reader.fieldnames or ())
         if missing:
@@ -272,6 +277,7 @@ def as_collection(tracks: Sequence[Track], name: str) -> Collection:
     return Collection(name, tuple(tracks), splits)
 
 
+@one_line_errors()
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description="Write the corpora as a collection's table.")

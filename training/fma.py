@@ -24,6 +24,7 @@ from pathlib import Path
 from agf_core.audio import shown
 from agf_core.corpus import Track
 from training.collection import Collection, CollectionError, sift, write_csv
+from training.options import one_line_errors
 
 SUBSETS = ("small", "medium", "large")  # each holds those before it
 MEDIUM = SUBSETS[:2]  # what tracks.csv says of a track of medium: the smallest subset it is in
@@ -238,6 +239,7 @@ def _command(path: Path) -> str:
     return shlex.join(["python", "-m", "training.download", what, "--to", shown(folder.parent)])
 
 
+@one_line_errors()
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description="Read FMA, listen to its clips, write a table.")

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from agf_core.bundle import BundleError
+from agf_core.cache import CacheError
 from agf_core.checkpoints import CheckpointError
 from agf_core.corpus import CorpusError
 from training.collection import CollectionError
@@ -22,6 +23,9 @@ RUN_RECIPES = {recipe.name: recipe for recipe in (PAPER, OURS, COMPARED)}
 
 class RunError(Exception):
     """An experiment cannot go on; the message is a line that says why and what to do."""
+
+
+FORESEEN = (BundleError, CacheError, CheckpointError, CollectionError, CorpusError, RunError)
 
 
 def add_corpora(parser: ArgumentParser) -> None:
@@ -118,7 +122,7 @@ def one_line_errors() -> Iterator[None]:
     """End the command with a line, and no traceback, when something foreseen goes wrong."""
     try:
         yield
-    except (BundleError, CollectionError, CheckpointError, CorpusError, RunError) as error:
+    except FORESEEN as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("stopped; what is finished is kept: run the command again to go on")

@@ -225,10 +225,8 @@ def the_clone(path: str) -> str:
 def main() -> None:
     """Run the command."""
     # Here, because these learn from what is heard.
-    from training.corpora import LONGEST, music_for, read_table
     from training.options import add_corpora, add_unlabelled, one_line_errors
     from training.recipes import RECIPES
-    from training.variants import samples_of, variants_of
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add_corpora(parser)
@@ -236,12 +234,19 @@ def main() -> None:
     parser.add_argument("--python", required=True, help="of the teachers' environment")
     parser.add_argument("--efficientat", required=True, type=the_clone, help="its clone")
     parser.add_argument("--recipe", choices=RECIPES, default="ours", help="to be learnt by")
-    arguments = parser.parse_args()
+    with one_line_errors():
+        _listen(parser.parse_args())
+
+
+def _listen(arguments: argparse.Namespace) -> None:
+    from training.corpora import LONGEST, music_for, read_table
+    from training.recipes import RECIPES
+    from training.variants import samples_of, variants_of
+
     recipe = RECIPES[arguments.recipe]
     cache = FeatureCache(arguments.work / "features")
-    with one_line_errors():
-        tracks = read_table(arguments.table, arguments.audio)
-        music = music_for(recipe, arguments.unlabelled)
+    tracks = read_table(arguments.table, arguments.audio)
+    music = music_for(recipe, arguments.unlabelled)
     tracks += music
     tracks += variants_of(tracks, music, recipe.variants)
     with (

@@ -21,6 +21,7 @@ import numpy as np
 
 from agf_core.corpus import Track
 from training.corpora import read_table
+from training.options import one_line_errors
 
 
 def build_library(
@@ -85,6 +86,7 @@ def report(environment: dict[str, str], home: Path, tracks: list[Track], seconds
     print(f"files that now carry a genre: {in_file}")
 
 
+@one_line_errors()
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])

@@ -184,7 +184,12 @@ class Lesson:
                 )
         else:
             folder = self._work / "report"
-            write_report(folder, report)
+            try:
+                write_report(folder, report)
+            except OSError as error:
+                raise UserError(
+                    f"agftrain: the report cannot be kept: {error}; nothing is changed"
+                ) from None
             than = " and ".join(name for name, c in rivals.items() if not c.better)
             self._log.info("not clearly better than {}: nothing is changed", than)
         self._log.info("the whole report: {}", folder / REPORT)
@@ -287,13 +292,14 @@ class Lesson:
             list(tracks),
             self._observations(tracks, groups, base),
         )
-        self._checkpoints = self._prepare_checkpoints(base, material)
+        counterparts = self._counterparts(base)
+        self._checkpoints = self._prepare_checkpoints(base, material, counterparts)
         return Personaliser(
             base,
             network,
             material,
             self._plan,
-            counterparts=self._counterparts(base, genres),
+            counterparts=counterparts,
             work=self._checkpoints,
             announce=self._phase,
             progress=self._show,
@@ -324,7 +330,7 @@ class Lesson:
                 described[task] = stored
         return described
 
-    def _counterparts(self, base: bundle.Bundle, genres: Sequence[str]) -> dict[str, str]:
+    def _counterparts(self, base: bundle.Bundle) -> dict[str, str]:
         """Return what the model's labels are called in this library, by the user's own rules."""
         called = {}
         for label in base.metadata.labels:
@@ -332,12 +338,15 @@ class Lesson:
             called[label] = self._vocabulary.main(label) if mapped is None else mapped
         return {label: name or label for label, name in called.items()}
 
-    def _prepare_checkpoints(self, base: bundle.Bundle, material: Material) -> Path:
+    def _prepare_checkpoints(
+        self, base: bundle.Bundle, material: Material, counterparts: Mapping[str, str]
+    ) -> Path:
         """Return the folder of checkpoints of just this learning; remove those of any other."""
         facts = [
             base.model_id,
             repr(self._plan),
             repr(material.genres),
+            repr(counterparts),
             repr(list(material.observations)),
             *(repr((t.track_id, t.artist, t.genre, t.album)) for t in material.tracks),
             *(repr((t.track_id, t.artist, t.labels)) for t in material.described),

@@ -79,7 +79,7 @@ class Settings:
     threads : int
         How many threads decode and listen; 0 for as many as there are cores.
     model : str
-        Folder of the model; empty for the one that ships.
+        Folder of the model; empty for the active personal model, or the one that ships.
     prior : str
         How music is taken to be made up: one of `PRIORS`; shipped is what the model has learnt.
     write : bool
@@ -189,6 +189,11 @@ class LearnSettings:
         """
         threads = options.get("threads")
         threads = config["threads"].get() if threads is None else threads
+        if options.get("quick") and options.get("groups"):
+            raise UserError(
+                "agftrain: --quick leaves the networks as they are, which alone learn artist "
+                "groups; it does not go with --groups"
+            )
         return cls(
             min_tracks=_number("min_tracks", config["min_tracks"].get(), int, 2, None),
             threads=_number("threads", threads, int, 0, None),
