@@ -28,8 +28,10 @@ from training.corpora import (
 )
 from training.crossvalidate import across_sources, cross_validate, predict_part, truth_of
 from training.direct import track_means
+from training.errors import RunError
 from training.foundation import lay
 from training.learn import learn, task_targets
+from training.material import Material
 from training.recipes import COMPARED, OURS, PAPER, RECIPES, Recipe
 from training.sheet import answers, by_bundle, by_teacher, table
 from training.ship import main as command
@@ -88,7 +90,7 @@ def test_from_corpus_to_a_model_that_tags(corpus, tmp_path):
     cache = FeatureCache(tmp_path / "features")
     tracks, spectra = spectrograms(read_table(corpus, tmp_path), TINY.input, cache)
     assert len(tracks) == 60
-    model = ship(tracks, spectra, {}, TINY, tmp_path / "work", tmp_path / "model", device="cpu")
+    model = ship(Material(tracks, spectra, {}, TINY), tmp_path / "work", tmp_path / "model")
     scores = model.metadata.scores
     assert (scores["tracks"], scores["artists"]) == (40, 20)
     assert scores["overall"]["accuracy"][0] > 0.9
@@ -115,7 +117,7 @@ def test_parts_can_be_learnt_one_by_one(corpus, tmp_path, monkeypatch, capsys):
 
     with pytest.raises(SystemExit, match=r"no part is called fold-9: there are fold-0, .*, final"):
         run("several", "--parts", "fold-9")
-    work = run("several", "--parts", "fold-3", "final") / "paper-0"
+    work = run("several", "--parts", "fold-3", "final") / "tiny-0"
     assert {path.name for path in work.iterdir()} == {"fold-3", "final"}
     networks = [work / name / "network-g.safetensors" for name in ("fold-3", "final")]
     written = [path.stat().st_mtime_ns for path in networks]
@@ -132,7 +134,7 @@ def test_artist_groups_are_learnt_beside_the_genre(corpus, tmp_path, shared):
     tracks, spectra = spectrograms(read_table(corpus, tmp_path), recipe.input, cache)
     descriptors = describe(tracks, recipe.tasks, cache, fmax=4_000.0)
     genres = genres_of(tracks)
-    cross_validate(tracks, spectra, descriptors, genres, recipe, tmp_path / "work", only=[0])
+    cross_validate(Material(tracks, spectra, descriptors, recipe), tmp_path / "work", only=[0])
     model = bundle.load(tmp_path / "work" / "fold-0" / "model")
     assert model.metadata.tasks == {"g": 2, "s": 2, "m": 2}
     assert model.metadata.architecture["networks"] == (
@@ -163,8 +165,8 @@ def test_one_branch_learns_from_all_sources_and_keeps_the_genre(corpus, tmp_path
     descriptors = describe(tracks, "gst", cache, fmax=4_000.0)
     assert descriptors["t"][1][0, 0] == len("Chiptune")
     genres = genres_of(tracks)
-    arguments = (tracks, spectra, descriptors, genres, ONE_BRANCH)
-    predicted = cross_validate(*arguments, tmp_path / "work", only=[0]).calibrated
+    material = Material(tracks, spectra, descriptors, ONE_BRANCH)
+    predicted = cross_validate(material, tmp_path / "work", only=[0]).calibrated
     held_out = [i for i, track in enumerate(tracks) if track.fold == 0 and track.genre]
     assert [genres[k] for k in predicted[held_out].argmax(1)] == [tracks[i].genre for i in held_out]
     model = bundle.load(tmp_path / "work" / "fold-0" / "model")
@@ -190,17 +192,13 @@ def test_a_foundation_goes_on_teaching_where_it_is_rehearsed(corpus, tmp_path, m
     )
 
     def first_layer(rehearsed, name):
+        like = replace(recipe, tasks="gt", rehearsed=rehearsed)
         learnt = learn(
-            tracks,
-            spectra,
-            {"t": heard},
-            genres_of(tracks),
-            replace(recipe, tasks="gt", rehearsed=rehearsed),
+            Material(tracks, spectra, {"t": heard}, like, below),
             train=np.arange(40),
             valid=None,
             predicted=np.array([], int),
             folder=tmp_path / name,
-            foundation=below,
         )
         return next(learnt.network.networks.parameters())
 
@@ -275,10 +273,9 @@ def test_nothing_of_a_fold_reaches_its_predictions(corpus, tmp_path, recipe):
         "s": [t.labels for t in poisoned_tracks],
         "t": [1e3 * x if held else x for x, held in zip(described["t"], in_fold, strict=True)],
     }
-    cross_validate(tracks, spectra, described, genres, recipe, tmp_path / "clean", only=[0])
-    cross_validate(
-        poisoned_tracks, poisoned_spectra, poisoned, genres, recipe, tmp_path / "odd", only=[0]
-    )
+    cross_validate(Material(tracks, spectra, described, recipe), tmp_path / "clean", only=[0])
+    odd = Material(poisoned_tracks, poisoned_spectra, poisoned, recipe)
+    cross_validate(odd, tmp_path / "odd", only=[0])
     one, other = (bundle.load(tmp_path / name / "fold-0" / "model") for name in ("clean", "odd"))
     weights = [(b.folder / bundle.WEIGHTS).read_bytes() for b in (one, other)]
     assert weights[0] == weights[1]
@@ -319,8 +316,9 @@ def test_a_score_sheet_of_a_recipe_and_of_the_teacher(corpus, tmp_path, monkeypa
     assert lines[4].startswith("| south-to-north | 20 | 10 | 1.000")
 
     def by_recipe(part, name):
-        work = tmp_path / "work"
-        return predict_part(tracks, spectra, {}, genres, TINY, part, name, work)[1]
+        return predict_part(material, part, name, tmp_path / "work")[1]
+
+    material = Material(tracks, spectra, {}, TINY)
 
     ours = table(tracks, genres, answers(tracks, by_recipe, seed=0, with_folds=False))
     assert len(ours.splitlines()) == 4
@@ -438,15 +436,35 @@ def test_finished_folds_are_not_learnt_again(corpus, tmp_path, monkeypatch):
         read_table(corpus, tmp_path), TINY.input, FeatureCache(tmp_path / "features")
     )
     recipe = replace(TINY, networks=replace(TINY.networks, epochs=1))
-    arguments = (tracks, spectra, {}, genres_of(tracks), recipe, tmp_path / "work")
-    first = cross_validate(*arguments)
+    material, work = Material(tracks, spectra, {}, recipe), tmp_path / "work"
+    first = cross_validate(material, work)
     monkeypatch.setattr("training.crossvalidate.learn", None)
-    np.testing.assert_array_equal(cross_validate(*arguments).calibrated, first.calibrated)
+    np.testing.assert_array_equal(cross_validate(material, work).calibrated, first.calibrated)
     has_genre = [bool(track.genre) for track in tracks]
     np.testing.assert_array_equal(np.isfinite(first.calibrated).all(axis=1), has_genre)
-    changed = (*arguments[:4], replace(recipe, opinion=0.1), tmp_path / "work")
-    with pytest.raises(ValueError, match="another recipe; remove"):
-        cross_validate(*changed)
+    with pytest.raises(RunError, match=r"recipe \(opinion was 0.0 and is 0.1\); remove"):
+        cross_validate(replace(material, recipe=replace(recipe, opinion=0.1)), work)
+    with pytest.raises(RunError, match=r"tracks was"):
+        cross_validate(Material(tracks[3:], spectra[3:], {}, recipe), work)
+
+
+def test_checkpoints_serve_the_recipe_and_the_tracks_that_they_are_of(corpus, tmp_path):
+    tracks, spectra = spectrograms(
+        read_table(corpus, tmp_path), TINY.input, FeatureCache(tmp_path / "features")
+    )
+    one = replace(TINY, networks=replace(TINY.networks, epochs=1))
+    final = {"valid": None, "predicted": np.array([], int), "folder": tmp_path / "final"}
+    learn(Material(tracks, spectra, {}, one), train=np.arange(40), **final)
+    with pytest.raises(RunError, match=r"direct was None and is 1\.0"):
+        learn(Material(tracks, spectra, {}, replace(one, direct=1.0)), train=np.arange(40), **final)
+    with pytest.raises(RunError, match=r"tracks was 40 .* and is 40"):
+        learn(Material(tracks, spectra, {}, one), train=np.arange(1, 41), **final)
+    heard = [np.zeros((1, N_FEATURES), np.float32)] * 60
+    recipe = replace(ONE_BRANCH, foundation=replace(ONE_BRANCH.networks, epochs=1))
+    checkpoint = tmp_path / "foundation.safetensors"
+    lay(tracks[:9], spectra[:9], heard[:9], recipe, checkpoint)
+    with pytest.raises(RunError, match=r"tracks was 9 .* and is 9"):
+        lay(tracks[1:10], spectra[1:10], heard[1:10], recipe, checkpoint)
 
 
 def test_an_unreadable_clip_is_named_and_left_out(corpus, tmp_path, capsys):

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from agf_core.bundle import Metadata
+from training import teacher
 from training.groups import TITLES
-from training.one_branch import REGRESSED
 
 INTERVAL_NOTE = "95 % intervals by bootstrap over artists"
 LEAST_SHOWN = 0.3  # confidence; nearly all tracks have more
@@ -106,7 +106,7 @@ def genre_table(scores: Mapping[str, Any]) -> str:
     head = "| genre | clips | artists | precision | recall |\n|---|---|---|---|---|"
     rows = [
         f"| {genre} | {row['tracks']} | {row['artists']} | {_number(row['precision'])} "
-        f"| {row['recall']:.2f} |"
+        f"| {_number(row['recall'])} |"
         for genre, row in scores["genres"].items()
     ]
     return "\n".join([head, *rows])
@@ -173,7 +173,7 @@ def _direct(recipe: Mapping[str, Any]) -> str:
 def _beside(tasks: str) -> str:
     groups = " and ".join(TITLES[task] for task in tasks if task in TITLES)
     sources = [f"groups of artists made of {groups}"] if groups else []
-    if REGRESSED in tasks:
+    if teacher.TASK in tasks:
         sources.append(
             "what two\nteachers hear: musicnn (ISC licence), a tagger that learnt from the Million "
             "Song Dataset, and EfficientAT\n(MIT licence), which learnt voices, instruments and "

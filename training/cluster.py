@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from training.options import RunError
+from training.errors import RunError
 
 if TYPE_CHECKING:  # comes with [research] only
     from distributed import Client, Future

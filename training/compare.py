@@ -26,10 +26,10 @@ from agf_core.examples import Segments, fit_normaliser
 from training import options, page
 from training.corpora import describe, genres_of, read_table, spectrograms
 from training.crossvalidate import calibrated, split, truth_of
-from training.experiment import ALONE, Case, Experiment, seeded
+from training.experiment import ALONE, Case, Experiment
 from training.learn import task_targets
 from training.options import one_line_errors
-from training.recipes import COMPARED, Recipe
+from training.recipes import COMPARED, Recipe, seeded
 from training.scoring import Scored, score, signed
 
 MARKER = "<!-- Below this line: written by `python -m training.compare`. -->"

@@ -1,14 +1,8 @@
 """The development corpora: a table of clips and the folder their repositories were cloned into.
 
-    python -m training.corpora --table development.csv --audio corpora --output collection.csv
-
-writes them as a table of `training.collection`, with a split ``fold0``, ``fold1`` … for each fold:
-its test part is the fold, its validation part what is kept back of the rest for the temperature.
-
 Beside them, any folder of music of which nothing is known can be learnt from, with teachers.
 """
 
-import argparse
 import csv
 import hashlib
 from collections import Counter
@@ -24,13 +18,9 @@ from agf_core.cache import FeatureCache
 from agf_core.corpus import CorpusError, Track
 from agf_core.descriptors import extract, possible_sources
 from agf_core.spectrogram import InputSpec, log_mel
-from training import foundation, teacher
-from training.collection import PARTS, Collection, write_csv
-from training.crossvalidate import split
-from training.one_branch import REGRESSED
-from training.options import one_line_errors
+from training import teacher
 from training.recipes import Recipe
-from training.variants import samples_of, variants_of
+from training.variants import samples_of
 
 LONGEST = 90.0  # seconds of a track, from its middle, that are learnt from
 SHORTEST = 25.0  # seconds of a file that is taken for music; games keep their sounds beside it
@@ -211,7 +201,7 @@ def describe(
     for source in possible:
         if source == "s":
             described[source] = [track.labels for track in tracks]
-        elif source == REGRESSED:
+        elif source == teacher.TASK:
             described[source] = teacher.heard(tracks, cache)
         else:
             described[source] = extract(tracks, source, cache, fmax=fmax, processes=processes)
@@ -236,60 +226,3 @@ def music_for(recipe: Recipe, folder: Path | None) -> list[Track]:
     if folder is None:
         raise CorpusError(f"the recipe {recipe.name} wants music without genres: --unlabelled")
     return read_folder(folder)
-
-
-def foundation_of(
-    recipe: Recipe, music: Sequence[Track], cache: FeatureCache, work: Path, *, device: str
-) -> foundation.Foundation | None:
-    """Lay the foundation that a recipe wants, if it wants one.
-
-    Parameters
-    ----------
-    music : sequence of Track
-        See `music_for`.
-    work : Path
-        Keeps what has been learnt.
-    """
-    if recipe.foundation is None:
-        return None
-    wanted = [*music, *variants_of(music, music, recipe.variants)]
-    tracks, spectra = spectrograms(wanted, recipe.input, cache)
-    return foundation.lay(
-        tracks,
-        spectra,
-        teacher.heard(tracks, cache),
-        recipe,
-        work / "foundation.safetensors",
-        device=device,
-    )
-
-
-def as_collection(tracks: Sequence[Track], name: str) -> Collection:
-    """Return the corpora as a collection that is split by its folds."""
-    splits = {}
-    for fold in sorted({track.fold for track in tracks if track.fold is not None}):
-        part = split(tracks, fold, seed=0)
-        parts = [""] * len(tracks)
-        for which, chosen in zip(PARTS, (part.train, part.kept_back, part.test), strict=True):
-            for i in chosen:
-                parts[i] = which
-        splits[f"fold{fold}"] = tuple(parts)
-    return Collection(name, tuple(tracks), splits)
-
-
-@one_line_errors()
-def main() -> None:
-    """Run the command."""
-    parser = argparse.ArgumentParser(description="Write the corpora as a collection's table.")
-    parser.add_argument("--table", type=Path, required=True, help="CSV of the clips")
-    parser.add_argument("--audio", type=Path, required=True, help="folder of owner/repository")
-    parser.add_argument("--output", type=Path, required=True, help="CSV to write")
-    arguments = parser.parse_args()
-    tracks = read_table(arguments.table, arguments.audio)
-    collection = as_collection(tracks, arguments.table.stem)
-    write_csv(collection, arguments.output)
-    print(collection.summary())
-
-
-if __name__ == "__main__":
-    main()

@@ -1,18 +1,15 @@
 """Honest scores of a recipe: every track predicted by a model that met no track of its fold."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from agf_core import bundle, calibration
-from agf_core.artist_groups import Observations
-from agf_core.corpus import CorpusError, Track, hold_out_artists
-from training.foundation import Foundation
-from training.learn import learn, write_bundle
-from training.recipes import Recipe
+from agf_core import calibration, storage
+from agf_core.corpus import Track, hold_out_artists
+from training.learn import claim_folder, learn, write_bundle
+from training.material import Material
 
 CALIBRATION_SHARE = 0.1  # of a fold's training artists, kept back to fit its temperature
 
@@ -105,17 +102,7 @@ class FoldPredictions:
 
 
 def predict_part(
-    tracks: Sequence[Track],
-    spectrograms: Sequence[np.ndarray],
-    descriptors: Mapping[str, Observations],
-    genres: Sequence[str],
-    recipe: Recipe,
-    part: Split,
-    name: str,
-    folder: Path,
-    *,
-    foundation: Foundation | None = None,
-    device: str = "cpu",
+    material: Material, part: Split, name: str, folder: Path
 ) -> tuple[np.ndarray, np.ndarray]:
     """Learn from one side of a split and predict the other; what is done is read from `folder`.
 
@@ -133,34 +120,25 @@ def predict_part(
 
     Raises
     ------
-    CorpusError
-        When what is done was learnt by another recipe.
+    RunError
+        When what is done was learnt by another recipe or from other tracks.
     """
+    tracks, genres = material.tracks, material.genres
     stored = folder / name / "predictions.npy"
+    predicted = np.union1d(part.kept_back, part.test)
     if stored.exists():
-        known = bundle.load(stored.parent / "model").metadata.recipe
-        if known != json.loads(json.dumps(recipe.to_dict())):
-            raise CorpusError(
-                f"{stored.parent} was learnt by another recipe; remove {folder}, "
-                "or give another folder to work in"
-            )
+        claim_folder(stored.parent, material, part.train, predicted)
         raw, final = np.load(stored)
         return raw, final
     print(
         f"{name}: {len(part.train)} tracks to learn from, {len(part.test)} to test on", flush=True
     )
     learnt = learn(
-        tracks,
-        spectrograms,
-        descriptors,
-        genres,
-        recipe,
+        material,
         train=part.train,
         valid=part.kept_back,
-        predicted=np.union1d(part.kept_back, part.test),
+        predicted=predicted,
         folder=stored.parent,
-        foundation=foundation,
-        device=device,
     )
     with_temperature, temperature = calibrated(learnt.probabilities, part, tracks, genres)
     write_bundle(
@@ -169,14 +147,14 @@ def predict_part(
         stored.parent / "model",
         name=name,
         genres=genres,
-        recipe=recipe,
+        recipe=material.recipe,
         tracks=[tracks[i] for i in part.train],
         scores={},
         card=lambda metadata: f"# {metadata.name}\n\nLearnt without the tracks it is tested on.\n",
     )
-    both = np.stack([learnt.probabilities[part.test], with_temperature[part.test]])
-    np.save(stored, both)
-    return both[0], both[1]
+    with storage.written(stored) as file:
+        np.save(file, [learnt.probabilities[part.test], with_temperature[part.test]])
+    return learnt.probabilities[part.test], with_temperature[part.test]
 
 
 def folds(tracks: Sequence[Track], seed: int) -> dict[int, Split]:
@@ -192,33 +170,15 @@ def parts(tracks: Sequence[Track], seed: int) -> dict[str, Split]:
 
 
 def cross_validate(
-    tracks: Sequence[Track],
-    spectrograms: Sequence[np.ndarray],
-    descriptors: Mapping[str, Observations],
-    genres: Sequence[str],
-    recipe: Recipe,
-    folder: Path,
-    *,
-    only: Sequence[int] | None = None,
-    foundation: Foundation | None = None,
-    device: str = "cpu",
+    material: Material, folder: Path, *, only: Sequence[int] | None = None
 ) -> FoldPredictions:
     """Train and save a model per fold (`predict_part`); with `only`, other folds' stay NaN."""
-    shape = (len(tracks), len(genres))
+    shape = (len(material.tracks), len(material.genres))
     raw, final = np.full(shape, np.nan), np.full(shape, np.nan)
-    for number, part in folds(tracks, recipe.networks.seed).items():
+    for number, part in folds(material.tracks, material.recipe.networks.seed).items():
         if only is None or number in only:
             raw[part.test], final[part.test] = predict_part(
-                tracks,
-                spectrograms,
-                descriptors,
-                genres,
-                recipe,
-                part,
-                f"fold-{number}",
-                folder,
-                foundation=foundation,
-                device=device,
+                material, part, f"fold-{number}", folder
             )
     return FoldPredictions(raw, final)
 

@@ -5,7 +5,7 @@ serve 31 cases. `training.compare`, `training.run` and `training.leak` all learn
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -80,15 +80,6 @@ ALONE = Case("g")
 STN = tuple(Case("".join(t)) for n in range(1, 6) for t in combinations(TASKS, n))
 MTN = tuple(Case(case.tasks, shared=True) for case in STN if len(case.tasks) > 1)
 WIDE = tuple(Case("g", wide=n) for n in range(2, 6))
-
-
-def seeded(recipe: Recipe, seed: int) -> Recipe:
-    """Return the recipe with another seed."""
-    return replace(
-        recipe,
-        networks=replace(recipe.networks, seed=seed),
-        transfer=replace(recipe.transfer, seed=seed),
-    )
 
 
 class Experiment:

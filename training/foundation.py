@@ -10,11 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from agf_core.cache import FeatureCache
 from agf_core.corpus import Track
 from agf_core.examples import Segments, fit_normaliser
 from training import teacher
+from training.claim import claim, facts_of
+from training.corpora import spectrograms
 from training.one_branch import OneBranchNet, train_one_branch
 from training.recipes import Recipe
+from training.variants import variants_of
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,16 @@ def lay(
     ------
     ValueError
         When the recipe says nothing of a foundation.
+    RunError
+        When the checkpoint is of another recipe or other tracks.
     """
     if recipe.foundation is None:
         raise ValueError(f"the recipe {recipe.name} needs no foundation")
+    claim(
+        checkpoint.with_suffix(".json"),
+        facts_of(recipe, tracks),
+        f"remove {checkpoint} and it, or give another folder to work in",
+    )
     mean, std = fit_normaliser(iter(spectra))
     scale = teacher.Scale.fit(heard)
     model = train_one_branch(
@@ -76,3 +87,29 @@ def lay(
         checkpoint=checkpoint,
     )
     return Foundation(model, mean, std, scale, tuple(tracks), spectra, heard)
+
+
+def foundation_of(
+    recipe: Recipe, music: Sequence[Track], cache: FeatureCache, work: Path, *, device: str
+) -> Foundation | None:
+    """Lay the foundation that a recipe wants, if it wants one.
+
+    Parameters
+    ----------
+    music : sequence of Track
+        See `music_for`.
+    work : Path
+        Keeps what has been learnt.
+    """
+    if recipe.foundation is None:
+        return None
+    wanted = [*music, *variants_of(music, music, recipe.variants)]
+    tracks, spectra = spectrograms(wanted, recipe.input, cache)
+    return lay(
+        tracks,
+        spectra,
+        teacher.heard(tracks, cache),
+        recipe,
+        work / "foundation.safetensors",
+        device=device,
+    )

@@ -23,7 +23,7 @@ from agf_core.cache import FeatureCache
 from agf_core.descriptors import Stored, kind_of
 from agf_core.spectrogram import InputSpec
 from training import cluster, options
-from training.options import RunError
+from training.errors import RunError
 from training.prepare import Prepared
 
 TITLES = {

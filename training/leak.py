@@ -18,8 +18,8 @@ import numpy as np
 
 from training import options, page
 from training.crossvalidate import truth_of
+from training.errors import RunError
 from training.experiment import ALONE, Case
-from training.options import RunError
 from training.run import Setting, enough_memory, open_experiment
 from training.scoring import Scored, score, signed
 

@@ -17,9 +17,10 @@ from agf_core.learning import extract_features, predict, train_networks, train_t
 from agf_core.network import GenreNet
 from agf_core.prior import learnt_from
 from training import teacher
+from training.claim import claim, facts_of
 from training.direct import DirectPath, add_direct_path, track_means
-from training.foundation import Foundation
-from training.one_branch import REGRESSED, train_one_branch
+from training.material import Material
+from training.one_branch import train_one_branch
 from training.opinions import opinions
 from training.recipes import Recipe
 from training.variants import Variant, originals
@@ -82,26 +83,31 @@ def task_targets(
     for task in tasks:
         if task == "g":
             targets[task] = genre_targets(tracks, genres, weighted=weighted)
-        elif task in descriptors and task != REGRESSED:
+        elif task in descriptors and task != teacher.TASK:
             groups[task], targets[task] = group_targets(
                 task, descriptors[task], artists, train, seed=seed
             )
     return targets, groups
 
 
+def claim_folder(
+    folder: Path, material: Material, train: np.ndarray, predicted: np.ndarray
+) -> None:
+    """See that what a folder keeps was learnt by this recipe from these tracks (`claim`)."""
+    claim(
+        folder / "recipe.json",
+        facts_of(material.recipe, [material.tracks[i] for i in (*train, *predicted)]),
+        f"remove {folder}, or give another folder to work in",
+    )
+
+
 def learn(
-    tracks: Sequence[Track],
-    spectrograms: Sequence[np.ndarray],
-    descriptors: Mapping[str, Observations],
-    genres: Sequence[str],
-    recipe: Recipe,
+    material: Material,
     *,
     train: np.ndarray,
     valid: np.ndarray | None,
     predicted: np.ndarray,
     folder: Path,
-    foundation: Foundation | None = None,
-    device: str = "cpu",
 ) -> Learnt:
     """Learn from `train` alone, then predict; goes on from the checkpoints in `folder`.
 
@@ -109,25 +115,29 @@ def learn(
 
     Parameters
     ----------
-    descriptors : mapping
-        See `training.corpora.describe`.
     train, valid, predicted : np.ndarray [dtype=int]
         Indices of the tracks to learn from, to score on the way, and to predict at the end.
-    foundation : Foundation, optional
-        What a network of one branch goes on from.
+
+    Raises
+    ------
+    RunError
+        When the checkpoints are of another recipe or other tracks.
     """
+    tracks, descriptors, genres = material.tracks, material.descriptors, material.genres
+    recipe, foundation = material.recipe, material.foundation
+    claim_folder(folder, material, train, predicted)
     if foundation:
         mean, std = foundation.mean, foundation.std
     else:
-        mean, std = fit_normaliser(spectrograms[i] for i in train)
+        mean, std = fit_normaliser(material.spectra[i] for i in train)
     music = foundation if foundation and recipe.rehearsed else None
     segments = Segments(
-        [*spectrograms, *(music.spectra if music else ())],
+        [*material.spectra, *(music.spectra if music else ())],
         recipe.input,
         mean,
         std,
         variation=recipe.variation,
-        device=device,
+        device=material.device,
     )
     targets, groups = task_targets(
         tracks,
@@ -139,7 +149,7 @@ def learn(
         weighted=recipe.weighted,
     )
     if recipe.one_branch:
-        heard = [np.asarray(rows) for rows in descriptors[REGRESSED]]
+        heard = [np.asarray(rows) for rows in descriptors[teacher.TASK]]
         more = list(music.heard) if music else []
         thought = _ask_the_teachers(targets["g"], tracks, [*heard, *more], genres, train, recipe)
         scale = foundation.scale if foundation else teacher.Scale.fit(heard[i] for i in train)

@@ -20,9 +20,8 @@ from agf_core.learning import fit
 from agf_core.network import MultiTaskNet, TaskModel, channels_last
 from agf_core.schedule import Schedule
 from agf_core.spectrogram import InputSpec
-from training.teacher import STRETCH_SECONDS, Scale
+from training.teacher import STRETCH_SECONDS, TASK, Scale
 
-REGRESSED = "t"  # its targets are features; those of all other sources are distributions
 PIECES = 10  # of each track in an epoch, so that long ones count no more than others
 SLACK_SECONDS = 0.5  # by which a segment may begin before or end behind what the teachers heard
 
@@ -50,7 +49,7 @@ class OneBranchNet(TaskModel):
     ) -> None:
         super().__init__()
         self.targets = dict(targets)
-        self.teachers = list(teachers or [targets.get(REGRESSED, 0)])
+        self.teachers = list(teachers or [targets.get(TASK, 0)])
         self.network = MultiTaskNet({"g": self.targets["g"]}, width, frames_pooled)
         # Dropout between convolutions would take an eighth of the time, and there is enough that
         # keeps a network with teachers from learning by heart.
@@ -62,7 +61,7 @@ class OneBranchNet(TaskModel):
         self.heads = nn.ModuleDict(
             {
                 source: nn.Linear(n_features, n)
-                if source == REGRESSED
+                if source == TASK
                 else nn.Sequential(nn.Dropout(0.5), nn.Linear(n_features, n))
                 for source, n in self.targets.items()
                 if source != "g"
@@ -72,7 +71,7 @@ class OneBranchNet(TaskModel):
     def go_on_from(self, other: "OneBranchNet") -> None:
         """Take over all that another has learnt but how to tell genres and groups."""
         mine, theirs = self.state_dict(), other.state_dict()
-        told = (f"heads.{REGRESSED}.", "network.trunk.", "network.branches.g.")
+        told = (f"heads.{TASK}.", "network.trunk.", "network.branches.g.")
         head = "network.branches.g.head."
         for name, tensor in theirs.items():
             if name.startswith(told) and not name.startswith(head):
@@ -104,7 +103,7 @@ class OneBranchNet(TaskModel):
         )
         total = torch.zeros((), device=x.device)
         for source, said, wanted in parts:
-            if source == REGRESSED:  # a teacher of many features counts no more than another
+            if source == TASK:  # a teacher of many features counts no more than another
                 each = zip(
                     said.split(self.teachers, 1), wanted.split(self.teachers, 1), strict=True
                 )
@@ -185,12 +184,12 @@ def train_one_branch(
     checkpoint : Path, optional
         See `agf_core.learning.fit`.
     """
-    name = "".join([*targets, REGRESSED])
+    name = "".join([*targets, TASK])
     torch.manual_seed(schedule.seed)
     pieces, owners, told = cut(segments, spec, heard, [int(i) for i in train])
     sizes = {source: rows.shape[1] for source, rows in targets.items()}
     model = OneBranchNet(
-        sizes | {REGRESSED: told.shape[1]},
+        sizes | {TASK: told.shape[1]},
         width,
         frames_pooled,
         teachers,

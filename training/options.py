@@ -14,15 +14,12 @@ from agf_core.cache import CacheError
 from agf_core.checkpoints import CheckpointError
 from agf_core.corpus import CorpusError
 from training.collection import CollectionError
+from training.errors import RunError
 from training.experiment import TASKS, WIDE, Case
 from training.recipes import COMPARED, OURS, PAPER, Recipe
 
 # Those whose networks are the paper's: cases have no other, and do not vary their segments.
 RUN_RECIPES = {recipe.name: recipe for recipe in (PAPER, OURS, COMPARED)}
-
-
-class RunError(Exception):
-    """An experiment cannot go on; the message is a line that says why and what to do."""
 
 
 FORESEEN = (BundleError, CacheError, CheckpointError, CollectionError, CorpusError, RunError)

@@ -101,6 +101,16 @@ class Recipe:
         )
 
 
+def seeded(recipe: Recipe, seed: int) -> Recipe:
+    """Return the recipe with another seed."""
+    return replace(
+        recipe,
+        networks=replace(recipe.networks, seed=seed),
+        transfer=replace(recipe.transfer, seed=seed),
+        foundation=recipe.foundation and replace(recipe.foundation, seed=seed),
+    )
+
+
 PAPER = Recipe(
     "paper", networks=Schedule(bfloat16=True, validate_every=50), transfer=Schedule(epochs=50)
 )

@@ -18,11 +18,11 @@ import torch
 from tqdm import tqdm
 
 from training import cluster, options
+from training.errors import RunError
 from training.experiment import MTN, STN, TASKS, WIDE, Case
 from training.groups import make_all
-from training.options import RunError
 from training.prepare import Prepared
-from training.run import Setting, claim, run, train_network
+from training.run import Setting, claim_runs, run, train_network
 
 TABLES = {3: (*STN, *MTN), 4: (*STN, *MTN), 5: (*STN, *MTN, *WIDE)}
 
@@ -129,7 +129,7 @@ def main() -> None:
         collection = Prepared.open(arguments.work, recipe.input).collection
         for split in arguments.splits:
             collection.part(split, "train")
-        claim(arguments.work, runs, recipe)
+        claim_runs(arguments.work, runs, recipe)
         settings = [
             Setting(arguments.work, runs, recipe, split, seed, stream=arguments.stream)
             for seed, split in product(arguments.seeds, arguments.splits)

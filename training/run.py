@@ -41,12 +41,13 @@ from agf_core.examples import Segments
 from agf_core.network import TransferMLP
 from agf_core.spectrogram import InputSpec
 from training import cluster, options
+from training.claim import claim
 from training.crossvalidate import Split, truth_of
-from training.experiment import TASKS, Case, Experiment, seeded
+from training.errors import RunError
+from training.experiment import TASKS, Case, Experiment
 from training.groups import GroupsJob
-from training.options import RunError
 from training.prepare import Prepared
-from training.recipes import Recipe
+from training.recipes import Recipe, seeded
 
 PACKAGES = ("beets-agf", "torch", "numpy", "scipy", "scikit-learn", "librosa", "essentia")
 ROOM = 0.4  # of a GPU's memory, for spectrograms; features and networks need the rest
@@ -109,38 +110,13 @@ class Setting:
         ]
 
 
-def claim(work: Path, runs: str, recipe: Recipe) -> None:
-    """Make sure that runs of one name are learnt by one recipe.
-
-    Raises
-    ------
-    RunError
-        When others of this name were learnt by another.
-    """
-    path = work / "runs" / runs / "recipe.json"
-    ours = recipe.to_dict()
-    if path.exists():
-        theirs = json.loads(path.read_text(encoding="utf-8"))
-        if changed := _differences(theirs, json.loads(json.dumps(ours))):
-            raise RunError(
-                f"{path.parent} was made by another recipe ({'; '.join(changed)}); give these runs"
-                " another name with --runs, or go back to that recipe"
-            )
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(ours, indent=1) + "\n", encoding="utf-8")
-
-
-def _differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> list[str]:
-    """Say which entries differ."""
-    found = []
-    for key in theirs.keys() | ours.keys():
-        old, new = theirs.get(key), ours.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, f"{prefix}{key}.")
-        elif old != new:
-            found.append(f"{prefix}{key} was {old} and is {new}")
-    return sorted(found)
+def claim_runs(work: Path, runs: str, recipe: Recipe) -> None:
+    """Make sure that runs of one name are learnt by one recipe (`claim`)."""
+    claim(
+        work / "runs" / runs / "recipe.json",
+        recipe.to_dict(),
+        "give these runs another name with --runs, or go back to that recipe",
+    )
 
 
 def parts(prepared: Prepared, split: str) -> Split:
@@ -374,7 +350,7 @@ def main() -> None:
         case = options.case_of(arguments)
         setting = setting_of(arguments, progress=True)
         Prepared.open(arguments.work, setting.recipe.input).collection.part(setting.split, "train")
-        claim(setting.work, setting.runs, setting.recipe)
+        claim_runs(setting.work, setting.runs, setting.recipe)
         run(setting, [case])
         scores = json.loads((setting.case_folder(case) / "scores.json").read_text())
         for name, score in scores["raw"].items():

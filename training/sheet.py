@@ -27,7 +27,7 @@ from agf_core.evaluation import by_confidence
 from agf_core.tagger import GenreTagger
 from training import teacher
 from training.card import confidence_table, genre_table
-from training.corpora import describe, foundation_of, genres_of, music_for, read_table, spectrograms
+from training.corpora import genres_of, read_table
 from training.crossvalidate import (
     Split,
     across_sources,
@@ -36,9 +36,10 @@ from training.crossvalidate import (
     predict_part,
     truth_of,
 )
+from training.errors import RunError
+from training.material import gather, work_folder
 from training.options import add_corpora, add_device, add_unlabelled, one_line_errors
-from training.recipes import RECIPES
-from training.variants import variants_of
+from training.recipes import RECIPES, seeded
 
 Predict = Callable[[Split, str], np.ndarray]
 """From a split and its name to calibrated probabilities of its test part, (n_test, n_genres)."""
@@ -158,7 +159,7 @@ def score_sheet(
                 "precision": round(float(right[best == g].mean()), 3)
                 if (best == g).any()
                 else None,
-                "recall": round(float(right[truth == g].mean()), 3),
+                "recall": round(float(right[truth == g].mean()), 3) if (truth == g).any() else None,
             }
             for g, genre in enumerate(genres)
         },
@@ -227,6 +228,7 @@ def main() -> None:
     which.add_argument("--recipe", choices=RECIPES)
     which.add_argument("--teacher", action="store_true", help="what musicnn's features give")
     which.add_argument("--bundle", type=Path, help="folder of a finished model")
+    parser.add_argument("--seed", type=int, default=0, help="of the recipe")
     parser.add_argument("--sources", action="store_true", help="across sources alone, no folds")
     parser.add_argument("--output", type=Path, help="folder to keep the sheet in")
     arguments = parser.parse_args()
@@ -236,13 +238,15 @@ def main() -> None:
 
 def _print(arguments: argparse.Namespace) -> None:
     cache = FeatureCache(arguments.work / "features")
-    tracks = read_table(arguments.table, arguments.audio)
+    tracks: Sequence[Track] = read_table(arguments.table, arguments.audio)
     genres = genres_of(tracks)
     with_folds, model, notes = not arguments.sources, None, []
     if arguments.bundle:
         model = bundle.load(arguments.bundle)
         genres, asked = model.metadata.labels, by_bundle(tracks, model)
-        met = {track.source for track in tracks} & set(model.metadata.trained_on["sources"])
+        met = {track.source for track in tracks}.intersection(
+            model.metadata.trained_on.get("sources", ())
+        )
         if met:
             notes.append(f"It has learnt from {', '.join(sorted(met))}: this is not a test of it.")
     elif arguments.teacher:
@@ -250,23 +254,19 @@ def _print(arguments: argparse.Namespace) -> None:
         predict = by_teacher(tracks, features, genres)
         asked = answers(tracks, predict, seed=0, with_folds=with_folds)
     else:
-        recipe = RECIPES[arguments.recipe]
-        seed = recipe.networks.seed
-        music = music_for(recipe, arguments.unlabelled)
-        wanted = [*tracks, *variants_of(tracks, music, recipe.variants)]
-        tracks, spectra = spectrograms(wanted, recipe.input, cache)
-        descriptors = describe(tracks, recipe.tasks, cache, fmax=recipe.input.fmax)
-        work = arguments.work / f"{recipe.name}-{seed}"
-        foundation = foundation_of(recipe, music, cache, work, device=arguments.device)
-
-        known = (tracks, spectra, descriptors, genres, recipe)
+        recipe = seeded(RECIPES[arguments.recipe], arguments.seed)
+        material, work = gather(arguments, recipe), work_folder(arguments.work, recipe)
+        tracks, genres = material.tracks, material.genres
 
         def by_recipe(part: Split, name: str) -> np.ndarray:
-            made = {"foundation": foundation, "device": arguments.device}
-            return predict_part(*known, part, name, work, **made)[1]
+            learnt.append(name)
+            return predict_part(material, part, name, work)[1]
 
-        asked = answers(tracks, by_recipe, seed=seed, with_folds=with_folds)
-        model = bundle.load(work / next(iter(across_sources(tracks, seed))) / "model")
+        learnt: list[str] = []
+        asked = answers(tracks, by_recipe, seed=arguments.seed, with_folds=with_folds)
+        model = bundle.load(work / learnt[0] / "model") if learnt else None
+    if not asked:
+        raise RunError("no two sources of the table share a genre; leave --sources out")
     text = [table(tracks, genres, asked), *notes]
     judged, found = next(iter(asked.values()))
     if not arguments.sources:

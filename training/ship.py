@@ -13,26 +13,22 @@ goes on from there: several can share the work out, once one has laid the founda
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from agf_core import bundle, calibration
-from agf_core.artist_groups import Observations
-from agf_core.cache import FeatureCache
 from agf_core.corpus import Track
 from training.card import model_card
-from training.corpora import describe, foundation_of, genres_of, music_for, read_table, spectrograms
+from training.corpora import read_table
 from training.crossvalidate import Split, cross_validate, parts, predict_part, truth_of
-from training.foundation import Foundation
+from training.errors import RunError
 from training.learn import Learnt, learn, write_bundle
-from training.options import RunError, add_corpora, add_device, add_unlabelled, one_line_errors
-from training.recipes import RECIPES, Recipe
+from training.material import Material, gather, work_folder
+from training.options import add_corpora, add_device, add_unlabelled, one_line_errors
+from training.recipes import RECIPES, seeded
 from training.sheet import answers, overall, score_sheet
-from training.variants import variants_of
 
 FINAL = "final"  # the part that learns from every track
 
@@ -72,43 +68,18 @@ def temperatures(
     return calibration.fit_temperature(raw, truth), shown
 
 
-def learn_from_all(
-    tracks: Sequence[Track],
-    spectra: Sequence[np.ndarray],
-    descriptors: Mapping[str, Observations],
-    recipe: Recipe,
-    work: Path,
-    *,
-    foundation: Foundation | None = None,
-    device: str,
-) -> Learnt:
+def learn_from_all(material: Material, work: Path) -> Learnt:
     """Learn what ships, which no track is left to judge."""
     return learn(
-        tracks,
-        spectra,
-        descriptors,
-        genres_of(tracks),
-        recipe,
-        train=np.arange(len(tracks)),
+        material,
+        train=np.arange(len(material.tracks)),
         valid=None,
         predicted=np.array([], int),
         folder=work / FINAL,
-        foundation=foundation,
-        device=device,
     )
 
 
-def learn_parts(
-    names: Sequence[str],
-    tracks: Sequence[Track],
-    spectra: Sequence[np.ndarray],
-    descriptors: Mapping[str, Observations],
-    recipe: Recipe,
-    work: Path,
-    *,
-    foundation: Foundation | None = None,
-    device: str,
-) -> None:
+def learn_parts(names: Sequence[str], material: Material, work: Path) -> None:
     """Learn some of what `ship` learns, and leave it in `work` for it.
 
     Parameters
@@ -116,70 +87,30 @@ def learn_parts(
     names : sequence of str
         Of `training.crossvalidate.parts`, or `FINAL`.
     """
-    known = (tracks, spectra, descriptors)
-    splits = parts(tracks, recipe.networks.seed)
+    splits = parts(material.tracks, material.recipe.networks.seed)
     for name in names:
         if name == FINAL:
-            learn_from_all(*known, recipe, work, foundation=foundation, device=device)
+            learn_from_all(material, work)
         else:
-            predict_part(
-                *known,
-                genres_of(tracks),
-                recipe,
-                splits[name],
-                name,
-                work,
-                foundation=foundation,
-                device=device,
-            )
+            predict_part(material, splits[name], name, work)
 
 
-def ship(
-    tracks: Sequence[Track],
-    spectra: Sequence[np.ndarray],
-    descriptors: Mapping[str, Observations],
-    recipe: Recipe,
-    work: Path,
-    output: Path,
-    *,
-    foundation: Foundation | None = None,
-    device: str,
-) -> bundle.Bundle:
+def ship(material: Material, work: Path, output: Path) -> bundle.Bundle:
     """Score the recipe by folds, learn from every track, and save the model."""
-    genres = genres_of(tracks)
-    predictions = cross_validate(
-        tracks,
-        spectra,
-        descriptors,
-        genres,
-        recipe,
-        work,
-        foundation=foundation,
-        device=device,
-    )
+    tracks, genres = material.tracks, material.genres
+    predictions = cross_validate(material, work)
     scores = score_sheet(tracks, genres, predictions.calibrated)
 
     asked, raw = [np.array([i for i, track in enumerate(tracks) if track.genre])], []
     raw.append(predictions.raw[asked[0]])
-    ask = partial(
-        predict_part,
-        tracks,
-        spectra,
-        descriptors,
-        genres,
-        recipe,
-        folder=work,
-        foundation=foundation,
-        device=device,
-    )
 
     def predict(part: Split, name: str) -> np.ndarray:
-        plain, final = ask(part, name)
+        plain, final = predict_part(material, part, name, work)
         asked.append(part.test)
         raw.append(plain)
         return final
 
-    strangers = answers(tracks, predict, seed=recipe.networks.seed, with_folds=False)
+    strangers = answers(tracks, predict, seed=material.recipe.networks.seed, with_folds=False)
     scores["across_sources"] = {
         name: overall(tracks, genres, *answer) for name, answer in strangers.items()
     }
@@ -191,17 +122,13 @@ def ship(
     )
     scores["by_confidence"] = score_sheet(tracks, genres, as_shipped)["by_confidence"]
     print(json.dumps(scores, indent=1))
-
-    learnt = learn_from_all(
-        tracks, spectra, descriptors, recipe, work, foundation=foundation, device=device
-    )
     return write_bundle(
-        learnt,
+        learn_from_all(material, work),
         temperature,
         output,
         name="shipped",
         genres=genres,
-        recipe=recipe,
+        recipe=material.recipe,
         tracks=tracks,
         scores=scores,
         card=model_card,
@@ -224,31 +151,15 @@ def main() -> None:
 
 
 def _ship(arguments: argparse.Namespace) -> None:
-    recipe = RECIPES[arguments.recipe]
-    recipe = replace(
-        recipe,
-        networks=replace(recipe.networks, seed=arguments.seed),
-        transfer=replace(recipe.transfer, seed=arguments.seed),
-    )
-    clips = read_table(arguments.table, arguments.audio)
-    known_parts = [*parts(clips, arguments.seed), FINAL]
-    if unknown := set(arguments.parts or ()).difference(known_parts):
-        raise RunError(
-            f"no part is called {', '.join(unknown)}: there are {', '.join(known_parts)}"
-        )
-    cache = FeatureCache(arguments.work / "features")
-    teaching = [clip for clip in clips if clip.genre or recipe.tasks != "g"]
-    music = music_for(recipe, arguments.unlabelled)
-    teaching += variants_of(teaching, music, recipe.variants)
-    tracks, spectra = spectrograms(teaching, recipe.input, cache)
-    descriptors = describe(tracks, recipe.tasks, cache, fmax=recipe.input.fmax)
-    work, device = arguments.work / f"{arguments.recipe}-{arguments.seed}", arguments.device
-    known = (tracks, spectra, descriptors, recipe, work)
-    foundation = foundation_of(recipe, music, cache, work, device=device)
+    recipe = seeded(RECIPES[arguments.recipe], arguments.seed)
+    known = [*parts(read_table(arguments.table, arguments.audio), arguments.seed), FINAL]
+    if unknown := set(arguments.parts or ()).difference(known):
+        raise RunError(f"no part is called {', '.join(unknown)}: there are {', '.join(known)}")
+    material, work = gather(arguments, recipe), work_folder(arguments.work, recipe)
     if arguments.parts:
-        learn_parts(arguments.parts, *known, foundation=foundation, device=device)
+        learn_parts(arguments.parts, material, work)
         return
-    model = ship(*known, arguments.output, foundation=foundation, device=device)
+    model = ship(material, work, arguments.output)
     print(f"saved {model.model_id} to {model.folder}")
 
 

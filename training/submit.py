@@ -22,9 +22,9 @@ from agf_core.corpus import genre_targets
 from agf_core.prior import learnt_from
 from agf_core.tagger import GenreTagger
 from training import options
+from training.errors import RunError
 from training.experiment import Case
 from training.learn import Learnt, write_bundle
-from training.options import RunError
 from training.run import Setting, enough_memory, open_experiment, setting_of
 
 CHALLENGE = (

@@ -23,8 +23,8 @@ import numpy as np
 
 from agf_core import calibration
 from training import options, page
+from training.errors import RunError
 from training.experiment import ALONE, MTN, STN, WIDE, Case
-from training.options import RunError
 from training.run import Setting
 from training.scoring import Scored, holds, score, signed
 

@@ -38,6 +38,7 @@ from agf_core.corpus import CorpusError, Track
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
+TASK = "t"  # its letter; its targets are features, those of all other tasks distributions
 STRETCH_SECONDS = 2.992  # what is heard at once: 187 frames of musicnn's, of 256 samples
 FARTHEST = 4.0  # standard deviations that a target lies from the mean at most
 SAMPLE_RATE = 16_000  # hertz; more would tell by its bandwidth which collection a clip is from

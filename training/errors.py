@@ -1,0 +1,5 @@
+"""What can go wrong with an experiment."""
+
+
+class RunError(Exception):
+    """An experiment cannot go on; the message is a line that says why and what to do."""

@@ -1,0 +1,79 @@
+"""What a recipe learns from: tracks, what is heard in them, and what its networks begin with."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from agf_core.artist_groups import Observations
+from agf_core.cache import FeatureCache
+from agf_core.corpus import Track
+from training.corpora import describe, genres_of, music_for, read_table, spectrograms
+from training.foundation import Foundation, foundation_of
+from training.recipes import Recipe
+from training.variants import variants_of
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """All that is learnt from.
+
+    Attributes
+    ----------
+    tracks : sequence of Track
+    spectra : sequence of np.ndarray [shape=(frames, n_mels)]
+        Log-mel of every track.
+    descriptors : mapping
+        What artist groups are made of, and what the teachers heard (`training.corpora.describe`).
+    recipe : Recipe
+    foundation : Foundation, optional
+        What a network of one branch goes on from.
+    device : str
+        Where networks are trained.
+    """
+
+    tracks: Sequence[Track]
+    spectra: Sequence[np.ndarray]
+    descriptors: Mapping[str, Observations]
+    recipe: Recipe
+    foundation: Foundation | None = None
+    device: str = "cpu"
+
+    @cached_property
+    def genres(self) -> tuple[str, ...]:
+        """The main genres that occur, in alphabetical order."""
+        return genres_of(self.tracks)
+
+
+def work_folder(work: Path, recipe: Recipe) -> Path:
+    """Return where all that a recipe learns with its seed is kept."""
+    return work / f"{recipe.name}-{recipe.networks.seed}"
+
+
+def gather(arguments: argparse.Namespace, recipe: Recipe) -> Material:
+    """Hear and describe what a command's options name, and lay the foundation.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+        Options of `add_corpora`, `add_unlabelled` and `add_device`.
+    """
+    cache = FeatureCache(arguments.work / "features")
+    clips = read_table(arguments.table, arguments.audio)
+    teaching = [clip for clip in clips if clip.genre or recipe.tasks != "g"]
+    music = music_for(recipe, arguments.unlabelled)
+    wanted = [*teaching, *variants_of(teaching, music, recipe.variants)]
+    tracks, spectra = spectrograms(wanted, recipe.input, cache)
+    return Material(
+        tracks,
+        spectra,
+        describe(tracks, recipe.tasks, cache, fmax=recipe.input.fmax),
+        recipe,
+        foundation_of(
+            recipe, music, cache, work_folder(arguments.work, recipe), device=arguments.device
+        ),
+        arguments.device,
+    )
