@@ -74,16 +74,15 @@ def test_an_active_model_that_is_gone_is_named(store, monkeypatch, capsys):
         monkeypatch.setattr(models, "model_store", lambda: store)
         store.activate("mine")
         shutil.rmtree(store.path("mine"))
-        assert models.chosen_model("").folder == bundle.SHIPPED
-        (line,) = library.log.lines_at("WARNING")
-        assert "the model 'mine' is no longer in" in line
+        gone = "the model 'mine', which is to listen, is no longer in"
+        with pytest.raises(bundle.BundleError, match=gone):
+            models.chosen_model("")
         library.beet("agfmodels")
-        assert "the model 'mine' is no longer in" in capsys.readouterr().out
+        assert gone in capsys.readouterr().out
         library.beet("agfmodels", "use", "shipped")
         library.beet("agfmodels", "list")
         assert "no longer" not in capsys.readouterr().out
-        models.chosen_model("")
-        assert len(library.log.lines_at("WARNING")) == 1
+        assert models.chosen_model("").folder == bundle.SHIPPED
 
 
 def test_names_with_spaces_need_no_quotes(store, tiny_parts, monkeypatch):
@@ -92,6 +91,10 @@ def test_names_with_spaces_need_no_quotes(store, tiny_parts, monkeypatch):
         monkeypatch.setattr(models, "model_store", lambda: store)
         library.beet("agfmodels", "use", "my", "first")
         assert store.active == "my first"
+        library.configure(model=str(store.path("my first")))
+        with pytest.raises(ui.UserError, match="take that out first"):
+            library.beet("agfmodels", "remove", "my", "first")
+        library.configure(model="")
         library.beet("agfmodels", "remove", "my", "first")
         assert store.active == "shipped"
 

@@ -175,10 +175,10 @@ def test_a_library_teaches_its_genres_and_agfgenre_speaks_them(library, capsys):
     library.beet("agfmodels", "use", "mine")
     (folder / bundle.WEIGHTS).write_bytes(b"broken")
     add(library, "Lnext", "", "Somebody", 1003)
-    library.beet("agfgenre", "-W", "-p", "title:nothing")
-    (line,) = library.log.lines_at("WARNING")
-    assert "is damaged" in line
-    assert line.endswith("the shipped model listens instead")
+    with pytest.raises(
+        ui.UserError, match=r"is damaged.*; `beet agfmodels use shipped` takes that of the plugin"
+    ):
+        library.beet("agfgenre", "-W", "-p", "title:nothing")
     library.beet("agfmodels")
     assert "cannot be used" in capsys.readouterr().out
     library.beet("agfmodels", "remove", "mine")

@@ -48,7 +48,7 @@ def test_what_was_heard_is_stored_and_can_be_queried(library, tagger, capsys):
     library.track("a")
     library.beet("agfgenre")
     item = library.get("a")
-    assert item.agf_genres == ["Hip-Hop", "Rock", "Electronic"]
+    assert item.agf_genres == ("Hip-Hop", "Rock", "Electronic")
     assert item.agf_confidence == pytest.approx(0.4)
     assert item.agf_model == "fake-1"
     capsys.readouterr()
@@ -79,6 +79,19 @@ def test_pretend_shows_changes_and_makes_none(library, tagger, capsys):
     assert library.genres("a") == library.file_genres("a") == []
     assert "agf_model" not in library.get("a")
     assert "would tag 1 track" in summary(library)
+
+
+@pytest.mark.parametrize("options", [[], ["-a"]])
+def test_its_fields_can_be_taken_away(library, options):
+    album = library.album("ab")
+    library.beet("agfgenre", "-q", *options)
+    fields = ("agf_genres", "agf_confidence", "agf_model", "agf_set")
+    assert library.get("a")["agf_genres"] == library.get("a")["agf_set"] == ("Rock",)
+    library.beet("modify", "-y", "-M", "-W", *(f"{field}!" for field in fields))
+    library.beet("modify", "-y", "-M", "-W", "-a", *(f"{field}!" for field in fields))
+    album.load()
+    for model in (album, *album.items()):
+        assert not set(fields) & set(model.keys())
 
 
 def test_quiet_prints_nothing_but_the_summary(library, capsys):
@@ -394,8 +407,8 @@ def test_album_gets_the_mean_of_its_tracks(library, tagger):
     library.beet("agfgenre", "-a")
     album = library.lib.albums().get()
     assert album.genres == library.genres("a") == library.file_genres("b") == ["Electronic"]
-    assert (album.agf_genres, album.agf_confidence) == (["Electronic", "Rock"], 0.65)
-    assert library.get("a").get("agf_genres", with_album=False) == ["Rock", "Electronic"]
+    assert (album.agf_genres, album.agf_confidence) == (("Electronic", "Rock"), 0.65)
+    assert library.get("a").get("agf_genres", with_album=False) == ("Rock", "Electronic")
     assert "tagged 2 tracks and 1 album" in summary(library)
 
 
@@ -408,13 +421,13 @@ def test_what_has_been_set_is_known_of_every_track_whatever_was_heard_in_it(libr
     library.album("ab")
     library.track("c", genres=["Jazz"])
     library.beet("agfgenre", "-a")
-    assert ours("a") == ours("b") == library.lib.albums().get().agf_set == ["Electronic"]
+    assert ours("a") == ours("b") == library.lib.albums().get().agf_set == ("Electronic",)
     assert ours("c") is None
     library.beet("agfgenre", "--undo")
     library.beet("agfgenre", "-f", "-k")
     assert library.genres("c") == ["Jazz", "Rock"]
-    assert ours("c") == ["Rock"]
-    assert ours("a") == ["Electronic", "Rock"]
+    assert ours("c") == ("Rock",)
+    assert ours("a") == ("Electronic", "Rock")
 
 
 def test_album_is_not_listened_to_again(library, tagger):
@@ -788,7 +801,7 @@ def test_clips_of_every_format_are_tagged(real_library, clips):
     library.beet("agfgenre", "-q")
     for item in library.lib.items():
         assert len(item.genres) == 1
-        assert item.genres == item.agf_genres[:1] == MediaFile(item.path).genres
+        assert item.genres == list(item.agf_genres[:1]) == MediaFile(item.path).genres
         assert 0 < item.agf_confidence <= 1
         assert item.agf_model
     assert f"tagged {len(clips)} tracks" in summary(library)

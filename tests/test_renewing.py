@@ -72,6 +72,19 @@ def test_stricter_settings_take_back_what_was_heard_before(library, tagger):
     assert tagger.listened == ["a"]
 
 
+@pytest.mark.parametrize("option", ["-w", "-W"])
+def test_what_was_taken_back_and_set_again_by_hand_is_the_users(library, option):
+    library.track("a")
+    library.beet("agfgenre", "-q", option)
+    library.configure(min_confidence=1)
+    library.beet("agfgenre", "-r", option)
+    assert library.genres("a") == []
+    library.beet("modify", "-y", option, "title:a", "genres=Rock")
+    library.beet("agfgenre", "-r", option)
+    # What was never written may have come from a file that a run has written before.
+    assert library.genres("a") == (["Rock"] if option == "-w" else [])
+
+
 def test_keeping_wins_over_renewing(tagged):
     forget(tagged)
     tagged.beet("agfgenre", "-r", "-k")

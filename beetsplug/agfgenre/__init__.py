@@ -32,6 +32,7 @@ from .decision import SHOWN_DIGITS
 from .needless import Matching
 from .report import Summary
 from .settings import DEFAULTS, LearnSettings, Settings, empty_section, switch
+from .storing import LABELS
 from .vocabulary import Vocabulary, read_learn_as
 
 if TYPE_CHECKING:
@@ -44,10 +45,10 @@ if TYPE_CHECKING:
     from agf_core.prior import Ears
 
 FIELDS: dict[str, types.Type] = {
-    "agf_genres": types.MULTI_VALUE_DSV,
+    "agf_genres": LABELS,
     "agf_confidence": types.NullFloat(SHOWN_DIGITS),
     "agf_model": types.STRING,
-    "agf_set": types.MULTI_VALUE_DSV,
+    "agf_set": LABELS,
 }
 
 INTERRUPTED = 130  # exit status of what Ctrl-C has stopped, as shells have it
@@ -189,7 +190,8 @@ class AGFGenrePlugin(BeetsPlugin):
         summary = Summary()
         try:
             if not undo.put_back(lib, query, settings, self._log, summary):
-                self._log.info("there is nothing to put back")
+                of_what = " of what matches" if query else ""
+                self._log.info("there is nothing to put back{}", of_what)
                 return
         except KeyboardInterrupt:
             self._log.info("{}; stopped: run again to go on", summary.text(done))

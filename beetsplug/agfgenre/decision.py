@@ -121,8 +121,16 @@ def single(genres: Iterable[str]) -> set[str]:
 
 
 def set_by_us(model: Model) -> tuple[str, ...]:
-    """Return the genres that this plugin has ever set on a track or an album."""
+    """Return the genres that this plugin has set on a track or an album."""
     return tuple(_own(model, "agf_set") or ())
+
+
+def mark_ours(model: Model, genres: Sequence[str]) -> None:
+    """Note which genres this plugin has set, without storing it."""
+    if genres:
+        model["agf_set"] = list(genres)
+    elif set_by_us(model):
+        del model["agf_set"]
 
 
 def is_ours(model: Model, genres: Sequence[str]) -> bool:

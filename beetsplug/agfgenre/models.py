@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import beets
 from beets import ui
-from beets.logging import getLogger
 from beets.ui import UserError
 
 from agf_core import bundle
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 REPORT, PICTURE = "report.json", "confusion.png"
 VERBS = ("show", "use", "remove")
+WAY_OUT = "`beet agfmodels use shipped` takes that of the plugin"
 USAGE = "beet agfmodels [show NAME | use NAME | remove NAME]"
 
 
@@ -34,25 +34,28 @@ def model_store() -> ModelStore:
 def chosen_model(configured: str) -> bundle.Bundle:
     """Load the model that listens: that of the configuration, else the active one.
 
-    A personal one that cannot be used is named in a warning, and the shipped one takes its place.
-
     Raises
     ------
     agf_core.bundle.BundleError
-        If the model of the configuration or the shipped one cannot be used.
+        If it cannot be used. No other takes its place: by ``-r`` that would replace the genres of
+        a whole library.
     """
     if configured:
-        return bundle.load(configured)
+        try:
+            return bundle.load(configured)
+        except bundle.BundleError as error:
+            raise bundle.BundleError(
+                f"{error} (the configuration says `model: {configured}`)"
+            ) from None
     store = model_store()
     if lost := _lost(store):
-        getLogger("beets.agfgenre").warning("{}", lost)
+        raise bundle.BundleError(lost)
     try:
         return bundle.load(store.folder_of(store.active))
     except bundle.BundleError as error:
         if store.active == SHIPPED_NAME:
             raise
-        getLogger("beets.agfgenre").warning("{}; the shipped model listens instead", error)
-        return bundle.load()
+        raise bundle.BundleError(f"{error}; {WAY_OUT}") from None
 
 
 def manage(arguments: list[str], settings: Settings, log: BeetsLogger) -> None:
@@ -93,6 +96,10 @@ def manage(arguments: list[str], settings: Settings, log: BeetsLogger) -> None:
                 log.warning("but the configuration says `model: {}`, which wins", configured)
         elif name == SHIPPED_NAME:
             raise UserError("agfmodels: the shipped model comes with the plugin and stays")
+        elif configured and Path(configured).resolve() == store.path(name).resolve():
+            raise UserError(
+                f"agfmodels: the configuration says `model: {configured}`; take that out first"
+            )
         else:
             was_active = store.active == name
             store.remove(name)
@@ -108,8 +115,8 @@ def _lost(store: ModelStore) -> str:
     if store.chosen in (store.active, ""):
         return ""
     return (
-        f"the model {store.chosen!r} is no longer in {store.folder / 'models'}; the shipped model "
-        "listens instead (`beet agfmodels use shipped` settles that)"
+        f"the model {store.chosen!r}, which is to listen, is no longer in "
+        f"{store.folder / 'models'}; {WAY_OUT}"
     )
 
 

@@ -10,7 +10,16 @@ from beets import ui
 from beets.library import Item
 from mediafile import UnreadableFileError
 
-from .decision import Outcome, current_genres, decide, is_ours, rank, set_by_us, single
+from .decision import (
+    Outcome,
+    current_genres,
+    decide,
+    is_ours,
+    mark_ours,
+    rank,
+    set_by_us,
+    single,
+)
 from .report import Summary, name_of, show_changes
 from .vocabulary import unique
 from .writing import genres_in_file, try_write
@@ -94,9 +103,16 @@ class Settler:
         wanted = self._wanted(model, genres)
         if self._journal:
             self._journal.note(model, wanted, self._in_file(model))
-        # Kept when genres are put back or replaced: earlier ones of ours may come back so.
         kept = len(current_genres(model)) if self._settings.keep_existing else 0
-        model["agf_set"] = unique([*set_by_us(model), *wanted[kept:]])
+        # What has gone is ours no longer, should the user want it again; but where files are not
+        # written, it may come back from them.
+        there = {genre.casefold() for genre in wanted}
+        ours = (
+            genre
+            for genre in set_by_us(model)
+            if genre.casefold() in there or not self._settings.write
+        )
+        mark_ours(model, unique([*ours, *wanted[kept:]]))
         model.genres = wanted
         if not self._settings.quiet:
             show_changes(model, SHOWN_FIELDS)

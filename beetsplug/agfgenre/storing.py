@@ -9,9 +9,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from beets.dbcore.db import DBAccessError
+from beets.dbcore.types import MULTI_VALUE_DSV, DelimitedString
 from beets.library import Album
 from beets.ui import UserError
 from beets.util import displayable_path
@@ -22,6 +23,26 @@ if TYPE_CHECKING:
     from .decision import Model
 
 BATCH = 16  # tracks or albums that are written and stored together, and lost if the run is killed
+
+
+class Labels(DelimitedString):
+    """Several labels in one field, as in beets' own fields, but as a tuple.
+
+    Of lists beets (2.14.1) cannot show that ``beet modify FIELD!`` takes them away.
+    """
+
+    model_type = tuple  # type: ignore[assignment]
+
+    def parse(self, string: str) -> tuple[str, ...]:  # type: ignore[override]
+        """Read labels as they are in the library, or as people write them."""
+        return tuple(super().parse(string))
+
+    def normalize(self, value: Any) -> tuple[str, ...]:  # type: ignore[override]
+        """Return labels, however they are given, as a tuple."""
+        return tuple(super().normalize(list(value) if isinstance(value, tuple) else value))
+
+
+LABELS = Labels(MULTI_VALUE_DSV.db_delimiter)
 
 
 def store(model: Model) -> None:

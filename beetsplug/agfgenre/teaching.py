@@ -167,7 +167,10 @@ def why_not(tracks: list[Track], genres: tuple[str, ...], not_learnt: list) -> s
     if not tracks:
         return "no track has an artist to tell it from others by"
     if not tagged:
-        return f"none of the {plural(len(tracks), 'track')} has a genre to learn from; tag some"
+        return (
+            f"none of the {plural(len(tracks), 'track')} has a genre to learn from; tag some, or "
+            "see what whitelist and learn_as leave out"
+        )
     if len(genres) > 1:
         artists = {track.artist for track in tagged if track.genre in genres}
         if len(artists) < FEWEST_ARTISTS:

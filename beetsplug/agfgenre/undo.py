@@ -25,7 +25,7 @@ from mediafile import UnreadableFileError
 
 from agf_core import storage
 
-from .decision import Outcome, set_by_us
+from .decision import Outcome, mark_ours, set_by_us
 from .report import Summary, name_of, show_changes
 from .storing import BATCH, folder_beside, store, uninterrupted, writing
 from .writing import copy_beside, genres_in_file, try_write
@@ -140,14 +140,14 @@ class Journal:
     def _begin(self) -> TextIO:
         assert self._path is not None
         self._path.parent.mkdir(exist_ok=True)
-        tidy(self._path.parent)
+        tidy(self._path.parent, RUNS_KEPT - 1)  # and this one
         file = self._path.open("w", encoding="ascii")
         _locked(file)
         return file
 
 
-def tidy(folder: Path) -> None:
-    """Remove the copies that killed runs left, and the notes of runs long ago."""
+def tidy(folder: Path, kept: int = RUNS_KEPT) -> None:
+    """Remove the copies that killed runs left, and the notes of all but the last runs."""
     for path in folder.glob(f"*{OPEN}"):
         with path.open(encoding="ascii") as file:
             if not _locked(file):
@@ -158,7 +158,7 @@ def tidy(folder: Path) -> None:
                         os.remove(copy_beside(os.path.realpath(note.path), path.stem))
         with suppress(OSError):
             path.rename(path.with_suffix(CLOSED))
-    for path in sorted(folder.glob(f"*{CLOSED}"))[:-RUNS_KEPT]:
+    for path in sorted(folder.glob(f"*{CLOSED}"))[:-kept]:
         path.unlink(missing_ok=True)
 
 
@@ -249,7 +249,8 @@ class _Undo:
             self.summary.add(Outcome.CHANGED, type(model))
             return False
         in_file_too = in_file is not None and not _alike(in_file, old_in_file)
-        _set_ours(model, note.ours)
+        if note.ours is not None:
+            mark_ours(model, note.ours)
         if there == note.old and not in_file_too:
             self.summary.add(Outcome.UNCHANGED, type(model))
             return True
@@ -274,14 +275,6 @@ class _Undo:
             what = f"{displayable_path(model.path)} does not exist" if missing else error
             self._log.error("{}; only the library is put back", what)
             return None
-
-
-def _set_ours(model: Model, genres: Sequence[str] | None) -> None:
-    """Say which genres the plugin has set, or the user's might be taken for such."""
-    if genres:
-        model["agf_set"] = list(genres)
-    elif genres is not None and set_by_us(model):
-        del model["agf_set"]
 
 
 def _alike(one: Sequence[str], other: Sequence[str]) -> bool:
