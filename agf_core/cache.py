@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -57,10 +58,9 @@ class FeatureCache:
         CacheError
             When what was computed cannot be stored.
         """
+        with suppress(KeyError):
+            return self.stored(kind, track_id, fits)
         path = self._path(kind, track_id)
-        stored = _stored(path)
-        if stored is not None and fits(stored):
-            return stored
         value = compute()
         try:
             with storage.written(path, durable=False) as file:
@@ -71,6 +71,15 @@ class FeatureCache:
                 "make room there, or see that it may be written"
             ) from error
         return value
+
+    def stored(
+        self, kind: str, track_id: str, fits: Callable[[np.ndarray], bool] = anything
+    ) -> np.ndarray:
+        """Return the stored feature; `KeyError` where there is none that fits (see `get`)."""
+        found = _stored(self._path(kind, track_id))
+        if found is None or not fits(found):
+            raise KeyError(f"{kind} of {track_id}")
+        return found
 
     def __contains__(self, item: tuple[str, str]) -> bool:
         """Tell whether a feature, given by kind and track, is stored and whole."""

@@ -34,6 +34,7 @@ from agf_core import audio
 from agf_core.cache import CacheError, FeatureCache
 from agf_core.constants import HOP_LENGTH, N_FFT, N_MELS, SAMPLE_RATE
 from agf_core.corpus import Track
+from agf_core.errors import naming
 from agf_core.on_demand import OnDemand
 
 N_MFCC = 25  # paper, table 1
@@ -221,8 +222,8 @@ class Stored(OnDemand[np.ndarray]):
         """Return one track's."""
         if self.track_ids[index] in self.missing:
             return np.empty((0, _columns(self.source)), np.float32)
-        rows = self.cache.get(
-            self.kind, self.track_ids[index], _not_there, partial(_fits, self.source)
+        rows = self.cache.stored(
+            self.kind, self.track_ids[index], partial(_fits, self.source)
         ).astype(np.float32)
         return np.diff(rows, axis=0) if self.source == "d" else rows
 
@@ -274,7 +275,7 @@ def extract(
     wanted: dict[str, Path] = {}
     for track in tracks:
         try:
-            cache.get(kind, track.track_id, _not_there, partial(_fits, source))
+            cache.stored(kind, track.track_id, partial(_fits, source))
         except KeyError:
             wanted[track.track_id] = track.path
     with (
@@ -295,13 +296,8 @@ def extract(
             bar.update()
             if error:
                 stored.missing.add(track_id)
-                named = error if audio.shown(path) in error else f"{audio.shown(path)}: {error}"
-                tqdm.write(f"left out of {source}: {named}")
+                tqdm.write(f"left out of {source}: {naming(path, error)}")
     return stored
-
-
-def _not_there() -> np.ndarray:
-    raise KeyError("not in the cache")
 
 
 def _columns(source: str) -> int:

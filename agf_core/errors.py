@@ -31,6 +31,11 @@ def why_not_opened(path: str | bytes | os.PathLike, error: Exception) -> str:
     return f"{shown(path)} {reason}."
 
 
+def naming(path: str | bytes | os.PathLike, error: str) -> str:
+    """Return an error with the file's name before it, unless it names it."""
+    return error if shown(path) in error else f"{shown(path)}: {error}"
+
+
 def shown(path: str | bytes | os.PathLike) -> str:
     """Return a file's name as a message can show it, whatever bytes it is made of."""
     name = os.fsencode(path).decode(errors="backslashreplace")

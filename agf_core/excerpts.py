@@ -20,7 +20,7 @@ import numpy as np
 from agf_core import audio
 from agf_core.cache import FeatureCache
 from agf_core.descriptors import in_processes
-from agf_core.errors import why_not_opened
+from agf_core.errors import naming, why_not_opened
 from agf_core.hearing import hear
 from agf_core.on_demand import OnDemand
 from agf_core.spectrogram import InputSpec
@@ -49,7 +49,7 @@ class Excerpts(OnDemand[np.ndarray]):
 
     def item(self, index: int) -> np.ndarray:
         """Return one track's."""
-        return self.cache.get(self.kind, self.keys[index], _gone, self.fits)
+        return self.cache.stored(self.kind, self.keys[index], self.fits)
 
 
 def listen(
@@ -80,16 +80,16 @@ def listen(
             wanted.append((file, path))
             continue
         try:
-            cache.get(kind, key, _gone, partial(_fits, spec))
+            cache.stored(kind, key, partial(_fits, spec))
             yield path, key, ""
         except KeyError:
             wanted.append((file, path))
     n_processes = min(processes or os.cpu_count() or 1, max(1, len(wanted)))
     for (file, path), error in in_processes(partial(_hear, cache, spec), wanted, n_processes):
-        named = (
-            error if not error or audio.shown(path) in error else f"{audio.shown(path)}: {error}"
-        )
-        yield path, "" if error else _stored_key(cache, file), named
+        if error:
+            yield path, "", naming(path, error)
+        else:
+            yield path, _stored_key(cache, file), ""
 
 
 def _hear(cache: FeatureCache, spec: InputSpec, job: tuple[str, Path]) -> None:
@@ -108,7 +108,7 @@ def _hear(cache: FeatureCache, spec: InputSpec, job: tuple[str, Path]) -> None:
 
 
 def _stored_key(cache: FeatureCache, file: str) -> str:
-    return cache.get(KEYS, file, _gone, _is_key).tobytes().decode()
+    return cache.stored(KEYS, file, _is_key).tobytes().decode()
 
 
 def _is_key(stored: np.ndarray) -> bool:
@@ -124,10 +124,6 @@ def _fits(spec: InputSpec, stored: np.ndarray) -> bool:
         and stored.shape[1] == spec.n_mels
         and bool(np.isfinite(stored).all())
     )
-
-
-def _gone() -> np.ndarray:
-    raise KeyError("not in the cache")
 
 
 def _file_id(path: Path) -> str:

@@ -79,7 +79,7 @@ def test_what_was_taken_back_and_set_again_by_hand_is_the_users(library, option)
     library.configure(min_confidence=1)
     library.beet("agfgenre", "-r", option)
     assert library.genres("a") == []
-    library.beet("modify", "-y", option, "title:a", "genres=Rock")
+    library.beet("modify", "-y", "-M", option, "title:a", "genres=Rock")
     library.beet("agfgenre", "-r", option)
     # What was never written may have come from a file that a run has written before.
     assert library.genres("a") == (["Rock"] if option == "-w" else [])
@@ -121,7 +121,7 @@ def test_albums_go_along_with_their_tracks(
 def test_an_album_waits_for_all_of_its_tracks(library, tagger, monkeypatch):
     monkeypatch.setattr("beetsplug.agfgenre.tagging.BATCH", 1)
     library.album("ab")
-    library.beet("modify", "-y", "-W", "title:b", "genres=Rock")
+    library.beet("modify", "-y", "-M", "-W", "title:b", "genres=Rock")
     tagger.sounds["b"] = ELECTRONIC
     library.beet("agfgenre", "-f")
     assert [library.genres(t) for t in "ab"] == [["Rock"], ["Electronic"]]
@@ -130,7 +130,7 @@ def test_an_album_waits_for_all_of_its_tracks(library, tagger, monkeypatch):
 
 def test_stopped_an_album_goes_by_what_its_tracks_have(library, tagger):
     library.album("ab")
-    library.beet("modify", "-y", "-W", "title:b", "genres=Rock")
+    library.beet("modify", "-y", "-M", "-W", "title:b", "genres=Rock")
     tagger.interrupt_after = 1
     with pytest.raises(SystemExit):
         library.beet("agfgenre", "-f")

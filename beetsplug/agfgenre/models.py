@@ -14,6 +14,7 @@ from agf_core import bundle
 from agf_core.model_store import SHIPPED_NAME, Entry, ModelStore
 
 from .card import card_lines, right, short
+from .report import columns
 
 if TYPE_CHECKING:
     from beets.logging import BeetsLogger
@@ -139,13 +140,8 @@ def _table(entries: list[Entry], active: str) -> list[str]:
                 right(metadata),
             )
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
     problems = [f"{entry.name}: {entry.problem}" for entry in entries if entry.problem]
-    return [*lines, *problems]
+    return [*columns(rows), *problems]
 
 
 def read_report(folder: Path) -> dict[str, Any] | None:

@@ -153,6 +153,15 @@ def _bar(total: int, title: str) -> Any:
     return tqdm(total=total, unit=" tracks", desc=title, dynamic_ncols=True, leave=False)
 
 
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a line for each row of a table, its cells one below the other."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
 def show_changes(model: Model, fields: Sequence[str]) -> None:
     """Print a track or an album and how its fields differ from what the library has."""
     ui.print_(name_of(model))

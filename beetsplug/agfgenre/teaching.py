@@ -98,11 +98,6 @@ class Teaching:
                 )
             )
 
-    @property
-    def tagged(self) -> list[Track]:
-        """The tracks that have a genre."""
-        return [track for track in self.tracks if track.genre]
-
     def look(self, min_tracks: int) -> Iterator[str]:
         """Yield lines that say what would be learnt from.
 

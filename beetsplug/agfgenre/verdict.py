@@ -21,7 +21,7 @@ from agf_core.selection import SetAside
 from agf_core.tagger import GenreTagger
 
 from .models import PICTURE, REPORT, read_report
-from .report import plural
+from .report import columns, plural
 
 MOST_COMMON = "always the most common genre"
 
@@ -170,14 +170,14 @@ def report_lines(report: dict[str, Any]) -> list[str]:
     rows = [("", "right", "macro F1", "log loss")]
     for name, scores in report["overall"].items():
         rows.append((name, *(_interval(scores[s]) for s in ("accuracy", "macro_f1", "log_loss"))))
-    lines += _columns(rows)
+    lines += columns(rows)
     lines.append("")
     table = [("genre", "precision", "recall", "tracks", "artists")]
     for genre, row in report["genres"].items():
         shares = (row["precision"], row["recall"])
         numbers = ("-" if share is None else f"{share:.2f}" for share in shares)
         table.append((genre, *numbers, str(row["tracks"]), str(row["artists"])))
-    lines += _columns(table)
+    lines += columns(table)
     lines.append("")
     for name, c in report["compared"].items():
         value, low, high = c["difference"]
@@ -191,14 +191,6 @@ def report_lines(report: dict[str, Any]) -> list[str]:
 def _interval(score: Sequence[float]) -> str:
     value, low, high = score
     return f"{value:.3f} [{low:.3f}, {high:.3f}]"
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
 
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:
