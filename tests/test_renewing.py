@@ -128,6 +128,37 @@ def test_an_album_waits_for_all_of_its_tracks(library, tagger, monkeypatch):
     assert library.lib.albums().get().genres == []
 
 
+def test_an_album_that_a_killed_run_has_left_behind_is_completed(library, tagger):
+    tagger.sounds.update(a=ELECTRONIC, b=ELECTRONIC)
+    album = library.album("ab")
+    library.beet("agfgenre", "-q")
+    album.load()
+    album.update({"genres": ["Rock"], "agf_set": ["Rock"]})
+    album.store(inherit=False)
+    library.beet("agfgenre", "-r")
+    album.load()
+    assert album.genres == ["Electronic"]
+    assert "tagged 1 album; already right: 2 tracks" in summary(library)
+
+
+def test_what_has_been_heard_before_completes_albums_at_once(library, tagger, monkeypatch):
+    album = library.album("ab")
+    library.configure(min_confidence=1)
+    library.beet("agfgenre", "-q")
+    library.configure(min_confidence=0.5)
+    monkeypatch.setattr("beetsplug.agfgenre.tagging.BATCH", 1)
+    monkeypatch.setattr("beetsplug.agfgenre.tagging.Run.listen", lambda *given, **more: killed())
+    monkeypatch.setattr("beetsplug.agfgenre.tagging.Run.__exit__", lambda *given: None)
+
+    def killed():
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        library.beet("agfgenre", "-q")
+    album.load()
+    assert album.genres == ["Rock"]
+
+
 def test_stopped_an_album_goes_by_what_its_tracks_have(library, tagger):
     library.album("ab")
     library.beet("modify", "-y", "-M", "-W", "title:b", "genres=Rock")

@@ -130,7 +130,9 @@ class Run:
         self._jobs: list[Job] = []
         self._pending: list[Callable[[], Iterable[Model]]] = []  # each returns what to store
         self._flushed = time.monotonic()
-        self._touched: set[int] = set()  # albums of which a track got its genres by itself
+        # Whether tracks that have genres are decided on, too.
+        self._anew = settings.force or settings.keep_existing or settings.renew
+        self._touched: set[int] = set()  # albums of which a track was decided on by itself
         # Tracks of each album that have not been heard yet; None while they are selected.
         self._left: Counter[int | None] | None = None
         self._pretended: dict[
@@ -269,7 +271,8 @@ class Run:
 
     def _settle_track(self, item: Item, heard: Heard) -> Sequence[Model]:
         changed = self._settler.settle(item, heard)
-        if changed and item.album_id:
+        # What is right already may be so from a run that was killed before it came to the album.
+        if item.album_id and (changed or self._anew):
             self._touched.add(item.album_id)
         return [item] if changed else []
 
@@ -316,9 +319,9 @@ class Run:
 
         As with tracks, genres that are there stay unless the user wants others.
         """
-        if self._left is None:
-            return
-        done = {number for number in self._touched if not self._left[number]}
+        if self._left is None and self._anew:
+            return  # which of their tracks will be decided on is not known yet
+        done = {number for number in self._touched if not (self._left and self._left[number])}
         self._touched -= done
         for number in done:
             album = self._lib.get_album(number)
