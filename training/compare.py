@@ -28,7 +28,6 @@ from training.corpora import describe, genres_of, read_table, spectrograms
 from training.crossvalidate import calibrated, split, truth_of
 from training.experiment import ALONE, Case, Experiment
 from training.learn import task_targets
-from training.options import one_line_errors
 from training.recipes import COMPARED, Recipe, seeded
 from training.scoring import Scored, score, signed
 
@@ -231,7 +230,7 @@ def _folder(work: Path, seed: int, fold: int) -> Path:
     return work / f"seed-{seed}" / f"fold-{fold}"
 
 
-@one_line_errors()
+@options.one_line_errors()
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])

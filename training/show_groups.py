@@ -20,7 +20,6 @@ from agf_core.corpus import Track
 from training import options, page
 from training.corpora import describe, genres_of, read_table
 from training.groups import TITLES
-from training.options import one_line_errors
 
 SEVERAL = "no one genre"
 MARKER = "<!-- Below this line: written by `python -m training.show_groups`. -->"
@@ -213,7 +212,7 @@ def write(views: Sequence[View], output: Path, made: str) -> None:
     page.write(output / "README.md", "# Artist groups\n\n", MARKER, parts)
 
 
-@one_line_errors()
+@options.one_line_errors()
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beets.dbcore.db import DBAccessError
-from beets.dbcore.types import MULTI_VALUE_DSV, DelimitedString
+from beets.dbcore.types import MULTI_VALUE_DSV, BaseString
 from beets.library import Album
 from beets.ui import UserError
 from beets.util import displayable_path
@@ -25,24 +25,32 @@ if TYPE_CHECKING:
 BATCH = 16  # tracks or albums that are written and stored together, and lost if the run is killed
 
 
-class Labels(DelimitedString):
-    """Several labels in one field, as in beets' own fields, but as a tuple.
+class Labels(BaseString[tuple[str, ...], tuple[str, ...]]):
+    """Several labels in one field, written as beets writes its own, but a tuple.
 
     Of lists beets (2.14.1) cannot show that ``beet modify FIELD!`` takes them away.
     """
 
-    model_type = tuple  # type: ignore[assignment]
+    model_type: type[tuple[str, ...]] = tuple
 
-    def parse(self, string: str) -> tuple[str, ...]:  # type: ignore[override]
+    def format(self, value: tuple[str, ...]) -> str:
+        """Show labels to people."""
+        return MULTI_VALUE_DSV.format(list(value))
+
+    def parse(self, string: str) -> tuple[str, ...]:
         """Read labels as they are in the library, or as people write them."""
-        return tuple(super().parse(string))
+        return tuple(MULTI_VALUE_DSV.parse(string))
 
-    def normalize(self, value: Any) -> tuple[str, ...]:  # type: ignore[override]
+    def normalize(self, value: Any) -> tuple[str, ...]:
         """Return labels, however they are given, as a tuple."""
-        return tuple(super().normalize(list(value) if isinstance(value, tuple) else value))
+        return tuple(MULTI_VALUE_DSV.normalize(list(value) if isinstance(value, tuple) else value))
+
+    def to_sql(self, model_value: tuple[str, ...]) -> str:
+        """Write labels as they are in the library."""
+        return MULTI_VALUE_DSV.to_sql(list(model_value))
 
 
-LABELS = Labels(MULTI_VALUE_DSV.db_delimiter)
+LABELS = Labels()
 
 
 def store(model: Model) -> None:
