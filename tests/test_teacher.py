@@ -69,6 +69,10 @@ def test_the_command_keeps_what_both_hear_and_reads_nothing_twice(
     with pytest.raises(SystemExit, match="another file than the one"):
         teacher.main()
     monkeypatch.setattr(teacher, "MN04_SHA256", hashlib.sha256(b"not it").hexdigest())
+    with monkeypatch.context() as broken:
+        broken.setattr(teacher, "CHILD", tmp_path / "none.py")
+        with pytest.raises(SystemExit, match="has ended; has its environment what musicnn needs"):
+            teacher.main()
     teacher.main()
     tracks = corpora.read_table(table, tmp_path)
     cache = FeatureCache(tmp_path / "work" / "features")

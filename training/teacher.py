@@ -16,16 +16,20 @@ the help of transformers; what is asked for is the layer before the last of its 
 folder is a clone of https://github.com/fschmid56/EfficientAT, with ``mn04_as_mAP_432.pt`` of its
 release v0.0.1 in ``resources``.
 
-Stopped, it goes on where it was.
+Clips are heard on all cores. Stopped, it goes on where it was.
 """
 
 import argparse
 import hashlib
+import os
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -178,6 +182,7 @@ class Listening:
             [self.python, str(CHILD), self.teacher.name, *self.arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for this process, which ends it in good order
         )
         return self
 
@@ -235,6 +240,12 @@ def main() -> None:
     parser.add_argument("--python", required=True, help="of the teachers' environment")
     parser.add_argument("--efficientat", required=True, type=the_clone, help="its clone")
     parser.add_argument("--recipe", choices=RECIPES, default="ours", help="to be learnt by")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="of each teacher at a time; by default one per core",
+    )
     with one_line_errors():
         _listen(parser.parse_args())
 
@@ -250,21 +261,36 @@ def _listen(arguments: argparse.Namespace) -> None:
     music = music_for(recipe, arguments.unlabelled)
     tracks += music
     tracks += variants_of(tracks, music, recipe.variants)
-    with (
-        Listening(MUSICNN, arguments.python) as musicnn,
-        Listening(EFFICIENTAT, arguments.python, arguments.efficientat) as efficientat,
-    ):
-        for track in tqdm(tracks, unit="clip"):
-            # Read once for both, and not at all where both have heard it.
-            samples = lru_cache(partial(samples_of, track, LONGEST, SAMPLE_RATE))
-            try:
-                for one in (musicnn, efficientat):
-                    kind, fits = one.teacher.kind, one.teacher.fits
-                    cache.get(kind, track.track_id, partial(_hear, one, samples), fits)
-            except audio.AudioError as error:
-                tqdm.write(f"left out: {error}")
-            except RuntimeError as error:
-                raise SystemExit(str(error)) from error
+    idle: SimpleQueue[tuple[Listening, Listening]] = SimpleQueue()
+
+    def hear(track: Track) -> str:
+        """Have both teachers hear a track; return what is the matter with it, if anything."""
+        # Read once for both, and not at all where both have heard it.
+        samples = lru_cache(partial(samples_of, track, LONGEST, SAMPLE_RATE))
+        both = idle.get()
+        try:
+            for one in both:
+                kind, fits = one.teacher.kind, one.teacher.fits
+                cache.get(kind, track.track_id, partial(_hear, one, samples), fits)
+        except audio.AudioError as error:
+            return str(error)
+        finally:
+            idle.put(both)
+        return ""
+
+    with ExitStack() as stack:
+        for _ in range(arguments.processes):
+            musicnn = Listening(MUSICNN, arguments.python)
+            efficientat = Listening(EFFICIENTAT, arguments.python, arguments.efficientat)
+            idle.put((stack.enter_context(musicnn), stack.enter_context(efficientat)))
+        pool = stack.enter_context(ThreadPoolExecutor(arguments.processes))
+        stack.callback(pool.shutdown, cancel_futures=True)
+        try:
+            for error in tqdm(pool.map(hear, tracks), total=len(tracks), unit="clip"):
+                if error:
+                    tqdm.write(f"left out: {error}")
+        except RuntimeError as error:
+            raise SystemExit(str(error)) from error
 
 
 def _hear(one: Listening, samples: Callable[[], np.ndarray]) -> np.ndarray:
