@@ -12,33 +12,26 @@ source   one observation                       shape per track
 file takes its process along, and the file is named while the others go on.
 """
 
-import multiprocessing
-import multiprocessing.connection
 import os
-import signal
 import tempfile
-import time
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from tqdm import tqdm
 
 from agf_core import audio
-from agf_core.cache import CacheError, FeatureCache
+from agf_core.cache import FeatureCache
 from agf_core.constants import HOP_LENGTH, N_FFT, N_MELS, SAMPLE_RATE
 from agf_core.corpus import Track
-from agf_core.errors import naming
+from agf_core.errors import DescriptorError, naming
 from agf_core.on_demand import OnDemand
+from agf_core.processes import in_processes
 
 N_MFCC = 25  # paper, table 1
-LONGEST_SECONDS = 600  # that one file may take, after which its process is ended
 
 STATISTICS = ["mean", "var", "stdev", "median", "min", "max", "dmean", "dmean2", "dvar", "dvar2"]
 COVARIANCES = ["cov", "icov"]
@@ -108,10 +101,6 @@ def _layout() -> dict[str, int]:
 LAYOUT = _layout()
 ESSENTIA_ENTRIES = tuple(f"{name}[{i}]" for name, size in LAYOUT.items() for i in range(size))
 """The name of every entry of an Essentia vector, in order: always the same, whatever the track."""
-
-
-class DescriptorError(Exception):
-    """A track cannot be described; the message is one sentence."""
 
 
 def possible_sources(sources: str) -> tuple[str, str]:
@@ -348,108 +337,3 @@ def describe_track(
 
     kind = kind_of(source, seconds=seconds, fmax=fmax)
     cache.get(kind, track_id, compute, partial(_fits, source))
-
-
-Job = tuple[str, Path]
-
-
-def in_processes(
-    work: Callable[[Job], None], jobs: Sequence[Job], processes: int
-) -> Iterator[tuple[Job, str]]:
-    """Do `work` on every job, several at a time, and survive whatever it does to its process.
-
-    Yields
-    ------
-    job, error
-        In the order in which they end; the error is empty where all went well.
-
-    Raises
-    ------
-    CacheError
-        When what comes of a job cannot be kept: that of others could not, either.
-    RuntimeError
-        When no process can be started: no job is to blame for that.
-    """
-    context = multiprocessing.get_context("spawn")
-    pending = deque(jobs)
-    idle: list[tuple[Connection, multiprocessing.process.BaseProcess]] = []
-    busy: dict[Connection, tuple[multiprocessing.process.BaseProcess, Job, float]] = {}
-    started: set[multiprocessing.process.BaseProcess] = set()
-    try:
-        while pending or busy:
-            while pending and len(busy) < processes:
-                if idle:
-                    ours, process = idle.pop()
-                else:
-                    ours, theirs = context.Pipe()
-                    process = context.Process(target=_serve, args=(theirs, work), daemon=True)
-                    process.start()
-                    theirs.close()  # so that the end of the process is seen at our end
-                try:
-                    ours.send(pending[0])
-                except OSError:  # it died meanwhile
-                    _bury(ours, process, started)
-                    continue
-                busy[ours] = (process, pending.popleft(), time.monotonic())
-            for connection in multiprocessing.connection.wait(list(busy), timeout=1):
-                ready = cast(Connection, connection)  # never a socket or a handle
-                process, job, _ = busy.pop(ready)
-                try:
-                    error = ready.recv()
-                    if error is None:  # it has started
-                        started.add(process)
-                        busy[ready] = (process, job, time.monotonic())
-                        continue
-                    idle.append((ready, process))
-                    if isinstance(error, CacheError):
-                        raise error
-                except (EOFError, OSError):
-                    _bury(ready, process, started)
-                    error = f"its process died (exit code {process.exitcode})."
-                yield job, error
-            for process, _, since in busy.values():
-                if process in started and time.monotonic() - since > LONGEST_SECONDS:
-                    process.kill()
-    finally:
-        for process in [process for _, process in idle] + [entry[0] for entry in busy.values()]:
-            process.terminate()
-            process.join()
-
-
-def _bury(
-    connection: Connection,
-    process: multiprocessing.process.BaseProcess,
-    started: set[multiprocessing.process.BaseProcess],
-) -> None:
-    """Put away what is left of a process that died; `RuntimeError` if it has never started."""
-    process.join()
-    connection.close()
-    if process not in started:
-        raise RuntimeError(
-            "no process to work in can be started; a script that needs them must "
-            "do its work below `if __name__ == '__main__':`"
-        ) from None
-
-
-def _serve(connection: Connection, work: Callable[[Job], None]) -> None:
-    """Do jobs until the other end closes; errors go back as text, after None to begin with."""
-    from threadpoolctl import threadpool_limits
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other end hears it and ends us
-    connection.send(None)
-    with threadpool_limits(1):  # there is a process for every core
-        while True:
-            try:
-                job = connection.recv()
-            except EOFError:
-                return
-            error: str | CacheError = ""
-            try:
-                work(job)
-            except CacheError as problem:
-                error = problem
-            except (audio.AudioError, DescriptorError) as problem:
-                error = str(problem)
-            except Exception as problem:
-                error = f"{type(problem).__name__}: {problem}"
-            connection.send(error)

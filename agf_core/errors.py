@@ -24,6 +24,10 @@ class SilentAudioError(AudioError):
     """A file of digital silence, or nearly."""
 
 
+class DescriptorError(Exception):
+    """Sound of which no descriptors can be made; the message is one sentence."""
+
+
 def why_not_opened(path: str | bytes | os.PathLike, error: Exception) -> str:
     """Return a sentence that says why a file cannot be opened."""
     reasons = {errno.ENOENT: "does not exist", errno.EACCES: "may not be read by you"}

@@ -4,7 +4,7 @@ What is kept goes by the sound itself (`agf_core.audio.content_key`): it outlive
 and names, and of two files with the same sound only one is listened to. Which sound a file holds is
 kept as well, until the file's size or time of change is another.
 
-Files are listened to in processes of their own, as in `agf_core.descriptors`: one that crashes the
+Files are listened to in processes of their own, see `agf_core.processes`: one that crashes the
 decoder is named, and the others go on.
 """
 
@@ -19,10 +19,10 @@ import numpy as np
 
 from agf_core import audio
 from agf_core.cache import FeatureCache
-from agf_core.descriptors import in_processes
 from agf_core.errors import naming, why_not_opened
 from agf_core.hearing import hear
 from agf_core.on_demand import OnDemand
+from agf_core.processes import in_processes
 from agf_core.spectrogram import InputSpec
 
 KEYS = "content-key"

@@ -32,7 +32,7 @@ from tqdm import tqdm
 from agf_core import audio
 from agf_core.constants import SHORTEST_SECONDS
 from agf_core.corpus import Track
-from agf_core.descriptors import in_processes
+from agf_core.processes import in_processes
 
 COLUMNS = ("path", "artist", "album", "genre", "genres")
 PARTS = ("train", "valid", "test")

@@ -30,7 +30,8 @@ from tqdm import tqdm
 from agf_core import audio
 from agf_core.cache import FeatureCache
 from agf_core.corpus import Track
-from agf_core.descriptors import DescriptorError, describe_track, kind_of, possible_sources
+from agf_core.descriptors import describe_track, kind_of, possible_sources
+from agf_core.errors import DescriptorError
 from agf_core.examples import PackedRows, fit_normaliser
 from agf_core.spectrogram import InputSpec
 from training import cluster, options
