@@ -19,7 +19,7 @@ from agf_core import bundle, calibration
 from agf_core.artist_groups import ArtistGroups, Observations, group_targets
 from agf_core.corpus import Track, genre_targets
 from agf_core.examples import Features, Segments
-from agf_core.excerpts import Excerpts
+from agf_core.held_out import HeldOut
 from agf_core.learning import best_entry, extract_features, fit, one_thread, predict
 from agf_core.network import GenreNet, MultiTaskNet, TransferMLP
 from agf_core.new_heads import namesakes, personal_network
@@ -69,63 +69,6 @@ class Plan:
     validated_on: int = 3
 
 
-# What the model to begin with hears
-
-
-def segments_of(model: bundle.Bundle, spectrograms: Sequence[np.ndarray]) -> Segments:
-    """Return spectrograms as a model's networks hear them, in windows that do not overlap.
-
-    That is half of the windows of a prediction, and half of what they cost.
-    """
-    metadata = model.metadata
-    spec = replace(metadata.input, window_hop=metadata.input.segment_frames)
-    return Segments(spectrograms, spec, metadata.mean, metadata.std)
-
-
-def frozen_features(
-    model: bundle.Bundle,
-    network: GenreNet,
-    excerpts: Excerpts,
-    step: Callable[[], None] = lambda: None,
-) -> Features:
-    """Transfer features of tracks by a model as it is, each made once and kept.
-
-    Parameters
-    ----------
-    network : GenreNet
-        That of `model`.
-    excerpts : Excerpts
-        Of the tracks.
-    step : callable
-        Called after each track.
-    """
-    n_features = network.mlp.layers[1].in_features
-    rows = []
-
-    def fits(stored: np.ndarray) -> bool:
-        return (
-            stored.dtype == np.float16
-            and stored.ndim == 2
-            and len(stored) > 0
-            and stored.shape[1] == n_features
-            and bool(np.isfinite(stored).all())
-        )
-
-    for index, key in enumerate(excerpts.keys):
-
-        def compute(index: int = index) -> np.ndarray:
-            windows = segments_of(model, [excerpts[index]]).windows(0)
-            with torch.inference_mode():
-                return network.features(windows).numpy().astype(np.float16)
-
-        rows.append(excerpts.cache.get(f"features-{model.model_id}", key, compute, fits))
-        step()
-    return Features(rows)
-
-
-# Learning
-
-
 @dataclass(frozen=True, eq=False)
 class Material:
     """All that is learnt from.
@@ -137,7 +80,7 @@ class Material:
         groups alone, whose genre does not count.
     genres : tuple of str
     features : Features
-        Of the teaching tracks, by the networks as they are (`frozen_features`).
+        Of the teaching tracks, by the networks as they are (`agf_core.frozen`).
     segments : Segments or None
         Of all tracks; None where networks are left as they are.
     described : sequence of Track
@@ -182,48 +125,6 @@ class Learnt:
     def predict(self, tracks: np.ndarray) -> np.ndarray:
         """Probabilities before any temperature, (n_tracks, n_genres)."""
         return predict(self.network.mlp, self.features, tracks.tolist())
-
-
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Predictions of tracks by artists that were not learnt from.
-
-    Attributes
-    ----------
-    tracks : np.ndarray [shape=(n,), dtype=int]
-        Which of the teaching tracks.
-    truth : np.ndarray [shape=(n,), dtype=int]
-        Their genres.
-    raw, personal : np.ndarray [shape=(n, n_genres)]
-        Of personal models, before and after the temperature.
-    before : np.ndarray [shape=(n, n_genres)]
-        Of the model that was begun with, in the words of this collection.
-    common : np.ndarray [shape=(n, n_genres)]
-        1 for the genre that was most common among what was learnt from.
-    epochs : tuple of int
-        That the networks and the MLP took to be at their best; the median of the parts.
-    parts : int
-        How many models were made for these.
-    """
-
-    tracks: np.ndarray
-    truth: np.ndarray
-    raw: np.ndarray
-    personal: np.ndarray
-    before: np.ndarray
-    common: np.ndarray
-    epochs: tuple[int, int]
-    parts: int = 1
-
-    @classmethod
-    def of(cls, parts: Sequence["HeldOut"]) -> "HeldOut":
-        """Put several parts together."""
-        networks, mlp = np.median([part.epochs for part in parts], axis=0)
-        arrays = {
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in ("tracks", "truth", "raw", "personal", "before", "common")
-        }
-        return cls(**arrays, epochs=(round(networks), round(mlp)), parts=len(parts))
 
 
 class Personaliser:

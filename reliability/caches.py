@@ -30,7 +30,7 @@ from agf_core import bundle, descriptors, excerpts, storage
 from agf_core.cache import CacheError, FeatureCache
 from agf_core.excerpts import Excerpts
 from agf_core.export import network_from_bundle
-from agf_core.personal import frozen_features
+from agf_core.frozen import frozen_features
 from reliability.damage import blank, cut, empty, exaggerate, flip, flip_head, shuffle
 from reliability.learning import small_model
 from reliability.workplace import versions, write_noise

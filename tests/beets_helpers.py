@@ -119,6 +119,11 @@ class BeetsLibrary(PluginMixin, ImportHelper):
         return MediaFile(self.get(title).path).genres or []
 
 
+def summary(library: BeetsLibrary) -> str:
+    """Return the line that a run ends with."""
+    return library.log.lines_at("INFO")[-1]
+
+
 def silent_wav(path: Path, seconds: float = 0.1) -> None:
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)

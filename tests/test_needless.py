@@ -3,7 +3,7 @@
 import pytest
 from beets.dbcore.query import InvalidQueryError
 from beets.library import Item, parse_query_parts
-from beets_helpers import ELECTRONIC, EVEN, FakeTagger, open_library
+from beets_helpers import ELECTRONIC, EVEN, FakeTagger, open_library, summary
 
 from beetsplug.agfgenre import needless, tagging
 from beetsplug.agfgenre.decision import Heard, Outcome, current_genres, decide
@@ -48,10 +48,6 @@ def looked_at(monkeypatch):
 
     monkeypatch.setattr(tagging.Run, "select_tracks", noted)
     return titles
-
-
-def summary(library) -> str:
-    return library.log.lines_at("INFO")[-1]
 
 
 def put(library, genres, **flexible) -> int:

@@ -12,10 +12,11 @@ from agf_core import bundle, calibration, evaluation
 from agf_core.artist_groups import ArtistGroups
 from agf_core.corpus import Track
 from agf_core.examples import Features, Segments
+from agf_core.frozen import segments_of
 from agf_core.metrics import Score
 from agf_core.network import GenreNet, MultiTaskNet, TransferMLP
 from agf_core.new_heads import personal_network
-from agf_core.personal import TEMPERATURE_PRIOR, Material, Personaliser, Plan, segments_of
+from agf_core.personal import TEMPERATURE_PRIOR, Material, Personaliser, Plan
 from agf_core.schedule import Schedule
 from agf_core.selection import artist_folds, at_most, learnable_genres, votes
 from agf_core.spectrogram import InputSpec

@@ -1,7 +1,7 @@
 """Deciding anew about genres that the plugin has set itself, and about its albums'."""
 
 import pytest
-from beets_helpers import ELECTRONIC, EVEN, FakeTagger, open_library
+from beets_helpers import ELECTRONIC, EVEN, FakeTagger, open_library, summary
 
 
 @pytest.fixture
@@ -12,10 +12,6 @@ def library(monkeypatch):
 @pytest.fixture
 def tagger(library):
     return library.tagger
-
-
-def summary(library) -> str:
-    return library.log.lines_at("INFO")[-1]
 
 
 @pytest.fixture

@@ -32,16 +32,12 @@ from agf_core.corpus import CorpusError, Track
 from agf_core.evaluation import PERSONAL, Comparison, compare, score_sheet
 from agf_core.examples import Features
 from agf_core.export import network_from_bundle
+from agf_core.frozen import segments_of
+from agf_core.held_out import HeldOut
 from agf_core.learning import extract_features
 from agf_core.metrics import Score
 from agf_core.network import GenreNet
-from agf_core.personal import (
-    HeldOut,
-    Material,
-    Personaliser,
-    Plan,
-    segments_of,
-)
+from agf_core.personal import Material, Personaliser, Plan
 from agf_core.selection import learnable_genres
 from training.corpora import describe, genres_of, read_table, spectrograms
 from training.crossvalidate import truth_of

@@ -36,16 +36,10 @@ from agf_core.export import (
     network_to_onnx,
     weights_to_safetensors,
 )
+from agf_core.frozen import frozen_features, segments_of
+from agf_core.held_out import HeldOut
 from agf_core.network import GenreNet
-from agf_core.personal import (
-    HeldOut,
-    Material,
-    Personaliser,
-    Plan,
-    frozen_features,
-    recipe,
-    segments_of,
-)
+from agf_core.personal import Material, Personaliser, Plan, recipe
 from agf_core.selection import SetAside, at_most
 
 from .models import REPORT, model_store

@@ -15,8 +15,9 @@ from agf_core import bundle
 from agf_core.cache import FeatureCache
 from agf_core.evaluation import PERSONAL, Comparison, compare, draw_confusion, score_sheet
 from agf_core.excerpts import Excerpts
+from agf_core.held_out import HeldOut
 from agf_core.model_store import SHIPPED_NAME, ModelStore
-from agf_core.personal import HeldOut, Personaliser
+from agf_core.personal import Personaliser
 from agf_core.selection import SetAside
 from agf_core.tagger import GenreTagger
 
