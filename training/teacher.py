@@ -241,10 +241,7 @@ def main() -> None:
     parser.add_argument("--efficientat", required=True, type=the_clone, help="its clone")
     parser.add_argument("--recipe", choices=RECIPES, default="ours", help="to be learnt by")
     parser.add_argument(
-        "--processes",
-        type=int,
-        default=os.cpu_count() or 1,
-        help="of each teacher at a time; by default one per core",
+        "--processes", type=int, help="of each teacher at a time; by default one per core"
     )
     with one_line_errors():
         _listen(parser.parse_args())
@@ -278,12 +275,13 @@ def _listen(arguments: argparse.Namespace) -> None:
             idle.put(both)
         return ""
 
+    n_processes = arguments.processes or os.cpu_count() or 1
     with ExitStack() as stack:
-        for _ in range(arguments.processes):
+        for _ in range(n_processes):
             musicnn = Listening(MUSICNN, arguments.python)
             efficientat = Listening(EFFICIENTAT, arguments.python, arguments.efficientat)
             idle.put((stack.enter_context(musicnn), stack.enter_context(efficientat)))
-        pool = stack.enter_context(ThreadPoolExecutor(arguments.processes))
+        pool = stack.enter_context(ThreadPoolExecutor(n_processes))
         stack.callback(pool.shutdown, cancel_futures=True)
         try:
             for error in tqdm(pool.map(hear, tracks), total=len(tracks), unit="clip"):
