@@ -8,8 +8,7 @@ source   one observation                       shape per track
 ``e``    Essentia's MusicExtractor             (1, len(ESSENTIA_ENTRIES))
 =======  ====================================  =========================
 
-`extract` makes them once per track, in processes of their own: native code that crashes on one
-file takes its process along, and the file is named while the others go on.
+`extract` makes them once per track, in processes of their own (`agf_core.processes`).
 """
 
 import os

@@ -107,6 +107,20 @@ def tiny_folder(tmp_path, tiny_parts) -> Path:
 
 
 @pytest.fixture
+def library(monkeypatch):
+    """A beets library that a `FakeTagger` listens to; modules that need another have their own."""
+    from beets_helpers import FakeTagger, open_library
+
+    yield from open_library(monkeypatch, FakeTagger())
+
+
+@pytest.fixture
+def tagger(library):
+    """The library's."""
+    return library.tagger
+
+
+@pytest.fixture
 def write_wav(tmp_path):
     """A function that writes samples in [-1, 1] as a 16-bit mono file and returns its path."""
 

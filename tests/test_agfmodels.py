@@ -224,11 +224,6 @@ def test_whatever_a_model_says_of_itself_a_terminal_can_bear(tiny_parts, odd):
     assert n > 20
 
 
-@pytest.fixture
-def library(monkeypatch):
-    yield from open_library(monkeypatch, FakeTagger())
-
-
 def test_beet_agfmodels_shows_a_card(library, monkeypatch, tmp_path, tiny_parts, capsys):
     metadata, files = tiny_parts
     shipped = bundle.save(tmp_path / "shipped", replace(metadata, **SAID), files).folder

@@ -1,19 +1,9 @@
 """Albums: decided on as a whole, or after their tracks."""
 
 import pytest
-from beets_helpers import ELECTRONIC, ROCK, FakeTagger, open_library, summary
+from beets_helpers import ELECTRONIC, ROCK, summary
 
 from agf_core.audio import AudioTooShortError, SilentAudioError, UnreadableAudioError
-
-
-@pytest.fixture
-def library(monkeypatch):
-    yield from open_library(monkeypatch, FakeTagger())
-
-
-@pytest.fixture
-def tagger(library):
-    return library.tagger
 
 
 def test_album_gets_the_mean_of_its_tracks(library, tagger):

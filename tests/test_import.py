@@ -22,11 +22,6 @@ def library(monkeypatch):
         stub.restore()
 
 
-@pytest.fixture
-def tagger(library):
-    return library.tagger
-
-
 def prepare(library, names: str, folder: str = "new", **tags) -> Path:
     """Put an album where it can be imported from; each letter of `names` names a file."""
     place = library.incoming / folder

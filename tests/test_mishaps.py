@@ -15,17 +15,6 @@ from mutagen import MutagenError
 from agf_core.audio import SilentAudioError, UnreadableAudioError
 from beetsplug.agfgenre import tagging
 
-
-@pytest.fixture
-def library(monkeypatch):
-    yield from open_library(monkeypatch, FakeTagger())
-
-
-@pytest.fixture
-def tagger(library):
-    return library.tagger
-
-
 # What can go wrong with a file
 
 

@@ -31,11 +31,6 @@ def library(monkeypatch):
 
 
 @pytest.fixture
-def tagger(library):
-    return library.tagger
-
-
-@pytest.fixture
 def looked_at(monkeypatch):
     """The titles of the tracks that beets has built to be decided on."""
     titles = []

@@ -9,21 +9,10 @@ import sys
 import pytest
 from beets import ui
 from beets.library import Item
-from beets_helpers import ELECTRONIC, EVEN, FakeTagger, open_library, silent_wav, summary
+from beets_helpers import ELECTRONIC, EVEN, open_library, silent_wav, summary
 from mediafile import MediaFile
 
 from beetsplug.agfgenre import report, storing
-
-
-@pytest.fixture
-def library(monkeypatch):
-    yield from open_library(monkeypatch, FakeTagger())
-
-
-@pytest.fixture
-def tagger(library):
-    return library.tagger
-
 
 # What is set, shown, written and stored
 

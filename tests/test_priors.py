@@ -29,11 +29,6 @@ def library(monkeypatch):
         yield library
 
 
-@pytest.fixture
-def tagger(library):
-    return library.tagger
-
-
 def fill(library, electronic=30, rock=0, doubtful=1):
     """Add tracks; those that nobody asks about have genres."""
     for kind, sound, n in (("e", ELECTRONIC, electronic), ("r", ROCK, rock)):

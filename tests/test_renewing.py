@@ -1,17 +1,7 @@
 """Deciding anew about genres that the plugin has set itself, and about its albums'."""
 
 import pytest
-from beets_helpers import ELECTRONIC, EVEN, FakeTagger, open_library, summary
-
-
-@pytest.fixture
-def library(monkeypatch):
-    yield from open_library(monkeypatch, FakeTagger())
-
-
-@pytest.fixture
-def tagger(library):
-    return library.tagger
+from beets_helpers import ELECTRONIC, EVEN, summary
 
 
 @pytest.fixture

@@ -10,16 +10,10 @@ from pathlib import Path
 import pytest
 from beets import plugins
 from beets.library import Item
-from beets_helpers import FakeTagger, open_library
 from mediafile import MediaFile
 
 from agf_core import audio
 from beetsplug.agfgenre.writing import COPY_PREFIX, write
-
-
-@pytest.fixture
-def library(monkeypatch):
-    yield from open_library(monkeypatch, FakeTagger())
 
 
 def add(library, clip: Path) -> tuple[Item, Path]:
