@@ -1,5 +1,7 @@
 """Temperature: makes a track's probabilities mean what they say (Guo et al., ICML 2017)."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from agf_core import metrics
@@ -42,3 +44,36 @@ def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
         method="bounded",
     )
     return float(np.exp(best.x))
+
+
+def cross_calibrate(
+    probabilities: np.ndarray,
+    truth: np.ndarray,
+    parts: np.ndarray,
+    *,
+    fit: Callable[[np.ndarray, np.ndarray], float] = fit_temperature,
+) -> tuple[np.ndarray, dict[int, float]]:
+    """Give each part's tracks the temperature of all other parts, so that it has met none of them.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n_tracks, n_classes)]
+        Each by a model that has met no artist of the track's part.
+    truth : np.ndarray [shape=(n_tracks,), dtype=int]
+    parts : np.ndarray [shape=(n_tracks,), dtype=int]
+        Of which no two share an artist; where there is but one, it stays as it is.
+    fit : callable
+        As `fit_temperature`.
+
+    Returns
+    -------
+    calibrated : np.ndarray [shape=(n_tracks, n_classes)]
+    temperatures : dict of float
+        By part.
+    """
+    calibrated, temperatures = probabilities.copy(), {}
+    for part in np.unique(parts).tolist():
+        mine = parts == part
+        temperatures[part] = 1.0 if mine.all() else fit(probabilities[~mine], truth[~mine])
+        calibrated[mine] = apply_temperature(probabilities[mine], temperatures[part])
+    return calibrated, temperatures

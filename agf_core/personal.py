@@ -206,16 +206,15 @@ class Personaliser:
 
     def _cross_calibrated(self, parts: Sequence[HeldOut]) -> list[HeldOut]:
         """Give each part the temperature of the others: there are more of them than kept back."""
-
-        def final(part: HeldOut) -> np.ndarray:
-            others = [other for other in parts if other is not part]
-            temperature = self._temperature(
-                np.concatenate([other.raw for other in others]),
-                np.concatenate([other.truth for other in others]),
-            )
-            return calibration.apply_temperature(part.raw, temperature)
-
-        return [replace(part, personal=final(part)) for part in parts]
+        sizes = [len(part.truth) for part in parts]
+        final, _ = calibration.cross_calibrate(
+            np.concatenate([part.raw for part in parts]),
+            np.concatenate([part.truth for part in parts]),
+            np.repeat(np.arange(len(parts)), sizes),
+            fit=self._temperature,
+        )
+        each = np.split(final, np.cumsum(sizes)[:-1])
+        return [replace(part, personal=own) for part, own in zip(parts, each, strict=True)]
 
     def ask(self, asked: np.ndarray, rest: np.ndarray, name: str = "ask") -> HeldOut:
         """Learn from some of the tracks and predict others, by other artists.

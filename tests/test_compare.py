@@ -52,7 +52,7 @@ def test_what_groups_contribute_is_gone_when_artists_are_shuffled(tmp_path):
         tracks, spectra, descriptors = corpus(seed)
         folder = tmp_path / str(seed)
         run_fold(tracks, spectra, descriptors, STYLES, RECIPE, list(accuracy), 0, folder)
-        test = split(tracks, 0, 0).test
+        test = split(tracks, 0).test
         for case, found in accuracy.items():
             probabilities = np.load(folder / f"{case.name}.npy")
             found.append(metrics.accuracy(probabilities, truth_of(tracks, test, STYLES)))

@@ -3,7 +3,7 @@ import pytest
 from sklearn import metrics as sk
 
 from agf_core import metrics
-from agf_core.calibration import apply_temperature, fit_temperature
+from agf_core.calibration import apply_temperature, cross_calibrate, fit_temperature
 
 
 @pytest.fixture
@@ -82,3 +82,21 @@ def test_temperature_keeps_order_and_sums():
         assert (np.argsort(q[0]) == np.argsort(p[0])).all()
     assert np.allclose(apply_temperature(p, 1), p, atol=1e-7)
     assert apply_temperature(p, 5)[0, 0] < 0.7 < apply_temperature(p, 0.5)[0, 0]
+
+
+def test_no_part_has_a_temperature_that_has_met_it(predictions):
+    p, truth = predictions
+    part = np.arange(400) % 4
+    shown, temperatures = cross_calibrate(p, truth, part)
+    others = part != 2
+    assert temperatures[2] == fit_temperature(p[others], truth[others])
+    np.testing.assert_array_equal(shown[~others], apply_temperature(p[~others], temperatures[2]))
+    changed = np.where(others, truth, 0)
+    again, found = cross_calibrate(p, changed, part)
+    np.testing.assert_array_equal(again[~others], shown[~others])
+    assert not np.allclose(again[others], shown[others])  # these have met it
+    assert found[2] == temperatures[2]
+    assert found[0] != temperatures[0]
+    alone, untouched = cross_calibrate(p, truth, np.zeros(400, int))
+    np.testing.assert_allclose(alone, p, atol=1e-7)
+    assert untouched == {0: 1.0}

@@ -12,6 +12,7 @@ import torch
 
 from agf_core import bundle
 from agf_core.cache import FeatureCache
+from agf_core.calibration import apply_temperature
 from agf_core.examples import Variation
 from agf_core.export import groups_from_bundle, network_from_bundle
 from agf_core.schedule import Schedule
@@ -35,7 +36,7 @@ from training.material import Material
 from training.recipes import COMPARED, OURS, PAPER, RECIPES, Recipe
 from training.sheet import answers, by_bundle, by_teacher, table
 from training.ship import main as command
-from training.ship import ship, temperatures
+from training.ship import ship
 from training.teacher import N_FEATURES
 from training.variants import variants_of
 
@@ -413,24 +414,6 @@ def test_music_of_which_nothing_is_known_is_what_games_keep_as_such(tmp_path, wr
         read_folder(tmp_path / "none")
 
 
-def test_no_fold_is_shown_with_a_temperature_that_has_met_it(corpus, tmp_path):
-    tracks = read_table(corpus, tmp_path)
-    genres = genres_of(tracks)
-    asked = np.array([i for i, track in enumerate(tracks) if track.genre])
-    truth = truth_of(tracks, asked, genres)
-    rng = np.random.default_rng(0)
-    said = np.full((len(tracks), 2), np.nan)
-    said[asked] = 0.2 + 0.6 * np.eye(2)[np.where(rng.random(len(asked)) < 0.7, truth, 1 - truth)]
-    temperature, shown = temperatures(tracks, genres, asked, said[asked], said)
-    renamed = [replace(t, genre=genres[0]) if t.genre and t.fold == 0 else t for t in tracks]
-    other, again = temperatures(renamed, genres, asked, said[asked], said)
-    mine = np.array([track.fold == 0 for track in tracks])
-    np.testing.assert_array_equal(again[mine], shown[mine])
-    assert other != temperature
-    assert not np.allclose(again[asked], shown[asked])  # the other folds have met it
-    assert np.isnan(shown).any(axis=1).sum() == len(tracks) - len(asked)
-
-
 def test_finished_folds_are_not_learnt_again(corpus, tmp_path, monkeypatch):
     tracks, spectra = spectrograms(
         read_table(corpus, tmp_path), TINY.input, FeatureCache(tmp_path / "features")
@@ -442,6 +425,13 @@ def test_finished_folds_are_not_learnt_again(corpus, tmp_path, monkeypatch):
     np.testing.assert_array_equal(cross_validate(material, work).calibrated, first.calibrated)
     has_genre = [bool(track.genre) for track in tracks]
     np.testing.assert_array_equal(np.isfinite(first.calibrated).all(axis=1), has_genre)
+    for fold in sorted({track.fold for track in tracks}):
+        own = bundle.load(work / f"fold-{fold}" / "model").metadata.temperature
+        mine = [track.fold == fold and bool(track.genre) for track in tracks]
+        assert own != 1
+        np.testing.assert_array_equal(
+            first.calibrated[mine], apply_temperature(first.raw[mine], own)
+        )
     with pytest.raises(RunError, match=r"recipe \(opinion was 0.0 and is 0.1\); remove"):
         cross_validate(replace(material, recipe=replace(recipe, opinion=0.1)), work)
     with pytest.raises(RunError, match=r"tracks was"):

@@ -25,7 +25,7 @@ from agf_core.corpus import Track
 from agf_core.examples import Segments, fit_normaliser
 from training import options, page
 from training.corpora import describe, genres_of, read_table, spectrograms
-from training.crossvalidate import calibrated, split, truth_of
+from training.crossvalidate import calibrated, keep_back, split, truth_of
 from training.experiment import ALONE, Case, Experiment
 from training.learn import task_targets
 from training.recipes import COMPARED, Recipe, seeded
@@ -57,7 +57,7 @@ def run_fold(
     """Predict a fold's tracks by every case; what is done already is read from `folder`."""
     if all(_predictions(folder, case).exists() for case in cases):
         return
-    part = split(tracks, fold, recipe.networks.seed)
+    part = keep_back(split(tracks, fold), tracks, recipe.networks.seed)
     mean, std = fit_normaliser(spectra[i] for i in part.train)
     segments = Segments(spectra, recipe.input, mean, std, device=device)
     experiments: dict[bool, Experiment] = {}
@@ -170,7 +170,7 @@ def report(
 ) -> None:
     """Write the scores of what all folds and seeds have predicted."""
     folds = sorted({track.fold for track in tracks if track.fold is not None})
-    parts = {fold: split(tracks, fold, 0).test for fold in folds}
+    parts = {fold: split(tracks, fold).test for fold in folds}
     judged = np.concatenate(list(parts.values()))
     predictions = {
         case: np.stack(

@@ -1,29 +1,29 @@
 """Honest scores of a recipe: every track predicted by a model that met no track of its fold."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from agf_core import calibration, storage
+from agf_core import bundle, calibration, storage
 from agf_core.corpus import Track, hold_out_artists
 from training.learn import claim_folder, learn, write_bundle
 from training.material import Material
 
-CALIBRATION_SHARE = 0.1  # of a fold's training artists, kept back to fit its temperature
+CALIBRATION_SHARE = 0.1  # of the training artists, kept back to fit a temperature
 
 
 @dataclass(frozen=True)
 class Split:
-    """One fold's tracks: indices that share no artist.
+    """Tracks to learn from and others to ask about: indices that share no artist.
 
     Attributes
     ----------
     train : np.ndarray [dtype=int]
         To learn from, those without a genre too.
     kept_back, test : np.ndarray [dtype=int]
-        To fit the temperature on, and to judge; each has a genre.
+        To fit the temperature on, if any are, and to judge; each has a genre.
     """
 
     train: np.ndarray
@@ -31,12 +31,17 @@ class Split:
     test: np.ndarray
 
 
-def split(tracks: Sequence[Track], fold: int, seed: int) -> Split:
-    """Leave a fold out, and keep some of the other artists back for the temperature."""
+def split(tracks: Sequence[Track], fold: int) -> Split:
+    """Leave a fold out."""
     rest = np.array([i for i, track in enumerate(tracks) if track.fold != fold])
     test = np.array([i for i, track in enumerate(tracks) if track.fold == fold and track.genre])
-    train, kept_back = hold_out_artists(tracks, rest, CALIBRATION_SHARE, seed=seed)
-    return Split(train, np.array([i for i in kept_back if tracks[i].genre]), test)
+    return Split(rest, np.array([], int), test)
+
+
+def keep_back(part: Split, tracks: Sequence[Track], seed: int) -> Split:
+    """Keep some of the artists to learn from back for the temperature."""
+    train, kept_back = hold_out_artists(tracks, part.train, CALIBRATION_SHARE, seed=seed)
+    return Split(train, np.array([i for i in kept_back if tracks[i].genre], int), part.test)
 
 
 def across_sources(tracks: Sequence[Track], seed: int) -> dict[str, Split]:
@@ -57,8 +62,6 @@ def across_sources(tracks: Sequence[Track], seed: int) -> dict[str, Split]:
     for one in sources:
         mine = np.array([i for i, track in enumerate(tracks) if track.source == one])
         met = {tracks[i].artist for i in mine}
-        train, kept_back = hold_out_artists(tracks, mine, CALIBRATION_SHARE, seed=seed)
-        kept_back = np.array([i for i in kept_back if tracks[i].genre])
         for other in sources:
             asked = [
                 i
@@ -69,14 +72,20 @@ def across_sources(tracks: Sequence[Track], seed: int) -> dict[str, Split]:
             ]
             if asked:
                 name = f"{one}-to-{other}".replace("/", "-")
-                splits[name] = Split(train, kept_back, np.array(asked))
+                part = Split(mine, np.array([], int), np.array(asked))
+                splits[name] = keep_back(part, tracks, seed)
     return splits
 
 
 def calibrated(
     probabilities: np.ndarray, part: Split, tracks: Sequence[Track], genres: Sequence[str]
 ) -> tuple[np.ndarray, float]:
-    """Fit the temperature on the tracks kept back; return all probabilities with it, and it."""
+    """Fit the temperature on the tracks kept back; return all probabilities with it, and it.
+
+    Where none are, it is 1.
+    """
+    if not len(part.kept_back):
+        return probabilities, 1.0
     temperature = calibration.fit_temperature(
         probabilities[part.kept_back], truth_of(tracks, part.kept_back, genres)
     )
@@ -94,7 +103,7 @@ class FoldPredictions:
     raw : np.ndarray [shape=(n_tracks, n_genres)]
         Before any temperature.
     calibrated : np.ndarray [shape=(n_tracks, n_genres)]
-        With the temperature of the fold's own model, fitted on other artists.
+        Each fold's with the temperature of the others (`calibration.cross_calibrate`).
     """
 
     raw: np.ndarray
@@ -106,8 +115,8 @@ def predict_part(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Learn from one side of a split and predict the other; what is done is read from `folder`.
 
-    The temperature is fitted on the artists kept back, so that nothing at all comes from the
-    tracks that are judged.
+    The temperature is fitted on the artists kept back, if any are, so that nothing at all comes
+    from the tracks that are judged.
 
     Parameters
     ----------
@@ -136,7 +145,7 @@ def predict_part(
     learnt = learn(
         material,
         train=part.train,
-        valid=part.kept_back,
+        valid=part.kept_back if len(part.kept_back) else None,
         predicted=predicted,
         folder=stored.parent,
     )
@@ -157,15 +166,15 @@ def predict_part(
     return learnt.probabilities[part.test], with_temperature[part.test]
 
 
-def folds(tracks: Sequence[Track], seed: int) -> dict[int, Split]:
+def folds(tracks: Sequence[Track]) -> dict[int, Split]:
     """Return a split for each fold that the tracks name, by its number."""
     numbers = sorted({track.fold for track in tracks if track.fold is not None})
-    return {number: split(tracks, number, seed) for number in numbers}
+    return {number: split(tracks, number) for number in numbers}
 
 
 def parts(tracks: Sequence[Track], seed: int) -> dict[str, Split]:
     """Return all splits that a recipe is judged by, by name: its folds, and across sources."""
-    by_fold = {f"fold-{number}": part for number, part in folds(tracks, seed).items()}
+    by_fold = {f"fold-{number}": part for number, part in folds(tracks).items()}
     return by_fold | across_sources(tracks, seed)
 
 
@@ -173,14 +182,32 @@ def cross_validate(
     material: Material, folder: Path, *, only: Sequence[int] | None = None
 ) -> FoldPredictions:
     """Train and save a model per fold (`predict_part`); with `only`, other folds' stay NaN."""
-    shape = (len(material.tracks), len(material.genres))
-    raw, final = np.full(shape, np.nan), np.full(shape, np.nan)
-    for number, part in folds(material.tracks, material.recipe.networks.seed).items():
+    tracks, genres = material.tracks, material.genres
+    raw = np.full((len(tracks), len(genres)), np.nan)
+    for number, part in folds(tracks).items():
         if only is None or number in only:
-            raw[part.test], final[part.test] = predict_part(
-                material, part, f"fold-{number}", folder
-            )
+            raw[part.test], _ = predict_part(material, part, f"fold-{number}", folder)
+    judged = np.flatnonzero(np.isfinite(raw).all(axis=1))
+    fold_of = np.array([track.fold for track in tracks])[judged]
+    final = raw.copy()
+    final[judged], temperatures = calibration.cross_calibrate(
+        raw[judged], truth_of(tracks, judged, genres), fold_of
+    )
+    for number, temperature in temperatures.items():
+        _set_temperature(folder / f"fold-{number}" / "model", temperature)
     return FoldPredictions(raw, final)
+
+
+def _set_temperature(folder: Path, temperature: float) -> None:
+    """Save a model again with a temperature, if it has another."""
+    model = bundle.load(folder)
+    if model.metadata.temperature != temperature:
+        files = (bundle.NETWORK, bundle.WEIGHTS, bundle.CARD)
+        bundle.save(
+            folder,
+            replace(model.metadata, temperature=temperature),
+            {name: (folder / name).read_bytes() for name in files},
+        )
 
 
 def truth_of(tracks: Sequence[Track], indices: np.ndarray, genres: Sequence[str]) -> np.ndarray:

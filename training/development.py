@@ -13,14 +13,15 @@ from pathlib import Path
 from agf_core.corpus import Track
 from training.collection import PARTS, Collection, write_csv
 from training.corpora import read_table
-from training.crossvalidate import folds
+from training.crossvalidate import folds, keep_back
 from training.options import one_line_errors
 
 
 def as_collection(tracks: Sequence[Track], name: str) -> Collection:
     """Return the corpora as a collection that is split by its folds."""
     splits = {}
-    for fold, part in folds(tracks, seed=0).items():
+    for fold, whole in folds(tracks).items():
+        part = keep_back(whole, tracks, seed=0)
         parts = [""] * len(tracks)
         for which, chosen in zip(PARTS, (part.train, part.kept_back, part.test), strict=True):
             for i in chosen:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agf_core import bundle, metrics
+from agf_core import bundle, calibration, metrics
 from agf_core.cache import FeatureCache
 from agf_core.corpus import Track
 from agf_core.evaluation import by_confidence
@@ -42,7 +42,10 @@ from training.options import add_corpora, add_device, add_unlabelled, one_line_e
 from training.recipes import RECIPES, seeded
 
 Predict = Callable[[Split, str], np.ndarray]
-"""From a split and its name to calibrated probabilities of its test part, (n_test, n_genres)."""
+"""From a split and its name to probabilities of its test part, (n_test, n_genres).
+
+With the temperature of the artists kept back, if any are.
+"""
 
 Answers = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """By what was asked about: indices of the tracks, and their probabilities, (n, n_genres)."""
@@ -87,19 +90,21 @@ def by_bundle(tracks: Sequence[Track], model: bundle.Bundle) -> Answers:
 def answers(
     tracks: Sequence[Track], predict: Predict, *, seed: int, with_folds: bool
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Ask about all folds together, and from each source about the others; see `Answers`."""
-    asked: dict[str, dict[str, Split]] = {}
+    """Ask about all folds together, and from each source about the others; see `Answers`.
+
+    Each fold has the temperature of the others (`calibration.cross_calibrate`).
+    """
+    asked = {}
     if with_folds:
-        asked["folds"] = {f"fold-{n}": part for n, part in folds(tracks, seed).items()}
+        by_fold = folds(tracks)
+        judged = np.concatenate([part.test for part in by_fold.values()])
+        said = np.concatenate([predict(part, f"fold-{n}") for n, part in by_fold.items()])
+        truth = truth_of(tracks, judged, genres_of(tracks))
+        fold_of = np.array([track.fold for track in tracks])[judged]
+        asked["folds"] = judged, calibration.cross_calibrate(said, truth, fold_of)[0]
     for name, part in across_sources(tracks, seed).items():
-        asked[name] = {name: part}
-    return {
-        title: (
-            np.concatenate([part.test for part in parts.values()]),
-            np.concatenate([predict(part, name) for name, part in parts.items()]),
-        )
-        for title, parts in asked.items()
-    }
+        asked[name] = part.test, predict(part, name)
+    return asked
 
 
 def overall(

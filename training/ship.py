@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 
 from agf_core import bundle, calibration
-from agf_core.corpus import Track
 from training.card import model_card
 from training.corpora import read_table
 from training.crossvalidate import Split, cross_validate, parts, predict_part, truth_of
@@ -31,41 +30,6 @@ from training.recipes import RECIPES, seeded
 from training.sheet import answers, overall, score_sheet
 
 FINAL = "final"  # the part that learns from every track
-
-
-def temperatures(
-    tracks: Sequence[Track],
-    genres: Sequence[str],
-    asked: np.ndarray,
-    raw: np.ndarray,
-    by_folds: np.ndarray,
-) -> tuple[float, np.ndarray]:
-    """Fit the temperature that ships, and show the folds with one that has met none of their clips.
-
-    Parameters
-    ----------
-    asked : np.ndarray [shape=(n,), dtype=int]
-        Indices of tracks; one may be there several times.
-    raw : np.ndarray [shape=(n, n_genres)]
-        What was said of each before any temperature.
-    by_folds : np.ndarray [shape=(n_tracks, n_genres)]
-        The same by the folds, NaN for tracks not judged.
-
-    Returns
-    -------
-    temperature : float
-    calibrated : np.ndarray [shape=(n_tracks, n_genres)]
-        Each fold's with a temperature fitted on all that is not of its artists.
-    """
-    truth = truth_of(tracks, asked, genres)
-    fold_of_asked = np.array([tracks[i].fold for i in asked])
-    fold_of = np.array([track.fold for track in tracks])
-    shown = by_folds.copy()
-    for fold in np.unique(fold_of_asked):
-        others = fold_of_asked != fold
-        own = calibration.fit_temperature(raw[others], truth[others])
-        shown[fold_of == fold] = calibration.apply_temperature(by_folds[fold_of == fold], own)
-    return calibration.fit_temperature(raw, truth), shown
 
 
 def learn_from_all(material: Material, work: Path) -> Learnt:
@@ -101,8 +65,8 @@ def ship(material: Material, work: Path, output: Path) -> bundle.Bundle:
     predictions = cross_validate(material, work)
     scores = score_sheet(tracks, genres, predictions.calibrated)
 
-    asked, raw = [np.array([i for i, track in enumerate(tracks) if track.genre])], []
-    raw.append(predictions.raw[asked[0]])
+    judged = np.flatnonzero(np.isfinite(predictions.raw).all(axis=1))
+    asked, raw = [judged], [predictions.raw[judged]]
 
     def predict(part: Split, name: str) -> np.ndarray:
         plain, final = predict_part(material, part, name, work)
@@ -117,9 +81,13 @@ def ship(material: Material, work: Path, output: Path) -> bundle.Bundle:
     # The final model met every track, so its temperature is that of the held-out artists: of the
     # folds, which sound like what it learnt from, and of the other source's, which do not. A
     # user's library lies somewhere between.
-    temperature, as_shipped = temperatures(
-        tracks, genres, np.concatenate(asked), np.concatenate(raw), predictions.raw
-    )
+    clips, said = np.concatenate(asked), np.concatenate(raw)
+    truth = truth_of(tracks, clips, genres)
+    temperature = calibration.fit_temperature(said, truth)
+    # What it buys is shown with temperatures fitted in the same way without the fold's artists.
+    as_shipped = np.full(predictions.raw.shape, np.nan)
+    fold_of = np.array([track.fold for track in tracks])[clips]
+    as_shipped[judged] = calibration.cross_calibrate(said, truth, fold_of)[0][: len(judged)]
     scores["by_confidence"] = score_sheet(tracks, genres, as_shipped)["by_confidence"]
     print(json.dumps(scores, indent=1))
     return write_bundle(
