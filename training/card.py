@@ -33,7 +33,8 @@ Hears {spec.excerpt_seconds:g} seconds of a track, in pieces spread over it \
 
 {scores["tracks"]} clips by {scores["artists"]} artists with one main genre, in \
 {len(scores["accuracy_by_fold"])} folds with no artist in two of them;
-each clip predicted by a network that met nothing of its fold (normaliser and temperature included).
+each clip predicted by a network that met nothing of its fold (normaliser included), with the
+temperature that fits what the other folds' networks said of their clips.
 Seed {recipe["networks"]["seed"]}, one run; {INTERVAL_NOTE}.
 
 | score | value |
