@@ -1,5 +1,6 @@
 """What several test modules share."""
 
+import csv
 import os
 import wave
 from pathlib import Path
@@ -134,3 +135,30 @@ def write_wav(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def corpus(tmp_path, write_wav):
+    """Sixty clips by twenty artists: low noise is Doom, high noise is Chiptune."""
+    from training.corpora import COLUMNS
+
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(60):
+        noise = rng.normal(size=8_000 * 2)
+        genre = ("Doom", "Chiptune", "")[i % 3]
+        if genre == "Doom":
+            noise = np.convolve(noise, np.ones(12) / 4, "same")
+        elif genre == "Chiptune":
+            noise = np.diff(noise, n=2, append=[0, 0])
+        write_wav(f"{i}.wav", 0.05 * noise, 8_000)
+        artist = i // 3
+        rows.append(
+            dict(zip(COLUMNS, (i, ".", f"{i}.wav", artist, "a; b", genre, artist % 5), strict=True))
+        )
+    table = tmp_path / "table.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    return table

@@ -1,6 +1,5 @@
 """The way from a corpus to the model that ships, on generated clips."""
 
-import csv
 import json
 import subprocess
 import sys
@@ -9,82 +8,29 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small_recipes import ONE_BRANCH, TINY
 
 from agf_core import bundle
 from agf_core.cache import FeatureCache
-from agf_core.calibration import apply_temperature
-from agf_core.examples import Variation
 from agf_core.export import groups_from_bundle, network_from_bundle
-from agf_core.schedule import Schedule
-from agf_core.spectrogram import InputSpec
 from agf_core.tagger import GenreTagger
-from training import sheet, teacher
+from training import teacher
 from training.corpora import (
-    COLUMNS,
     describe,
     genres_of,
     read_folder,
     read_table,
     spectrograms,
 )
-from training.crossvalidate import across_sources, cross_validate, predict_part, truth_of
-from training.direct import track_means
+from training.crossvalidate import cross_validate
 from training.errors import RunError
 from training.foundation import lay
 from training.learn import learn, task_targets
 from training.material import Material
 from training.recipes import COMPARED, OURS, PAPER, RECIPES, Recipe
-from training.sheet import answers, by_bundle, by_teacher, table
 from training.ship import main as command
 from training.ship import ship
 from training.teacher import N_FEATURES
-from training.variants import variants_of
-
-TINY = Recipe(
-    "tiny",
-    width=0.25,
-    input=InputSpec(
-        8_000, 256, 128, 32, 0.0, 4_000.0, segment_frames=40, window_hop=20, excerpt_seconds=2.0
-    ),
-    networks=Schedule(epochs=6, batch_size=8, validate_every=3),
-    transfer=Schedule(epochs=10, batch_size=8, validate_every=5),
-)
-
-
-ONE_BRANCH = replace(
-    TINY,
-    tasks="gst",
-    one_branch=True,
-    opinion=0.5,
-    weighted=True,
-    variation=Variation(loudness=2.0, equaliser=1.0),
-    networks=replace(TINY.networks, one_cycle=True),
-)
-
-
-@pytest.fixture
-def corpus(tmp_path, write_wav):
-    """Sixty clips by twenty artists: low noise is Doom, high noise is Chiptune."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for i in range(60):
-        noise = rng.normal(size=8_000 * 2)
-        genre = ("Doom", "Chiptune", "")[i % 3]
-        if genre == "Doom":
-            noise = np.convolve(noise, np.ones(12) / 4, "same")
-        elif genre == "Chiptune":
-            noise = np.diff(noise, n=2, append=[0, 0])
-        write_wav(f"{i}.wav", 0.05 * noise, 8_000)
-        artist = i // 3
-        rows.append(
-            dict(zip(COLUMNS, (i, ".", f"{i}.wav", artist, "a; b", genre, artist % 5), strict=True))
-        )
-    table = tmp_path / "table.csv"
-    with table.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    return table
 
 
 def test_from_corpus_to_a_model_that_tags(corpus, tmp_path):
@@ -283,115 +229,6 @@ def test_nothing_of_a_fold_reaches_its_predictions(corpus, tmp_path, recipe):
     assert one.metadata.to_dict() == other.metadata.to_dict()  # normaliser and temperature
 
 
-def test_across_sources_no_artist_is_met_and_only_shared_genres_are_asked_about(corpus, tmp_path):
-    tracks = [
-        replace(t, source="north" if int(t.artist) < 10 else "south")
-        for t in read_table(corpus, tmp_path)
-    ]
-    tracks[0] = replace(tracks[0], genre="Polka")  # of the north alone
-    tracks[-2] = replace(tracks[-2], artist="0")  # of both
-    splits = across_sources(tracks, seed=0)
-    assert list(splits) == ["north-to-south", "south-to-north"]
-    for name, part in splits.items():
-        learnt_from, asked_about = name.split("-to-")
-        known = np.concatenate([part.train, part.kept_back])
-        assert {tracks[i].source for i in known} == {learnt_from}
-        assert {tracks[i].source for i in part.test} == {asked_about}
-        assert {tracks[i].genre for i in part.test} == {"Doom", "Chiptune"}
-        assert not {tracks[i].artist for i in known} & {tracks[i].artist for i in part.test}
-        assert not {tracks[i].artist for i in part.train} & {
-            tracks[i].artist for i in part.kept_back
-        }
-
-
-def test_a_score_sheet_of_a_recipe_and_of_the_teacher(corpus, tmp_path, monkeypatch):
-    cache = FeatureCache(tmp_path / "features")
-    tracks, spectra = spectrograms(read_table(corpus, tmp_path), TINY.input, cache)
-    tracks = [replace(t, source="north" if int(t.artist) < 10 else "south") for t in tracks]
-    genres = genres_of(tracks)
-    told = np.array([[len(t.genre)] for t in tracks], float)  # a teacher who knows
-    by_ear = by_teacher(tracks, told, genres)
-    lines = table(tracks, genres, answers(tracks, by_ear, seed=0, with_folds=True)).splitlines()
-    assert lines[2].startswith("| folds | 40 | 20 | 1.000 [1.000, 1.000] | 1.000")
-    assert lines[3].startswith("| north-to-south | 20 | 10 | 1.000")
-    assert lines[4].startswith("| south-to-north | 20 | 10 | 1.000")
-
-    def by_recipe(part, name):
-        return predict_part(material, part, name, tmp_path / "work")[1]
-
-    material = Material(tracks, spectra, {}, TINY)
-
-    ours = table(tracks, genres, answers(tracks, by_recipe, seed=0, with_folds=False))
-    assert len(ours.splitlines()) == 4
-    assert float(ours.splitlines()[2].split("|")[4].split()[0]) > 0.9
-    monkeypatch.setattr("training.crossvalidate.learn", None)  # nothing is learnt twice
-    assert ours == table(tracks, genres, answers(tracks, by_recipe, seed=0, with_folds=False))
-    model = bundle.load(tmp_path / "work" / "north-to-south" / "model")
-    judged, found = by_bundle(tracks, model)["all"]
-    assert judged.tolist() == [i for i, track in enumerate(tracks) if track.genre]
-    assert (found.argmax(axis=1) == truth_of(tracks, judged, genres)).mean() > 0.9
-
-
-def test_the_command_keeps_a_sheet_of_a_recipe_and_of_a_model(corpus, tmp_path, monkeypatch):
-    lines = enumerate(corpus.read_text().splitlines())
-    sources = [line.replace(",.,", ",north," if i < 31 else ",south,") for i, line in lines]
-    corpus.write_text("\n".join(sources))
-    for name in ("north", "south"):
-        (tmp_path / name).symlink_to(tmp_path)
-    music = tmp_path / "music" / "package"
-    music.mkdir(parents=True)
-    for i in range(9):
-        (music / f"{i}.wav").symlink_to(tmp_path / f"{i}.wav")
-    monkeypatch.setattr("training.corpora.SHORTEST", 0.1)
-    quick = replace(
-        ONE_BRANCH,
-        foundation=replace(ONE_BRANCH.networks, epochs=2),
-        rehearsed=True,
-        variants=1,
-        direct=0.01,
-        share=0.6,
-    )
-    monkeypatch.setattr(sheet, "RECIPES", {"quick": quick})
-    cache = FeatureCache(tmp_path / "work" / "features")
-    rng = np.random.default_rng(0)
-    game = read_folder(tmp_path / "music")
-    known = [*read_table(corpus, tmp_path), *game]
-    for track in [*known, *variants_of(known, game, 1)]:
-        for one in teacher.TEACHERS:
-            heard = rng.normal(len(track.genre), 1, (1, one.n_features)).astype(np.float32)
-            cache.get(one.kind, track.track_id, lambda heard=heard: heard)
-    where = ["sheet", "--table", str(corpus), "--audio", str(tmp_path), "--work"]
-    where += [str(tmp_path / "work"), "--output", str(tmp_path / "out")]
-    monkeypatch.setattr("sys.argv", [*where, "--recipe", "quick"])
-    with pytest.raises(SystemExit, match="--unlabelled"):
-        sheet.main()
-    monkeypatch.setattr(
-        "sys.argv", [*where, "--recipe", "quick", "--unlabelled", str(tmp_path / "music")]
-    )
-    directly = []
-    monkeypatch.setattr(
-        "training.learn.track_means", lambda rows: directly.append(len(rows)) or track_means(rows)
-    )
-    sheet.main()
-    # Of 40 clips with a genre some 28 teach a fold; variants do not, mixed or not.
-    assert 20 < min(directly[:5]) <= max(directly[:5]) < 34
-    page = (tmp_path / "out" / sheet.SHEET).read_text()
-    assert "| folds | 40 | 20 | " in page
-    assert "| north-to-south | 20 | 10 | " in page
-    assert "| Doom | 20 | 20 | " in page
-    assert " MB; " in page
-    assert (tmp_path / "out" / sheet.PICTURE).stat().st_size > 1_000
-    model = tmp_path / "work" / "tiny-0" / "north-to-south" / "model"
-    learnt_from = bundle.load(model).metadata.trained_on
-    assert learnt_from["tracks"] == 27  # variants are no tracks
-    assert learnt_from["unlabelled"] == {"package": 9}
-    monkeypatch.setattr("sys.argv", [*where, "--bundle", str(model)])
-    sheet.main()
-    page = (tmp_path / "out" / sheet.SHEET).read_text()
-    assert "| all | 40 | 20 | " in page
-    assert "It has learnt from north: this is not a test of it." in page
-
-
 def test_music_of_which_nothing_is_known_is_what_games_keep_as_such(tmp_path, write_wav):
     folder = tmp_path / "music"
     (folder / "game" / "sounds").mkdir(parents=True)
@@ -412,30 +249,6 @@ def test_music_of_which_nothing_is_known_is_what_games_keep_as_such(tmp_path, wr
     (tmp_path / "none").mkdir()
     with pytest.raises(ValueError, match="no music"):
         read_folder(tmp_path / "none")
-
-
-def test_finished_folds_are_not_learnt_again(corpus, tmp_path, monkeypatch):
-    tracks, spectra = spectrograms(
-        read_table(corpus, tmp_path), TINY.input, FeatureCache(tmp_path / "features")
-    )
-    recipe = replace(TINY, networks=replace(TINY.networks, epochs=1))
-    material, work = Material(tracks, spectra, {}, recipe), tmp_path / "work"
-    first = cross_validate(material, work)
-    monkeypatch.setattr("training.crossvalidate.learn", None)
-    np.testing.assert_array_equal(cross_validate(material, work).calibrated, first.calibrated)
-    has_genre = [bool(track.genre) for track in tracks]
-    np.testing.assert_array_equal(np.isfinite(first.calibrated).all(axis=1), has_genre)
-    for fold in sorted({track.fold for track in tracks}):
-        own = bundle.load(work / f"fold-{fold}" / "model").metadata.temperature
-        mine = [track.fold == fold and bool(track.genre) for track in tracks]
-        assert own != 1
-        np.testing.assert_array_equal(
-            first.calibrated[mine], apply_temperature(first.raw[mine], own)
-        )
-    with pytest.raises(RunError, match=r"recipe \(opinion was 0.0 and is 0.1\); remove"):
-        cross_validate(replace(material, recipe=replace(recipe, opinion=0.1)), work)
-    with pytest.raises(RunError, match=r"tracks was"):
-        cross_validate(Material(tracks[3:], spectra[3:], {}, recipe), work)
 
 
 def test_checkpoints_serve_the_recipe_and_the_tracks_that_they_are_of(corpus, tmp_path):

@@ -92,6 +92,27 @@ def calibrated(
     return calibration.apply_temperature(probabilities, temperature), temperature
 
 
+def calibrated_by_fold(
+    probabilities: np.ndarray, asked: np.ndarray, tracks: Sequence[Track], genres: Sequence[str]
+) -> tuple[np.ndarray, dict[int, float]]:
+    """Give each fold the temperature of the others (`calibration.cross_calibrate`).
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n, n_genres)]
+    asked : np.ndarray [shape=(n,), dtype=int]
+        Indices of the tracks that they are of; one may be there several times.
+
+    Returns
+    -------
+    calibrated : np.ndarray [shape=(n, n_genres)]
+    temperatures : dict of float
+        By fold.
+    """
+    fold_of = np.array([track.fold for track in tracks])[asked]
+    return calibration.cross_calibrate(probabilities, truth_of(tracks, asked, genres), fold_of)
+
+
 @dataclass(frozen=True)
 class FoldPredictions:
     """Predictions of all tracks with a genre, each by a model that met no track of its fold.
@@ -103,7 +124,7 @@ class FoldPredictions:
     raw : np.ndarray [shape=(n_tracks, n_genres)]
         Before any temperature.
     calibrated : np.ndarray [shape=(n_tracks, n_genres)]
-        Each fold's with the temperature of the others (`calibration.cross_calibrate`).
+        Each fold's with the temperature of the others (`calibrated_by_fold`).
     """
 
     raw: np.ndarray
@@ -188,11 +209,8 @@ def cross_validate(
         if only is None or number in only:
             raw[part.test], _ = predict_part(material, part, f"fold-{number}", folder)
     judged = np.flatnonzero(np.isfinite(raw).all(axis=1))
-    fold_of = np.array([track.fold for track in tracks])[judged]
     final = raw.copy()
-    final[judged], temperatures = calibration.cross_calibrate(
-        raw[judged], truth_of(tracks, judged, genres), fold_of
-    )
+    final[judged], temperatures = calibrated_by_fold(raw[judged], judged, tracks, genres)
     for number, temperature in temperatures.items():
         _set_temperature(folder / f"fold-{number}" / "model", temperature)
     return FoldPredictions(raw, final)

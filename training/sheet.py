@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agf_core import bundle, calibration, metrics
+from agf_core import bundle, metrics
 from agf_core.cache import FeatureCache
 from agf_core.corpus import Track
 from agf_core.evaluation import by_confidence
@@ -32,6 +32,7 @@ from training.crossvalidate import (
     Split,
     across_sources,
     calibrated,
+    calibrated_by_fold,
     folds,
     predict_part,
     truth_of,
@@ -92,16 +93,14 @@ def answers(
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Ask about all folds together, and from each source about the others; see `Answers`.
 
-    Each fold has the temperature of the others (`calibration.cross_calibrate`).
+    Each fold has the temperature of the others.
     """
     asked = {}
     if with_folds:
         by_fold = folds(tracks)
         judged = np.concatenate([part.test for part in by_fold.values()])
         said = np.concatenate([predict(part, f"fold-{n}") for n, part in by_fold.items()])
-        truth = truth_of(tracks, judged, genres_of(tracks))
-        fold_of = np.array([track.fold for track in tracks])[judged]
-        asked["folds"] = judged, calibration.cross_calibrate(said, truth, fold_of)[0]
+        asked["folds"] = judged, calibrated_by_fold(said, judged, tracks, genres_of(tracks))[0]
     for name, part in across_sources(tracks, seed).items():
         asked[name] = part.test, predict(part, name)
     return asked

@@ -21,7 +21,14 @@ import numpy as np
 from agf_core import bundle, calibration
 from training.card import model_card
 from training.corpora import read_table
-from training.crossvalidate import Split, cross_validate, parts, predict_part, truth_of
+from training.crossvalidate import (
+    Split,
+    calibrated_by_fold,
+    cross_validate,
+    parts,
+    predict_part,
+    truth_of,
+)
 from training.errors import RunError
 from training.learn import Learnt, learn, write_bundle
 from training.material import Material, gather, work_folder
@@ -82,12 +89,11 @@ def ship(material: Material, work: Path, output: Path) -> bundle.Bundle:
     # folds, which sound like what it learnt from, and of the other source's, which do not. A
     # user's library lies somewhere between.
     clips, said = np.concatenate(asked), np.concatenate(raw)
-    truth = truth_of(tracks, clips, genres)
-    temperature = calibration.fit_temperature(said, truth)
+    temperature = calibration.fit_temperature(said, truth_of(tracks, clips, genres))
     # What it buys is shown with temperatures fitted in the same way without the fold's artists.
     as_shipped = np.full(predictions.raw.shape, np.nan)
-    fold_of = np.array([track.fold for track in tracks])[clips]
-    as_shipped[judged] = calibration.cross_calibrate(said, truth, fold_of)[0][: len(judged)]
+    by_fold, _ = calibrated_by_fold(said, clips, tracks, genres)
+    as_shipped[judged] = by_fold[: len(judged)]
     scores["by_confidence"] = score_sheet(tracks, genres, as_shipped)["by_confidence"]
     print(json.dumps(scores, indent=1))
     return write_bundle(
