@@ -17,16 +17,13 @@ lint: .venv/ready
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
+	.venv/bin/lint-imports
 
 test-oldest-beets: .venv-oldest-beets/ready  ## The plugin's tests on the oldest beets it supports
-	.venv-oldest-beets/bin/python -m pytest tests/test_plugin.py tests/test_albums.py \
-		tests/test_mishaps.py tests/test_import.py tests/test_tagging.py tests/test_undo.py \
-		tests/test_renewing.py tests/test_vocabulary.py tests/test_writing.py \
-		tests/test_agftrain.py tests/test_agfmodels.py tests/test_priors.py \
-		tests/test_needless.py
+	.venv-oldest-beets/bin/python -m pytest tests/plugin
 
 test-wheel:  ## The built wheel, installed alone, tags a file
-	sh tests/wheel.sh "$(PYTHON)"
+	sh tests/helpers/wheel.sh "$(PYTHON)"
 
 .venv/ready: $(PACKAGE)
 	$(PYTHON) -m venv .venv

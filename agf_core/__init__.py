@@ -1,7 +1,7 @@
 """Genres from audio by transfer learning of artist group factors.
 
 The method of "Transfer Learning of Artist Group Factors to Musical Genre Classification"
-(Kim et al., The Web Conference 2018), usable without beets: see `agf_core.tagger`.
+(Kim et al., The Web Conference 2018), usable without beets: see `agf_core.inference.tagger`.
 Importing the package itself loads nothing heavy.
 """
 

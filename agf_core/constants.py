@@ -1,7 +1,7 @@
 """The paper's rates and sizes, each once; what follows from them is computed.
 
-A model may differ: the code that runs one reads its `InputSpec` (see `agf_core.spectrogram`), and
-these are only that class's defaults.
+A model may differ: the code that runs one reads its `InputSpec` (see
+`agf_core.features.spectrogram`), and these are only that class's defaults.
 """
 
 SAMPLE_RATE = 44_100  # hertz

@@ -44,3 +44,29 @@ def shown(path: str | bytes | os.PathLike) -> str:
     """Return a file's name as a message can show it, whatever bytes it is made of."""
     name = os.fsencode(path).decode(errors="backslashreplace")
     return name if name.isprintable() else repr(name)[1:-1]
+
+
+class CorpusError(ValueError):
+    """A corpus cannot be learnt from as it is; the message says why."""
+
+
+LONGEST_MESSAGE = 1_000  # characters
+
+
+class BundleError(Exception):
+    """A model cannot be used; the message is one line that names it and the way out.
+
+    What the model itself says in it may be anything, and is shown so that a terminal can bear it.
+    """
+
+    def __init__(self, message: str) -> None:
+        line = message if message.isprintable() else repr(message)[1:-1]
+        super().__init__(line[:LONGEST_MESSAGE])
+
+
+class CacheError(Exception):
+    """Features cannot be kept; the message says where and why."""
+
+
+class CheckpointError(Exception):
+    """A checkpoint cannot be gone on from, or kept; the message says why and what to do."""

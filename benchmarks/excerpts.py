@@ -15,9 +15,9 @@ import numpy as np
 from machine import as_the_listener, audio_files, cost, describe, spread
 from tqdm import tqdm
 
-from agf_core.audio import AudioError, read
-from agf_core.hearing import hear
-from agf_core.tagger import GenreTagger
+from agf_core.audio.decode import AudioError, read
+from agf_core.features.preprocessing import load_log_mel
+from agf_core.inference.tagger import GenreTagger
 
 SHORTEST = 90.0  # seconds
 LONGEST = 900.0
@@ -36,13 +36,13 @@ def main() -> None:
     songs = [path for path in audio_files(arguments.folder) if is_a_song(path)]
     whole, heard, costs = [], defaultdict(list), defaultdict(float)
     for path in tqdm(spread(songs, min(arguments.tracks, len(songs))), unit="track"):
-        all_of_it, _ = hear(path, replace(spec, excerpt_seconds=LONGEST, excerpt_pieces=1))
+        all_of_it, _ = load_log_mel(path, replace(spec, excerpt_seconds=LONGEST, excerpt_pieces=1))
         whole.append(tagger.predict_log_mel(all_of_it).probabilities)
         for kind in KINDS:
             other = replace(spec, excerpt_seconds=kind[0], excerpt_pieces=kind[1])
 
             def ask(kind=kind, other=other, path=path) -> None:
-                rows, _ = hear(path, other)
+                rows, _ = load_log_mel(path, other)
                 heard[kind].append(tagger.predict_log_mel(rows).probabilities)
 
             costs[kind] += cost(ask).processor

@@ -25,7 +25,7 @@ KINDS_OF_ARTIST = 60
 
 def generate(folder: Path, tracks: int) -> None:
     """Write frames shaped like MFCCs: each artist has a sound, and frames drift around it."""
-    from agf_core.cache import FeatureCache
+    from agf_core.features.cache import FeatureCache
 
     rng = np.random.default_rng(0)
     spread = 90 / np.arange(1, 26)  # of each coefficient, about as real music has it
@@ -41,9 +41,9 @@ def generate(folder: Path, tracks: int) -> None:
 
 def measure(folder: Path, tracks: int, source: str) -> None:
     """Make groups of that many tracks in this process and print a line of the table."""
-    from agf_core.artist_groups import group_targets
-    from agf_core.cache import FeatureCache
-    from agf_core.descriptors import Stored
+    from agf_core.features.cache import FeatureCache
+    from agf_core.features.descriptors import Stored
+    from agf_core.groups.lda import group_targets
 
     frames = Stored(FeatureCache(folder), "mfcc", [str(i) for i in range(tracks)], source)
     artists = [f"artist {i // TRACKS_PER_ARTIST}" for i in range(tracks)]

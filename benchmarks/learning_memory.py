@@ -20,8 +20,9 @@ import numpy as np
 from beets.library import Item, Library
 from machine import describe
 
-from agf_core import bundle, excerpts
-from agf_core.cache import FeatureCache
+from agf_core.bundle import format as bundle_format
+from agf_core.features import spectrogram_cache
+from agf_core.features.cache import FeatureCache
 
 SOUNDS = 32
 GENRES = ("Rumble", "Hiss", "Drone", "Chirp")
@@ -58,14 +59,14 @@ main(sys.argv[1:])
 
 def fill(home: Path, tracks: int) -> dict[str, str]:
     """Make a library and a full cache; return the environment to run beets in."""
-    model = bundle.load()
+    model = bundle_format.load()
     spec = model.metadata.input
     cache = FeatureCache(home / "cache" / "beets-agf" / "features")
     rng = np.random.default_rng(0)
     frames = 1 + int(spec.excerpt_seconds * spec.sample_rate) // spec.hop_length
     n_features = 256 * sum(map(len, model.metadata.architecture["networks"]))
     shapes = {
-        excerpts._kind(spec): (frames, spec.n_mels),
+        spectrogram_cache._kind(spec): (frames, spec.n_mels),
         f"features-{model.model_id}": (frames // spec.segment_frames, n_features),
     }
     sounds = [
@@ -82,7 +83,9 @@ def fill(home: Path, tracks: int) -> dict[str, str]:
             for kind, values in sounds[i % SOUNDS].items():
                 cache.get(kind, key, lambda values=values: values)
             name = np.frombuffer(key.encode(), np.uint8)
-            cache.get(excerpts.KEYS, excerpts._file_id(path), lambda name=name: name)
+            cache.get(
+                spectrogram_cache.KEYS, spectrogram_cache._file_id(path), lambda name=name: name
+            )
             genre, artist = GENRES[i % len(GENRES)], f"Artist {i % (tracks // 4)}"
             library.add(Item(path=os.fsencode(path), title=str(i), artist=artist, genres=[genre]))
     (home / "config.yaml").write_text(

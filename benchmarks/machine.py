@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import av
 
-from agf_core.listener import ENVIRONMENT
+from agf_core.inference.worker import ENVIRONMENT
 
 FORMATS = ["mp3", "flac", "m4a", "ogg", "opus", "wma", "wav", "aiff", "wv", "mpc", "ape", "tta"]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from machine import audio_files, describe, spread
 
-from agf_core.listener import ENVIRONMENT
+from agf_core.inference.worker import ENVIRONMENT
 
 OURS = """
 from agf_core.tagger import GenreTagger

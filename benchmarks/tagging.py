@@ -30,9 +30,9 @@ from machine import (
     spread,
 )
 
-from agf_core import audio
-from agf_core.spectrogram import log_mel
-from agf_core.tagger import GenreTagger
+from agf_core.audio import decode as decode_module
+from agf_core.features.spectrogram import log_mel
+from agf_core.inference.tagger import GenreTagger
 
 
 def decode(path: Path, seconds: float, pieces: int) -> None:
@@ -77,12 +77,13 @@ def measure(files: list[Path], folder: Path, rounds: int) -> None:
     spec = tagger.metadata.input
     excerpt = {"seconds": spec.excerpt_seconds, "pieces": spec.excerpt_pieces}
     decode_excerpt = partial(decode, **excerpt)
-    excerpts: list[audio.Audio] = []
+    excerpts: list[decode_module.Audio] = []
     spectra: list = []
 
     def read() -> None:
         excerpts[:] = (
-            audio.read_excerpt(path, **excerpt, sample_rate=spec.sample_rate) for path in files
+            decode_module.read_excerpt(path, **excerpt, sample_rate=spec.sample_rate)
+            for path in files
         )
 
     def transform() -> None:

@@ -21,10 +21,11 @@ import numpy as np
 import torch
 from machine import describe
 
-from agf_core.examples import Features, PackedRows, Segments
-from agf_core.learning import extract_features, fit, train_transfers
-from agf_core.network import MultiTaskNet, channels_last
-from agf_core.schedule import Schedule
+from agf_core.train.config import TrainConfig
+from agf_core.train.dataset import FeatureDataset, PackedRows, SegmentDataset
+from agf_core.train.loop import extract_features, fit
+from agf_core.train.networks import MultiTaskNet, channels_last
+from training.paper.stacked_mlp import train_transfers
 
 FRAMES = 1_292  # of 30 s
 CLASSES = {"g": 16, "s": 40, "e": 40, "d": 40, "m": 40}
@@ -45,16 +46,16 @@ def generate(path: Path, n_tracks: int) -> PackedRows:
     return PackedRows.open(path, [FRAMES] * n_tracks)
 
 
-def segments_of(packed: PackedRows, device: str, stream: bool) -> Segments:
+def segments_of(packed: PackedRows, device: str, stream: bool) -> SegmentDataset:
     """Return the spectrograms as training has them."""
-    from agf_core.spectrogram import InputSpec
+    from agf_core.features.spectrogram import InputSpec
 
     mean, std = np.full(128, -40, np.float32), np.full(128, 12, np.float32)
-    return Segments(packed, InputSpec(), mean, std, device=device, stream=stream)
+    return SegmentDataset(packed, InputSpec(), mean, std, device=device, stream=stream)
 
 
 def speed_of(
-    segments: Segments, tasks: str, width: float, steps: int, bfloat16: bool
+    segments: SegmentDataset, tasks: str, width: float, steps: int, bfloat16: bool
 ) -> tuple[float, float]:
     """Train for an epoch to warm up and then for as many as have `steps`.
 
@@ -77,7 +78,7 @@ def speed_of(
 
     def seconds(epochs: int) -> tuple[float, float]:
         start, busy = time.perf_counter(), time.process_time()
-        schedule = Schedule(epochs=epochs, bfloat16=bfloat16, validate_every=10_000)
+        schedule = TrainConfig(epochs=epochs, bfloat16=bfloat16, validate_every=10_000)
         fit(network, segments, targets, schedule, train=train, progress=False)
         if segments.device.type == "cuda":
             torch.cuda.synchronize()
@@ -139,14 +140,14 @@ def main() -> None:
         listening = time.perf_counter() - start
         print(f"features of one network: {listening:.1f} s")
         packed = PackedRows(one.rows.repeat(1, 5), one.counts.tolist())
-        features = Features(packed, dtype=one.rows.dtype, device=device)
+        features = FeatureDataset(packed, dtype=one.rows.dtype, device=device)
         one_hot = np.eye(16, dtype=np.float32)[np.arange(len(features)) % 16]
         mlps = {}
         for n in (1, arguments.mlps):
             columns = [np.arange(features.rows.shape[1])] * n
             train = np.arange(len(features))
             start = time.perf_counter()
-            schedule = Schedule(epochs=1)
+            schedule = TrainConfig(epochs=1)
             train_transfers(features, columns, one_hot, schedule, train=train, progress=False)
             mlps[n] = time.perf_counter() - start
             peak = peak_gib(device)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from sounds import RATE, encode, noise_and_chirp
 
-from agf_core import bundle
-from agf_core.spectrogram import InputSpec
+from agf_core.bundle import format as bundle_format
+from agf_core.features.spectrogram import InputSpec
 
 # The tests' networks are so small that threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -70,7 +70,7 @@ def tiny_network():
     """
     import torch
 
-    from agf_core.network import GenreNet, MultiTaskNet, TransferMLP
+    from agf_core.train.networks import GenreNet, MultiTaskNet, TransferMLP
 
     torch.manual_seed(1)
     network = MultiTaskNet({"g": 3, "s": 5}, width=0.25)
@@ -81,9 +81,9 @@ def tiny_network():
 @pytest.fixture(scope="session")
 def tiny_parts(tiny_spec, tiny_network):
     """Metadata and files of a complete, if untrained, model."""
-    from agf_core.export import network_to_onnx, weights_to_safetensors
+    from agf_core.train.export import network_to_onnx, weights_to_safetensors
 
-    metadata = bundle.Metadata(
+    metadata = bundle_format.Metadata(
         name="tiny",
         labels=("Ambient", "Блюз", "R&B/Soul"),
         tasks={"g": 3, "s": 5},
@@ -94,9 +94,9 @@ def tiny_parts(tiny_spec, tiny_network):
         temperature=1.5,
     )
     files = {
-        bundle.NETWORK: network_to_onnx(tiny_network, tiny_spec),
-        bundle.WEIGHTS: weights_to_safetensors(tiny_network, {}),
-        bundle.CARD: b"# Tiny model, untrained\n",
+        bundle_format.NETWORK: network_to_onnx(tiny_network, tiny_spec),
+        bundle_format.WEIGHTS: weights_to_safetensors(tiny_network, {}),
+        bundle_format.CARD: b"# Tiny model, untrained\n",
     }
     return metadata, files
 
@@ -104,7 +104,7 @@ def tiny_parts(tiny_spec, tiny_network):
 @pytest.fixture
 def tiny_folder(tmp_path, tiny_parts) -> Path:
     """The tiny model, saved."""
-    return bundle.save(tmp_path / "models" / "tiny", *tiny_parts).folder
+    return bundle_format.save(tmp_path / "models" / "tiny", *tiny_parts).folder
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def write_wav(tmp_path):
 @pytest.fixture
 def corpus(tmp_path, write_wav):
     """Sixty clips by twenty artists: low noise is Doom, high noise is Chiptune."""
-    from training.corpora import COLUMNS
+    from training.datasets.folders import COLUMNS
 
     rng = np.random.default_rng(0)
     rows = []

@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from agf_core import constants
-from agf_core.examples import Variation
-from agf_core.schedule import Schedule
-from agf_core.spectrogram import InputSpec
+from agf_core.features.spectrogram import InputSpec
+from agf_core.train.config import TrainConfig
+from agf_core.train.dataset import SpectrogramAugmentation
 
 
 @dataclass(frozen=True)
@@ -21,32 +21,35 @@ class Recipe:
     shared : bool
         One network over all tasks (MTN) instead of one for each (STN).
     one_branch : bool
-        One network of one branch, taught by all sources at once (`training.one_branch`).
+        One network of one branch, taught by all sources at once
+        (`training.pretrained.distillation`).
     opinion : float
-        How much of a genre's target is what the teachers say of the track (`training.opinions`).
+        How much of a genre's target is what the teachers say of the track
+        (`training.pretrained.soft_labels`).
     foundation : Schedule, optional
-        Of the network that one branch goes on from (`training.foundation`).
+        Of the network that one branch goes on from (`training.pretrained.pretrain`).
     rehearsed : bool
         The foundation's music goes on teaching what the teachers hear in it, so that it is not
         forgotten, and what genre they take it for.
     direct : float, optional
-        Regularisation of the direct path beside the transfer MLP (`training.direct`).
+        Regularisation of the direct path beside the transfer MLP
+        (`training.pretrained.linear_head`).
     share : float
         How much of what is said the direct path says; the transfer MLP has the rest.
     balanced : float
         How far all regressions make up for some genres being rarer than others (`DirectPath`).
     whitened : float
         How far the teachers' features are whitened within artists for their opinion
-        (`training.whitening`).
+        (`training.pretrained.wccn`).
     weighted : bool
         Tracks of several main genres teach the genre, too, by their weights.
     variants : int
-        Of each track that teaches, changed as in `training.variants`.
+        Of each track that teaches, changed as in `training.augment`.
     variation : Variation
         Of the segments that teach.
     width : float
     frames_pooled : int
-        Of the networks, see `agf_core.network.MultiTaskNet`.
+        Of the networks, see `agf_core.train.networks.MultiTaskNet`.
     input : InputSpec
     networks, transfer : Schedule
         Of the networks and of the transfer MLP.
@@ -57,7 +60,7 @@ class Recipe:
     shared: bool = True
     one_branch: bool = False
     opinion: float = 0.0
-    foundation: Schedule | None = None
+    foundation: TrainConfig | None = None
     rehearsed: bool = False
     direct: float | None = None
     share: float = 0.5
@@ -65,12 +68,12 @@ class Recipe:
     whitened: float = 0.0
     weighted: bool = False
     variants: int = 0
-    variation: Variation = field(default_factory=Variation)
+    variation: SpectrogramAugmentation = field(default_factory=SpectrogramAugmentation)
     width: float = 1.0
     frames_pooled: int = 1
     input: InputSpec = field(default_factory=InputSpec)
-    networks: Schedule = field(default_factory=Schedule)
-    transfer: Schedule = field(default_factory=lambda: Schedule(epochs=50))
+    networks: TrainConfig = field(default_factory=TrainConfig)
+    transfer: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=50))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON can hold it."""
@@ -81,10 +84,10 @@ class Recipe:
         """Read what `to_dict` made; an unknown or missing key is a `ValueError`."""
         for kind, given in (
             (cls, values),
-            (Schedule, values.get("networks", {})),
-            (Schedule, values.get("transfer", {})),
-            (Schedule, values.get("foundation") or asdict(Schedule())),
-            (Variation, values.get("variation", {})),
+            (TrainConfig, values.get("networks", {})),
+            (TrainConfig, values.get("transfer", {})),
+            (TrainConfig, values.get("foundation") or asdict(TrainConfig())),
+            (SpectrogramAugmentation, values.get("variation", {})),
         ):
             odd = given.keys() ^ {f.name for f in fields(kind)}
             if odd:
@@ -93,10 +96,10 @@ class Recipe:
             **values
             | {
                 "input": InputSpec.from_dict(values["input"]),
-                "networks": Schedule(**values["networks"]),
-                "transfer": Schedule(**values["transfer"]),
-                "foundation": Schedule(**values["foundation"]) if values["foundation"] else None,
-                "variation": Variation(**values["variation"]),
+                "networks": TrainConfig(**values["networks"]),
+                "transfer": TrainConfig(**values["transfer"]),
+                "foundation": TrainConfig(**values["foundation"]) if values["foundation"] else None,
+                "variation": SpectrogramAugmentation(**values["variation"]),
             }
         )
 
@@ -112,7 +115,7 @@ def seeded(recipe: Recipe, seed: int) -> Recipe:
 
 
 PAPER = Recipe(
-    "paper", networks=Schedule(bfloat16=True, validate_every=50), transfer=Schedule(epochs=50)
+    "paper", networks=TrainConfig(bfloat16=True, validate_every=50), transfer=TrainConfig(epochs=50)
 )
 """The paper's numbers, for the genre task alone. Half precision is ours: it learns the same."""
 
@@ -126,7 +129,7 @@ the time and scored the same.
 
 THREE_SECONDS = 129  # frames: what musicnn hears at once
 
-_LEARNING = Schedule(
+_LEARNING = TrainConfig(
     epochs=4,
     batch_size=64,
     learning_rate=2e-3,
@@ -149,7 +152,7 @@ OURS = Recipe(
     weighted=True,
     variants=3,
     frames_pooled=2,
-    variation=Variation(loudness=4.0, equaliser=2.5),
+    variation=SpectrogramAugmentation(loudness=4.0, equaliser=2.5),
     input=replace(
         HEARD,
         n_mels=64,
@@ -171,8 +174,8 @@ COMPARED = Recipe(
     "compared",
     tasks="gs",
     input=HEARD,
-    networks=Schedule(epochs=50, bfloat16=True, validate_every=10),
+    networks=TrainConfig(epochs=50, bfloat16=True, validate_every=10),
 )
-"""What `training.compare` teaches every case, whatever the tasks."""
+"""What `training.studies.compare` teaches every case, whatever the tasks."""
 
 RECIPES = {recipe.name: recipe for recipe in (PAPER, OURS)}

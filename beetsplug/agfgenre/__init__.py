@@ -10,7 +10,8 @@ from contextlib import closing
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from beets import config, ui
+import beets
+from beets import ui
 from beets.dbcore import types
 from beets.dbcore.query import (
     AndQuery,
@@ -26,14 +27,14 @@ from beets.ui import Subcommand, UserError, should_write
 from beets.util import displayable_path
 
 from agf_core import missing_for_learning
-
-from . import tagging, undo
-from .decision import SHOWN_DIGITS
-from .needless import Matching
-from .report import Summary
-from .settings import DEFAULTS, LearnSettings, Settings, empty_section, switch
-from .storing import LABELS
-from .vocabulary import Vocabulary, read_learn_as
+from beetsplug.agfgenre.config import DEFAULTS, LearnSettings, Settings, empty_section, switch
+from beetsplug.agfgenre.fields import LABELS
+from beetsplug.agfgenre.summary import Summary
+from beetsplug.agfgenre.tag import journal, setup, undo
+from beetsplug.agfgenre.tag import run as run_module
+from beetsplug.agfgenre.tag.decision import SHOWN_DIGITS
+from beetsplug.agfgenre.tag.prefilter import Matching
+from beetsplug.agfgenre.vocabulary import Vocabulary, read_learn_as
 
 if TYPE_CHECKING:
     import optparse
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from beets.importer import ImportSession, ImportTask
     from beets.library import Album, Library
 
-    from agf_core.prior import Ears
+    from agf_core.inference.prior_adjusted import Tagger
 
 FIELDS: dict[str, types.Type] = {
     "agf_genres": LABELS,
@@ -92,10 +93,10 @@ class AGFGenrePlugin(BeetsPlugin):
 
     def __init__(self) -> None:
         super().__init__()
-        if odd := empty_section(config):
+        if odd := empty_section(beets.config):
             self._log.warning("the configuration says {}, not options (taken for none)", odd)
         self.config.add(DEFAULTS)
-        self._import: tuple[Settings, Vocabulary, Ears] | None = None
+        self._import: tuple[Settings, Vocabulary, Tagger] | None = None
         self._import_given_up = False
         self._imported = Summary()
         self._as_is_told = False
@@ -159,17 +160,17 @@ class AGFGenrePlugin(BeetsPlugin):
             self._undo(lib, settings, query)
             return
         vocabulary = Vocabulary.from_config(self.config)
-        ears: Ears = tagging.load_tagger(settings)
+        ears: Tagger = setup.load_tagger(settings)
         if not settings.pretend:
-            tagging.check_writable(lib)
+            setup.check_writable(lib)
         albums, tracks = self._matching(lib, query, settings)
         if not (albums or tracks):
             self._log.info("nothing in the library matches")
             return
         ears = self._with_prior(ears, lib, settings)
         done = "would tag" if settings.pretend else "tagged"
-        with closing(undo.Journal(lib)) as journal:
-            run = tagging.Run(lib, ears, vocabulary, settings, self._log, journal)
+        with closing(journal.Journal(lib)) as notes:
+            run = run_module.Run(lib, ears, vocabulary, settings, self._log, notes)
             try:
                 with run:
                     run.select_albums(albums)
@@ -185,7 +186,7 @@ class AGFGenrePlugin(BeetsPlugin):
 
     def _undo(self, lib: Library, settings: Settings, query: list[str]) -> None:
         if not settings.pretend:
-            tagging.check_writable(lib)
+            setup.check_writable(lib)
         done = "would put back" if settings.pretend else "put back"
         summary = Summary()
         try:
@@ -205,14 +206,14 @@ class AGFGenrePlugin(BeetsPlugin):
             self._log.warning("the configuration says {}, which is no option{}", name, hint)
 
     def _train(self, lib: Library, options: optparse.Values, query: list[str]) -> None:
-        from .teaching import Teaching  # which needs numpy
+        from beetsplug.agfgenre.train.training_set import TrainingSet  # which needs numpy
 
         self._name_unknown_options()
         settings = LearnSettings.from_config(self.config, vars(options))
         if not settings.pretend and (missing := missing_for_learning()):
             raise UserError(f"agftrain: {missing}")
         vocabulary, learn_as = Vocabulary.from_config(self.config), read_learn_as(self.config)
-        teaching = Teaching.of(lib, query, vocabulary, learn_as)
+        teaching = TrainingSet.of(lib, query, vocabulary, learn_as)
         if not teaching.matched:
             raise UserError("agftrain: nothing in the library matches")
         if settings.pretend:
@@ -220,12 +221,10 @@ class AGFGenrePlugin(BeetsPlugin):
                 if not settings.quiet:
                     ui.print_(line)
             return
-        from agf_core.cache import CacheError
-        from agf_core.checkpoints import CheckpointError
+        from agf_core.errors import CacheError, CheckpointError
+        from beetsplug.agfgenre.train.run import TrainingRun
 
-        from .learning import Lesson
-
-        lesson = Lesson(lib, vocabulary, learn_as, settings, self._log)
+        lesson = TrainingRun(lib, vocabulary, learn_as, settings, self._log)
         try:
             better = lesson.learn(teaching)
         except (CacheError, CheckpointError) as error:
@@ -237,7 +236,7 @@ class AGFGenrePlugin(BeetsPlugin):
             raise SystemExit(NOT_BETTER)
 
     def _models(self, lib: Library, options: optparse.Values, arguments: list[str]) -> None:
-        from . import models
+        from beetsplug.agfgenre import models
 
         models.manage(arguments, Settings.from_config(self.config, {}), self._log)
 
@@ -256,11 +255,11 @@ class AGFGenrePlugin(BeetsPlugin):
         return lib.albums(query), Matching(lib, alone, sort, settings)
 
     def _with_prior(
-        self, ears: Ears, lib: Library, settings: Settings, *, may_listen: bool = True
-    ) -> Ears:
-        from . import priors  # which needs numpy
+        self, ears: Tagger, lib: Library, settings: Settings, *, may_listen: bool = True
+    ) -> Tagger:
+        from beetsplug.agfgenre.tag import library_prior  # which needs numpy
 
-        return priors.with_prior(ears, lib, settings, self._log, may_listen=may_listen)
+        return library_prior.with_prior(ears, lib, settings, self._log, may_listen=may_listen)
 
     # The importer
 
@@ -276,7 +275,7 @@ class AGFGenrePlugin(BeetsPlugin):
             with session.lib.music_dir_context():
                 summary = self._tag_task(session.lib, task)
         except Exception as error:
-            unusable = isinstance(error, tagging.ModelError)
+            unusable = isinstance(error, setup.ModelError)
             if unusable or (self._import is None and isinstance(error, UserError)):
                 self._import_given_up = True
                 self._log.warning("{} (no genres are set in this import)", _plain(error))
@@ -295,11 +294,11 @@ class AGFGenrePlugin(BeetsPlugin):
             quiet: dict[str, Any] = {"write": False, "quiet": True}
             settings = Settings.from_config(self.config, quiet)
             vocabulary = Vocabulary.from_config(self.config)
-            ears: Ears = tagging.load_tagger(settings)
+            ears: Tagger = setup.load_tagger(settings)
             ears = self._with_prior(ears, lib, settings, may_listen=False)
             self._import = settings, vocabulary, ears
         settings, vocabulary, ears = self._import
-        with tagging.Run(lib, ears, vocabulary, settings, self._log) as run:
+        with run_module.Run(lib, ears, vocabulary, settings, self._log) as run:
             if task.is_album and settings.albums:
                 run.select_albums([task.album])
             else:

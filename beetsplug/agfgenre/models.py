@@ -10,16 +10,16 @@ import beets
 from beets import ui
 from beets.ui import UserError
 
-from agf_core import bundle
-from agf_core.model_store import SHIPPED_NAME, Entry, ModelStore
-
-from .card import card_lines, right, short
-from .report import columns
+from agf_core import errors
+from agf_core.bundle import format as bundle_format
+from agf_core.bundle.registry import SHIPPED_NAME, Entry, ModelStore
+from beetsplug.agfgenre.console import columns
+from beetsplug.agfgenre.model_summary import card_lines, right, short
 
 if TYPE_CHECKING:
     from beets.logging import BeetsLogger
 
-    from .settings import Settings
+    from beetsplug.agfgenre.config import Settings
 
 REPORT, PICTURE = "report.json", "confusion.png"
 VERBS = ("show", "use", "remove")
@@ -32,31 +32,31 @@ def model_store() -> ModelStore:
     return ModelStore(Path(beets.config.config_dir()) / "agfgenre")
 
 
-def chosen_model(configured: str) -> bundle.Bundle:
+def chosen_model(configured: str) -> bundle_format.Bundle:
     """Load the model that listens: that of the configuration, else the active one.
 
     Raises
     ------
-    agf_core.bundle.BundleError
+    agf_core.errors.BundleError
         If it cannot be used. No other takes its place: by ``-r`` that would replace the genres of
         a whole library.
     """
     if configured:
         try:
-            return bundle.load(configured)
-        except bundle.BundleError as error:
-            raise bundle.BundleError(
+            return bundle_format.load(configured)
+        except errors.BundleError as error:
+            raise errors.BundleError(
                 f"{error} (the configuration says `model: {configured}`)"
             ) from None
     store = model_store()
     if lost := _lost(store):
-        raise bundle.BundleError(lost)
+        raise errors.BundleError(lost)
     try:
-        return bundle.load(store.folder_of(store.active))
-    except bundle.BundleError as error:
+        return bundle_format.load(store.folder_of(store.active))
+    except errors.BundleError as error:
         if store.active == SHIPPED_NAME:
             raise
-        raise bundle.BundleError(f"{error}; {WAY_OUT}") from None
+        raise errors.BundleError(f"{error}; {WAY_OUT}") from None
 
 
 def manage(arguments: list[str], settings: Settings, log: BeetsLogger) -> None:
@@ -86,10 +86,10 @@ def manage(arguments: list[str], settings: Settings, log: BeetsLogger) -> None:
         raise UserError(f"agfmodels: there is no model {name!r}; `beet agfmodels` lists them")
     try:
         if verb == "show":
-            model = bundle.load(store.folder_of(name))
+            model = bundle_format.load(store.folder_of(name))
             for line in card_lines(model.metadata, settings.min_confidence):
                 ui.print_(line)
-            ui.print_(f"the whole card: {model.folder / bundle.CARD}")
+            ui.print_(f"the whole card: {model.folder / bundle_format.CARD}")
         elif verb == "use":
             store.activate(name)
             log.info("{} listens from now on", name)
@@ -105,7 +105,7 @@ def manage(arguments: list[str], settings: Settings, log: BeetsLogger) -> None:
             was_active = store.active == name
             store.remove(name)
             log.info("removed {}{}", name, "; shipped listens from now on" if was_active else "")
-    except bundle.BundleError as error:
+    except errors.BundleError as error:
         raise UserError(f"agfmodels: {error}") from None
     except OSError as error:
         raise UserError(f"agfmodels: {name} cannot be changed ({error.strerror})") from None

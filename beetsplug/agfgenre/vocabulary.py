@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from beets.ui import UserError
 
-from .settings import switch
+from beetsplug.agfgenre.config import switch
 
 if TYPE_CHECKING:
     from confuse import ConfigView

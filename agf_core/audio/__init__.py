@@ -1,0 +1,1 @@
+"""Audio files: opening them safely, decoding, mixing down."""

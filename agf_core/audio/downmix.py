@@ -1,0 +1,96 @@
+"""Decoded frames of any kind, made into mono samples at one rate."""
+
+import av
+import numpy as np
+
+BATCH = 1 << 16  # samples mixed down at a time
+LOUDEST = 4.0  # times full scale; damaged mp3 frames may decode to thousands
+
+# Sample formats: how numpy sees them, and what their full scale is. Planar ones end in p.
+FORMATS: dict[str, tuple[np.dtype, float]] = {
+    "u8": (np.dtype("u1"), 2.0**7),
+    "s16": (np.dtype("i2"), 2.0**15),
+    "s32": (np.dtype("i4"), 2.0**31),
+    "s64": (np.dtype("i8"), 2.0**63),
+    "flt": (np.dtype("f4"), 1.0),
+    "dbl": (np.dtype("f8"), 1.0),
+}
+
+
+class Downmixer:
+    """Makes frames of any kind into mono samples at one rate, a batch at a time.
+
+    Mono is the plain average of the channels, as in librosa: libswresample's own matrices weigh
+    channels by their place and leave the bass channel out, and a recording's level would depend
+    on its layout.
+    """
+
+    def __init__(self, sample_rate: int):
+        self.sample_rate = sample_rate  # hertz
+        self.kind = ("", 0, 0)  # sample format, channels, hertz of what comes in
+        self.batch = av.AudioFifo()  # of frames of that kind
+        self.done: list[np.ndarray] = []  # mono, at our rate
+        self.resampler: av.AudioResampler | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing has been added."""
+        return not self.kind[0]
+
+    def add(self, frame: av.AudioFrame, first: int, last: int) -> None:
+        """Take the samples from first up to last of a frame."""
+        kind = (frame.format.name, frame.layout.nb_channels, frame.sample_rate)
+        if kind != self.kind:  # only at the start, and where streams are chained
+            self._mix()
+            self._drain()
+            self.kind, self.batch = kind, av.AudioFifo()
+        part = last - first < frame.samples  # only where the stretch begins and ends
+        if part:
+            self._mix()
+        frame.pts = None  # or the batch would have opinions about time
+        self.batch.write(frame)
+        if part:
+            self._mix(slice(first, last))
+        elif self.batch.samples >= BATCH:
+            self._mix()
+
+    def finish(self, n: int | None) -> np.ndarray:
+        """Return all samples, but at most n."""
+        self._mix()
+        self._drain()
+        return np.concatenate([np.zeros(0, np.float32), *self.done])[:n]
+
+    def _mix(self, part: slice = slice(None)) -> None:
+        """Average the channels of the batch, or of a part of it, and convert its rate."""
+        frame = self.batch.read()
+        if frame is None:
+            return
+        name, channels, rate = self.kind
+        dtype, full_scale = FORMATS[name.removesuffix("p")]
+        if frame.format.is_planar and channels >= 8:  # PyAV counts one plane more, and may refuse
+            (frame,) = av.AudioResampler(name.removesuffix("p")).resample(frame)
+        step = 1 if frame.format.is_planar else channels
+        values = [np.frombuffer(p, dtype, frame.samples * step) for p in frame.planes]  # type: ignore
+        mono = np.zeros(len(range(frame.samples)[part]), np.float32)
+        for channel in range(channels):
+            plane = values[channel] if step == 1 else values[0][channel::step]
+            mono += plane[part].astype(np.float32, copy=False)
+        mono *= 1 / (channels * full_scale)
+        if dtype.kind == "u":
+            mono -= 1
+        mono.clip(-LOUDEST, LOUDEST, out=mono)
+        mono[np.isnan(mono)] = 0
+        if rate == self.sample_rate:
+            self.done.append(mono)
+            return
+        if self.resampler is None:
+            self.resampler = av.AudioResampler(format="fltp", layout="mono", rate=self.sample_rate)
+        frame = av.AudioFrame.from_ndarray(mono[np.newaxis], format="fltp", layout="mono")
+        frame.sample_rate = rate
+        self.done += [out.to_ndarray()[0] for out in self.resampler.resample(frame)]
+
+    def _drain(self) -> None:
+        """Get out what the resampler still holds."""
+        if self.resampler is not None:
+            self.done += [out.to_ndarray()[0] for out in self.resampler.resample(None)]
+            self.resampler = None

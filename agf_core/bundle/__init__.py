@@ -1,0 +1,1 @@
+"""Models on disk: the format, personal models, and checks of foreign networks."""

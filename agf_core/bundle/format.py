@@ -1,0 +1,290 @@
+"""A model on disk: one folder, checked before anything in it is believed.
+
+``model.json``
+    Format version, labels, tasks, `InputSpec`, normaliser, temperature, prior, recipe, what the
+    model was trained on, its scores, and the SHA-256 of the other files.
+``network.onnx``
+    Predicts: normalised log-mel windows in, genre logits out.
+``weights.safetensors``
+    The same weights, to learn further from.
+``MODEL_CARD.md``
+    For people.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agf_core.errors import BundleError
+from agf_core.features.spectrogram import InputSpec
+from agf_core.label_shift import check_prior
+from agf_core.utils import atomic
+
+FORMAT = 1
+METADATA, NETWORK, WEIGHTS, CARD = (
+    "model.json",
+    "network.onnx",
+    "weights.safetensors",
+    "MODEL_CARD.md",
+)
+SHIPPED = Path(__file__).parents[1] / "pretrained" / "default"
+LARGEST_FILE = 512 * 2**20  # bytes; a model is a few megabytes
+LARGEST_TEXT = 16 * 2**20  # bytes, of its description
+LONGEST_NAME = 100  # characters
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What ``model.json`` says.
+
+    Attributes
+    ----------
+    name : str
+    labels : tuple of str
+        Genres, in the order of the network's outputs.
+    tasks : dict
+        Number of classes of each task learnt from, by its letter.
+    architecture : dict
+        ``networks``, the tasks of each, their ``width`` and ``frames_pooled``: what the weights
+        belong to (`agf_core.train.networks.MultiTaskNet`); ``direct``, whether there is a direct
+        path (`agf_core.train.networks.TransferMLP`).
+    input : InputSpec
+    mean, std : np.ndarray [shape=(n_mels,), dtype=float32]
+        Normaliser of the log-mel bands, decibels.
+    temperature : float
+        See `agf_core.calibration`.
+    prior : np.ndarray [shape=(n_labels,)] or None
+        Share of each genre in what was learnt from, see `agf_core.label_shift`; None in models
+        that were made before it was written down.
+    recipe, trained_on, scores : dict
+        For people and for learning further; prediction does not look at them.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    tasks: dict[str, int]
+    architecture: dict[str, Any]
+    input: InputSpec
+    mean: np.ndarray
+    std: np.ndarray
+    temperature: float
+    prior: np.ndarray | None = None
+    recipe: dict[str, Any] = field(default_factory=dict)
+    trained_on: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        def check(holds: bool, complaint: str) -> None:
+            if not holds:
+                raise ValueError(complaint)
+
+        check(_is_name(self.name), "it has no name")
+        check(
+            len(self.labels) > 1
+            and len(set(self.labels)) == len(self.labels)
+            and all(map(_is_name, self.labels)),
+            "its labels are not two or more different names",
+        )
+        shape = (self.input.n_mels,)
+        check(self.mean.shape == self.std.shape == shape, "its normaliser has another size")
+        check(
+            bool(
+                np.isfinite(self.mean).all() and np.isfinite(self.std).all() and self.std.min() > 0
+            ),
+            "its normaliser holds impossible numbers",
+        )
+        check(
+            isinstance(self.temperature, int | float)
+            and math.isfinite(self.temperature)
+            and 0 < self.temperature <= 100,
+            "its temperature is impossible",
+        )
+        if self.prior is not None:
+            check_prior(self.prior, len(self.labels))
+
+    @property
+    def has_direct_path(self) -> bool:
+        """Whether a direct path runs beside the MLP; logits are then averaged over windows."""
+        return self.architecture.get("direct") is True  # models of before do not say
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON can hold them."""
+        return {
+            "name": self.name,
+            "labels": list(self.labels),
+            "tasks": self.tasks,
+            "architecture": self.architecture,
+            "input": self.input.to_dict(),
+            "normaliser": {"mean": self.mean.tolist(), "std": self.std.tolist()},
+            "temperature": self.temperature,
+            "prior": None if self.prior is None else self.prior.tolist(),
+            "recipe": self.recipe,
+            "trained_on": self.trained_on,
+            "scores": self.scores,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Metadata":
+        """Read what `to_dict` made; `KeyError`, `TypeError` or `ValueError` otherwise."""
+        normaliser, prior = values["normaliser"], values.get("prior")
+        return cls(
+            name=values["name"],
+            labels=tuple(values["labels"]),
+            tasks=dict(values["tasks"]),
+            architecture=dict(values["architecture"]),
+            input=InputSpec.from_dict(values["input"]),
+            mean=np.array(normaliser["mean"], np.float32),
+            std=np.array(normaliser["std"], np.float32),
+            temperature=values["temperature"],
+            prior=None if prior is None else np.array(prior, np.float64),
+            recipe=dict(values["recipe"]),
+            trained_on=dict(values["trained_on"]),
+            scores=dict(values["scores"]),
+        )
+
+
+def _is_name(value: object) -> bool:
+    """Whether a value is what a terminal and a tag can show: no control characters, no novel."""
+    return (
+        isinstance(value, str)
+        and value.strip() != ""
+        and value.isprintable()
+        and len(value) <= LONGEST_NAME
+    )
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded and verified model.
+
+    Attributes
+    ----------
+    folder : Path
+    metadata : Metadata
+    model_id : str
+        Name and fingerprint; another model has another one.
+    network : bytes
+        The ONNX network, as verified.
+    """
+
+    folder: Path
+    metadata: Metadata
+    model_id: str
+    network: bytes
+
+
+def load(folder: str | Path | None = None) -> Bundle:
+    """Load and verify a model.
+
+    Parameters
+    ----------
+    folder : path, optional
+        The model's folder; the shipped model when left out.
+
+    Raises
+    ------
+    BundleError
+        When there is no model, or it is damaged, foreign or made by a newer version.
+    """
+    shipped = folder is None
+    folder = SHIPPED if folder is None else Path(folder)
+    way_out = "install beets-agf again" if shipped else "choose another model or make it again"
+    if not (folder / METADATA).is_file():
+        raise BundleError(f"no model in {folder} (it has no {METADATA}); {way_out}")
+    raw = _read(folder / METADATA, way_out)
+    try:
+        values = json.loads(raw)
+        version = values["format"]
+        checksums = dict(values["sha256"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BundleError(f"the model in {folder} is damaged ({METADATA}); {way_out}") from error
+    if version != FORMAT:
+        if isinstance(version, int) and version > FORMAT:
+            raise BundleError(
+                f"the model in {folder} was made by a newer version of beets-agf (format "
+                f"{version}, this version reads {FORMAT}); upgrade beets-agf or use another model"
+            )
+        raise BundleError(f"the model in {folder} has an unknown format ({version!r}); {way_out}")
+    contents = {}
+    for name in (NETWORK, WEIGHTS, CARD):
+        contents[name] = _read(folder / name, way_out)
+        if hashlib.sha256(contents[name]).hexdigest() != checksums.get(name):
+            raise BundleError(
+                f"the model in {folder} is damaged ({name} is not the file it was made with); "
+                f"{way_out}"
+            )
+    try:
+        metadata = Metadata.from_dict(values)
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise BundleError(
+            f"the model in {folder} is damaged ({METADATA}: {error}); {way_out}"
+        ) from error
+    model_id = f"{metadata.name}-{hashlib.sha256(raw).hexdigest()[:8]}"
+    return Bundle(folder, metadata, model_id, contents[NETWORK])
+
+
+def _read(path: Path, way_out: str) -> bytes:
+    largest = LARGEST_TEXT if path.name == METADATA else LARGEST_FILE
+    try:
+        return atomic.read(path, largest)
+    except OSError as error:
+        raise BundleError(
+            f"{path} of the model cannot be read ({error.strerror}); {way_out}"
+        ) from error
+
+
+def save(folder: Path, metadata: Metadata, files: Mapping[str, bytes]) -> Bundle:
+    """Write a model, whole or not at all; one that stood there before is replaced.
+
+    All of it is on the disk before it takes its place. A process that is killed leaves what it has
+    written in a hidden folder beside it, and, in the instant in which a model that stood there
+    before makes room, that model.
+
+    Parameters
+    ----------
+    folder : Path
+    files : mapping
+        Contents of ``network.onnx``, ``weights.safetensors`` and ``MODEL_CARD.md``.
+
+    Raises
+    ------
+    BundleError
+        When it cannot be written; what was there before stays.
+    """
+    if files.keys() != {NETWORK, WEIGHTS, CARD}:
+        raise ValueError(f"a model consists of {NETWORK}, {WEIGHTS} and {CARD}")
+    checksums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    values = {"format": FORMAT} | metadata.to_dict() | {"sha256": checksums}
+    text = json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+    scratch = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        new = scratch / "new"
+        new.mkdir()
+        for name, content in {**files, METADATA: text.encode()}.items():
+            with atomic.written(new / name) as file:
+                file.write(content)
+        if folder.exists():
+            folder.rename(scratch / "old")
+            try:
+                new.rename(folder)
+            except OSError:
+                (scratch / "old").rename(folder)
+                raise
+        else:
+            new.rename(folder)
+    except OSError as error:
+        raise BundleError(f"the model cannot be written to {folder} ({error.strerror})") from error
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return load(folder)

@@ -1,0 +1,138 @@
+"""Models of one's own in a folder, one of which may be active.
+
+The folder holds a model per folder below ``models``, and the name of the active one in the file
+``active``. Without that file, or without that model, the shipped one is active.
+"""
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from agf_core import errors
+from agf_core.bundle import format as bundle_format
+from agf_core.utils import atomic
+
+SHIPPED_NAME = "shipped"
+ACTIVE = "active"
+LONGEST_NAME = 1000  # bytes
+NAME = re.compile(r"\w[\w.+ -]*")  # that any file system takes
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model that is there.
+
+    Attributes
+    ----------
+    name : str
+    model : bundle.Bundle or None
+        None where it cannot be used.
+    problem : str
+        Why not.
+    """
+
+    name: str
+    model: bundle_format.Bundle | None
+    problem: str = ""
+
+
+def _can_be_a_name(name: str) -> bool:
+    right = NAME.fullmatch(name) is not None and name.rstrip(" .") == name
+    return right and name != SHIPPED_NAME
+
+
+def checked_name(name: str) -> str:
+    """Return a name that a model can have.
+
+    Raises
+    ------
+    ValueError
+        When no model can be called that.
+    """
+    if not _can_be_a_name(name):
+        raise ValueError(
+            f"no model can be called {name!r}: names are letters, digits, spaces and . + - _, "
+            f"begin with a letter, a digit or _, and are not {SHIPPED_NAME}"
+        )
+    return name
+
+
+class ModelStore:
+    """The models in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when first needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, name: str) -> Path:
+        """Return where a model of that name lies, or would lie.
+
+        Raises
+        ------
+        ValueError
+            When no model can be called that.
+        """
+        return self.folder / "models" / checked_name(name)
+
+    def names(self) -> list[str]:
+        """Return the names of all models but the shipped one, whole or not."""
+        try:
+            found = [path.name for path in (self.folder / "models").iterdir() if path.is_dir()]
+        except OSError:
+            return []
+        return sorted(name for name in found if _can_be_a_name(name))
+
+    def entries(self) -> list[Entry]:
+        """Load and verify all models; the shipped one comes first."""
+        return [self._entry(name) for name in (SHIPPED_NAME, *self.names())]
+
+    def _entry(self, name: str) -> Entry:
+        try:
+            return Entry(name, bundle_format.load(self.folder_of(name)))
+        except errors.BundleError as error:
+            return Entry(name, None, str(error))
+
+    def folder_of(self, name: str) -> Path:
+        """Return the folder of a model, the shipped one's included."""
+        return bundle_format.SHIPPED if name == SHIPPED_NAME else self.path(name)
+
+    @property
+    def chosen(self) -> str:
+        """The name of the model that was made active last, whether it is still there or not."""
+        try:
+            return atomic.read(self.folder / ACTIVE, LONGEST_NAME).decode().strip()
+        except (OSError, UnicodeDecodeError):
+            return SHIPPED_NAME
+
+    @property
+    def active(self) -> str:
+        """The name of the active model."""
+        chosen = self.chosen
+        return chosen if chosen in self.names() else SHIPPED_NAME
+
+    def activate(self, name: str) -> None:
+        """Make a model the active one; `bundle.BundleError` where it cannot be used."""
+        bundle_format.load(self.folder_of(name))
+        if name == SHIPPED_NAME:
+            (self.folder / ACTIVE).unlink(missing_ok=True)
+            return
+        with atomic.written(self.folder / ACTIVE) as file:
+            file.write(f"{name}\n".encode())
+
+    def remove(self, name: str) -> None:
+        """Delete a model; the shipped one becomes active if it was."""
+        if self.active == name:
+            self.activate(SHIPPED_NAME)
+        shutil.rmtree(self.path(name))
+
+    def free_name(self, wish: str) -> str:
+        """Return `wish`, with a number behind it if it is taken."""
+        taken = set(self.names())
+        numbered = (f"{wish}-{i}" for i in range(2, len(taken) + 3))
+        return wish if wish not in taken else next(name for name in numbered if name not in taken)

@@ -1,0 +1,1 @@
+"""Tracks with their labels, artist-disjoint splits, and sampling."""

@@ -1,0 +1,1 @@
+"""Features of tracks and the caches that keep them."""

@@ -1,0 +1,116 @@
+"""Features of tracks, kept between runs."""
+
+import io
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy
+
+from agf_core.errors import CacheError
+from agf_core.utils import atomic
+
+LARGEST = 2**30  # bytes of an entry; ten hours of MFCCs are a tenth of that
+
+
+def anything(feature: np.ndarray) -> bool:
+    """Take any feature."""
+    return True
+
+
+class FeatureCache:
+    """One file per track and kind of feature below a folder.
+
+    A file is written whole or not at all, in numpy's format with a checksum behind it that goes
+    with its name. One that is damaged, or another's, is made again, and so is one that is not such
+    a feature as was asked for, whatever its checksum says. No pickle is read.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when first needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(
+        self,
+        kind: str,
+        track_id: str,
+        compute: Callable[[], np.ndarray],
+        fits: Callable[[np.ndarray], bool] = anything,
+    ) -> np.ndarray:
+        """Return the stored feature, or compute and store it; errors of `compute` pass through.
+
+        Parameters
+        ----------
+        fits : callable
+            Whether a stored array can be the feature, by shape, dtype and values.
+
+        Raises
+        ------
+        CacheError
+            When what was computed cannot be stored.
+        """
+        with suppress(KeyError):
+            return self.stored(kind, track_id, fits)
+        path = self._path(kind, track_id)
+        value = compute()
+        try:
+            with atomic.written(path, durable=False) as file:
+                file.write(atomic.sealed(_encoded(value), _name(path)))
+        except OSError as error:
+            raise CacheError(
+                f"what is heard cannot be kept: {path} cannot be written ({error.strerror}); "
+                "make room there, or see that it may be written"
+            ) from error
+        return value
+
+    def stored(
+        self, kind: str, track_id: str, fits: Callable[[np.ndarray], bool] = anything
+    ) -> np.ndarray:
+        """Return the stored feature; `KeyError` where there is none that fits (see `get`)."""
+        found = _stored(self._path(kind, track_id))
+        if found is None or not fits(found):
+            raise KeyError(f"{kind} of {track_id}")
+        return found
+
+    def __contains__(self, item: tuple[str, str]) -> bool:
+        """Tell whether a feature, given by kind and track, is stored and whole."""
+        return _stored(self._path(*item)) is not None
+
+    def _path(self, kind: str, track_id: str) -> Path:
+        safe = re.sub(r"[^\w.-]", lambda m: f"%{ord(m[0]):02x}", track_id)
+        return self.folder / kind / f"{safe}.npy"
+
+
+def _stored(path: Path) -> np.ndarray | None:
+    """Return the feature in a file, or None where there is none."""
+    try:
+        return _decoded(atomic.unsealed(atomic.read(path, LARGEST), _name(path)))
+    except Exception:  # whatever a file can do to whoever reads it
+        return None
+
+
+def _name(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def _encoded(value: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    npy.write_array(buffer, value, version=(1, 0), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _decoded(content: bytes) -> np.ndarray:
+    """Return the array in a file; any exception where there is none in it."""
+    buffer = io.BytesIO(content)
+    if npy.read_magic(buffer) != (1, 0):
+        raise ValueError("of another version")
+    shape, fortran, dtype = npy.read_array_header_1_0(buffer)
+    # Not `read_array`, which makes room for whatever the shape says.
+    flat = np.frombuffer(content[buffer.tell() :], dtype).copy()
+    return flat.reshape(shape, order="F" if fortran else "C")

@@ -1,0 +1,1 @@
+"""Fine-tuning a model on the tracks of a library."""

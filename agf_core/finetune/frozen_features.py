@@ -1,0 +1,63 @@
+"""What a model hears as it is, before it is made one's own."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from agf_core.bundle import format as bundle_format
+from agf_core.features.spectrogram_cache import Excerpts
+from agf_core.train.dataset import FeatureDataset, SegmentDataset
+from agf_core.train.networks import GenreNet
+
+
+def segments_of(model: bundle_format.Bundle, spectrograms: Sequence[np.ndarray]) -> SegmentDataset:
+    """Return spectrograms as a model's networks hear them, in windows that do not overlap.
+
+    That is half of the windows of a prediction, and half of what they cost.
+    """
+    metadata = model.metadata
+    spec = replace(metadata.input, window_hop=metadata.input.segment_frames)
+    return SegmentDataset(spectrograms, spec, metadata.mean, metadata.std)
+
+
+def frozen_features(
+    model: bundle_format.Bundle,
+    network: GenreNet,
+    excerpts: Excerpts,
+    step: Callable[[], None] = lambda: None,
+) -> FeatureDataset:
+    """Transfer features of tracks by a model as it is, each made once and kept.
+
+    Parameters
+    ----------
+    network : GenreNet
+        That of `model`.
+    excerpts : Excerpts
+        Of the tracks.
+    step : callable
+        Called after each track.
+    """
+    n_features = network.mlp.layers[1].in_features
+    rows = []
+
+    def fits(stored: np.ndarray) -> bool:
+        return (
+            stored.dtype == np.float16
+            and stored.ndim == 2
+            and len(stored) > 0
+            and stored.shape[1] == n_features
+            and bool(np.isfinite(stored).all())
+        )
+
+    for index, key in enumerate(excerpts.keys):
+
+        def compute(index: int = index) -> np.ndarray:
+            windows = segments_of(model, [excerpts[index]]).windows(0)
+            with torch.inference_mode():
+                return network.features(windows).numpy().astype(np.float16)
+
+        rows.append(excerpts.cache.get(f"features-{model.model_id}", key, compute, fits))
+        step()
+    return FeatureDataset(rows)

@@ -1,0 +1,1 @@
+"""Artist groups: codebooks, bags of words, and topics."""

@@ -1,0 +1,1 @@
+"""Prediction from samples, spectrograms, and files."""

@@ -1,0 +1,192 @@
+"""Genres of a log-mel spectrogram, of samples, of a file, of many files.
+
+Each layer is usable by itself; each calls the one before.
+"""
+
+import os
+from collections import deque
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from agf_core import errors
+from agf_core.audio import decode
+from agf_core.bundle import format as bundle_format
+from agf_core.bundle import onnx_safety
+from agf_core.calibration import apply_temperature
+from agf_core.features.preprocessing import load_log_mel
+from agf_core.features.spectrogram import log_mel, windows
+from agf_core.inference.prediction import FileResult, P, PathLike, Prediction
+
+
+class GenreTagger:
+    """A model ready to predict.
+
+    Parameters
+    ----------
+    model : bundle.Bundle
+    threads : int, optional
+        Files listened to at a time by `predict_files`; by default one per processor core.
+
+    Raises
+    ------
+    bundle.BundleError
+        When the network does not fit the model's metadata.
+    """
+
+    def __init__(self, model: bundle_format.Bundle, *, threads: int | None = None) -> None:
+        self.metadata = model.metadata
+        self.model_id = model.model_id
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be 1 or more, not {threads}")
+        self.threads = threads or _available_cores()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        # Files are what runs in parallel; a file's network needs one thread.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.load_model_format", "ONNX")  # as it is checked
+        try:
+            onnx_safety.check(model.network)
+            self._session = onnxruntime.InferenceSession(
+                model.network, options, providers=["CPUExecutionProvider"]
+            )
+            (self._input,) = (node.name for node in self._session.get_inputs())
+            # Run once: a network of other sizes must fail here, not on somebody's first file.
+            spec = self.metadata.input
+            blank = np.zeros((2, 1, spec.segment_frames, spec.n_mels), np.float32)
+            shape = self._session.run(None, {self._input: blank})[0].shape
+            if shape != (2, len(self.labels)):
+                raise ValueError(f"its output has shape {shape}")
+        except Exception as error:  # onnxruntime's errors share no base class
+            reason, _, _ = str(error).partition("\n")
+            raise errors.BundleError(
+                f"the network of the model in {model.folder} cannot be run "
+                f"({reason}); make or install the model again"
+            ) from error
+
+    @classmethod
+    def load(cls, folder: str | Path | None = None, *, threads: int | None = None) -> "GenreTagger":
+        """Load the model of `folder`, or the shipped one; `bundle.BundleError` where it fails."""
+        return cls(bundle_format.load(folder), threads=threads)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The genres this model knows."""
+        return self.metadata.labels
+
+    @property
+    def prior(self) -> np.ndarray | None:
+        """The class prior of the training set (see `agf_core.label_shift`), or None."""
+        return self.metadata.prior
+
+    def predict_log_mel(self, spectrogram: np.ndarray) -> Prediction:
+        """Predict from a log-mel spectrogram.
+
+        Parameters
+        ----------
+        spectrogram : np.ndarray [shape=(frames, n_mels)]
+            Decibels, made with ``metadata.input`` by `agf_core.features.spectrogram.log_mel`.
+
+        Raises
+        ------
+        ValueError
+            When the shape is another, or a value is not finite.
+        """
+        spec = self.metadata.input
+        if spectrogram.ndim != 2 or spectrogram.shape[1] != spec.n_mels or not len(spectrogram):
+            raise ValueError(
+                f"the spectrogram has shape {spectrogram.shape}, not (frames, {spec.n_mels})"
+            )
+        if not np.isfinite(spectrogram).all():
+            raise ValueError("the spectrogram holds values that are not finite numbers")
+        normalised = (spectrogram - self.metadata.mean) / self.metadata.std
+        batch = np.ascontiguousarray(windows(normalised, spec)[:, None], dtype=np.float32)
+        logits = self._session.run(None, {self._input: batch})[0]  # (n_windows, n_labels)
+        if self.metadata.has_direct_path:
+            logits = logits.mean(axis=0, keepdims=True)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities = (powers / powers.sum(axis=1, keepdims=True)).mean(axis=0)
+        return Prediction(self.labels, apply_temperature(probabilities, self.metadata.temperature))
+
+    def predict_samples(self, samples: np.ndarray, sample_rate: int) -> Prediction:
+        """Predict from mono samples.
+
+        Parameters
+        ----------
+        samples : np.ndarray [shape=(n,)]
+            Full scale is 1, as `audio.read` gives them.
+        sample_rate : int
+            Hertz; must be the model's (``metadata.input.sample_rate``).
+
+        Raises
+        ------
+        ValueError
+            When the rate is another, or the samples are not mono or not finite.
+        """
+        spec = self.metadata.input
+        if sample_rate != spec.sample_rate:
+            raise ValueError(
+                f"samples are at {sample_rate} Hz, the model hears {spec.sample_rate} Hz: "
+                f"resample first"
+            )
+        return self.predict_log_mel(log_mel(samples, spec))
+
+    def predict_file(self, path: PathLike) -> Prediction:
+        """Predict from an excerpt of an audio file; `audio.AudioError` where that fails."""
+        return self._predict(path)[0]
+
+    def _predict(self, path: PathLike) -> tuple[Prediction, float]:
+        """Return the prediction of a file and the seconds that were lost."""
+        spectrogram, lost = load_log_mel(path, self.metadata.input)
+        return self.predict_log_mel(spectrogram), lost
+
+    def predict_files(self, paths: Iterable[P]) -> Generator[FileResult[P]]:
+        """Predict from many files.
+
+        Lazy: paths are taken as results are, a few ahead, so memory does not grow with their
+        number. Results come in the paths' order. A file that fails is a result with an error.
+        Closing the iterator, or an interrupt, ends its threads after the files in hand.
+
+        Yields
+        ------
+        FileResult
+
+        Raises
+        ------
+        TypeError
+            When given a single path.
+        """
+        if isinstance(paths, PathLike):
+            raise TypeError("predict_files takes several paths; predict_file takes one")
+        remaining = iter(paths)
+        pending: deque[Future[FileResult[P]]] = deque()
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="listen")
+        try:
+            for path in islice(remaining, 2 * self.threads):
+                pending.append(pool.submit(self.listen, path))
+            while pending:
+                result = pending.popleft().result()
+                for path in islice(remaining, 1):
+                    pending.append(pool.submit(self.listen, path))
+                yield result
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def listen(self, path: P) -> FileResult[P]:
+        """Predict from one of many files: what is wrong with it is part of the result."""
+        try:
+            prediction, lost = self._predict(path)
+        except decode.AudioError as error:
+            return FileResult(path, error=error)
+        return FileResult(path, prediction, lost=lost)
+
+
+def _available_cores() -> int:
+    """Cores this process may use, which a container can limit."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,1 @@
+"""Training of networks; needs the packages of beets-agf[train]."""

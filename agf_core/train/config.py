@@ -1,0 +1,57 @@
+"""How long and how to train."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long and how to train; the defaults are the paper's.
+
+    Attributes
+    ----------
+    epochs : int
+        Of each task: a network of N tasks sees N times as many, each with a task drawn at random.
+    batch_size : int
+        Tracks.
+    learning_rate, weight_decay : float
+        Of Adam; the decay is an L2 penalty.
+    seed : int
+        Of initial weights, order, segments and dropout.
+    bfloat16 : bool
+        Compute in bfloat16 where autocast does, on processors that have it; others would take
+        several times as long as in float32, and compute in that.
+    validate_every : int
+        Epochs between two validations.
+    one_cycle : bool
+        Let the learning rate rise for a tenth of the steps, then fall to nothing as a cosine does
+        (Smith and Topin, 2018).
+    muon : float
+        Learning rate of Muon (`agf_core.train.muon`), which teaches the weights that `model` calls
+        hidden; Adam teaches the others, and at 0 all.
+    """
+
+    epochs: int = 200
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-5
+    seed: int = 0
+    bfloat16: bool = False
+    validate_every: int = 10
+    one_cycle: bool = False
+    muon: float = 0.0
+
+    def share(self, done: float) -> float:
+        """Return how much of the learning rates counts when `done` of all epochs lie behind.
+
+        Parameters
+        ----------
+        done : float
+            0 to 1.
+        """
+        if not self.one_cycle:
+            return 1.0
+        rising = min(1.0, 0.04 + done / 0.1)
+        falling = 0.5 + 0.5 * np.cos(np.pi * max(0.0, done - 0.1) / 0.9)
+        return float(rising * falling)

@@ -1,0 +1,157 @@
+"""Trained networks to the files of a model."""
+
+import logging
+import warnings
+from collections import defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from onnx import GraphProto, TensorProto, helper, numpy_helper
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from agf_core import errors
+from agf_core.bundle import format as bundle_format
+from agf_core.features.spectrogram import InputSpec
+from agf_core.groups.lda import ArtistGroups
+from agf_core.train.networks import BRANCH_POOLS, GenreNet, MultiTaskNet, TransferMLP
+
+INPUT_NAME, OUTPUT_NAME = "log_mel", "logits"
+GROUPS = "groups/"  # stands before the names of artist groups' arrays, among the weights
+
+
+def network_to_onnx(network: GenreNet, spec: InputSpec) -> bytes:
+    """Return the network as ONNX: (windows, 1, frames, mels) -> (windows, genres)."""
+    network = network.eval().to("cpu")
+    example = torch.zeros(2, 1, spec.segment_frames, spec.n_mels)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        program = torch.onnx.export(
+            network,
+            (example,),
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+            dynamic_shapes=({0: torch.export.Dim("windows", min=1)},),
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    for part in (model.graph, *model.graph.node, *model.graph.value_info):
+        del part.metadata_props[:]  # where the exporter found each layer in its sources
+    _halve(model.graph)
+    return model.SerializeToString()
+
+
+def _halve(graph: GraphProto) -> None:
+    """Keep a network's weights in half precision; it computes in single precision as before."""
+    casts = []
+    for tensor in graph.initializer:
+        weights = numpy_helper.to_array(tensor)
+        if weights.dtype != np.float32 or weights.ndim < 2:  # the rest is small
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(weights.astype(np.float16), f"{name}.half"))
+        casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
+    computing = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*casts, *computing])
+
+
+def weights_to_safetensors(network: GenreNet, groups: Mapping[str, ArtistGroups]) -> bytes:
+    """Return what a model needs to learn further.
+
+    The network's weights by the names of `GenreNet`'s state, in half precision but for what is
+    small, and the artist groups that its tasks are about, as ``groups/<task>/<array>``.
+    """
+    tensors = {
+        name: (tensor.half() if tensor.ndim > 1 else tensor).cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    for task, found in groups.items():
+        for name, array in found.to_arrays().items():
+            tensors[f"{GROUPS}{task}/{name}"] = torch.from_numpy(np.array(array))
+    return save_tensors(tensors)
+
+
+def network_from_bundle(model: bundle_format.Bundle) -> GenreNet:
+    """Build the network of a model again, to learn further from.
+
+    Raises
+    ------
+    bundle.BundleError
+        When the weights do not fit what the model says of itself.
+    """
+    try:
+        weights = {name: t for name, t in _tensors(model).items() if not name.startswith(GROUPS)}
+        networks = model.metadata.architecture["networks"]
+        if len(weights) < sum(1 + len(tasks) for tasks in networks):
+            raise ValueError("too few weights for so many networks")
+        with torch.device("meta"):  # where networks take no room, however large
+            shapes = {name: t.shape for name, t in _blank(model.metadata).state_dict().items()}
+        if shapes != {name: t.shape for name, t in weights.items()}:
+            raise ValueError("weights of other shapes")
+        network = _blank(model.metadata)
+        network.load_state_dict(weights)
+    except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        raise _unfitting(model) from error
+    return network.eval()
+
+
+def _blank(metadata: bundle_format.Metadata) -> GenreNet:
+    """Build the network that a model says it has, with random weights."""
+    width = metadata.architecture["width"]
+    frames_pooled = metadata.architecture.get("frames_pooled", 1)  # older models do not say
+    most = max(1, metadata.input.segment_frames // BRANCH_POOLS)
+    if type(frames_pooled) is not int or not 1 <= frames_pooled <= most:
+        raise ValueError("no frame would be left for the branches")
+    networks = [
+        MultiTaskNet({task: metadata.tasks[task] for task in tasks}, width, frames_pooled)
+        for tasks in metadata.architecture["networks"]
+    ]
+    mlp = TransferMLP(
+        sum(n.n_features for n in networks),
+        len(metadata.labels),
+        direct=metadata.has_direct_path,
+    )
+    return GenreNet(networks, mlp)
+
+
+def groups_from_bundle(model: bundle_format.Bundle) -> dict[str, ArtistGroups]:
+    """Read the artist groups that a model learnt to tell, by task.
+
+    Raises
+    ------
+    bundle.BundleError
+        When they are damaged or do not fit the model's tasks.
+    """
+    arrays: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+    for name, tensor in _tensors(model).items():
+        if name.startswith(GROUPS):
+            task, _, array = name.removeprefix(GROUPS).partition("/")
+            arrays[task][array] = tensor.numpy()
+    try:
+        groups = {task: ArtistGroups.from_arrays(given) for task, given in arrays.items()}
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unfitting(model) from error
+    if any(model.metadata.tasks.get(task) != found.n_groups for task, found in groups.items()):
+        raise _unfitting(model)
+    return groups
+
+
+def _tensors(model: bundle_format.Bundle) -> dict[str, Tensor]:
+    try:
+        return load_tensors((model.folder / bundle_format.WEIGHTS).read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise _unfitting(model) from error
+
+
+def _unfitting(model: bundle_format.Bundle) -> errors.BundleError:
+    return errors.BundleError(
+        f"the weights of the model in {model.folder} do not fit its description; "
+        "choose another model or make it again"
+    )

@@ -1,0 +1,129 @@
+"""A step of training: a batch of examples, a loss, weights that are the better for it."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from agf_core.train.amp import has_bfloat16
+from agf_core.train.config import TrainConfig
+from agf_core.train.dataset import TrackDataset
+from agf_core.train.muon import HiddenWeights
+from agf_core.train.networks import TaskModel
+
+STEPS_BEFORE_CAPTURE = 3
+
+
+class Step:
+    """A step of training for one task: from places in the examples to updated weights.
+
+    On a GPU, steps of full batches are captured once as a graph and replayed: launching their
+    kernels one by one takes longer than computing them. What is learnt stays the same.
+
+    Parameters
+    ----------
+    targets : Tensor [shape=(n_tracks, n_classes)]
+    batch_size : int
+        Tracks of a full batch.
+    """
+
+    def __init__(
+        self,
+        model: TaskModel,
+        task: str,
+        examples: TrackDataset,
+        targets: Tensor,
+        optimisers: Sequence[torch.optim.Optimizer],
+        *,
+        batch_size: int,
+        bfloat16: bool,
+    ) -> None:
+        self.model, self.task, self.examples, self.targets = model, task, examples, targets
+        self.optimisers, self.bfloat16 = optimisers, bfloat16
+        self.rates = [float(optimiser.defaults["lr"]) for optimiser in optimisers]
+        self.device = examples.device
+        self.captures = self.device.type == "cuda" and model.capturable and not examples.streamed
+        self.left = STEPS_BEFORE_CAPTURE
+        self.graph: torch.cuda.CUDAGraph | None = None
+        if self.captures:
+            self.starts, self.tracks = (
+                torch.zeros(batch_size, dtype=torch.int64, device=self.device) for _ in range(2)
+            )
+
+    def __call__(self, starts: Tensor, tracks: Tensor) -> Tensor:
+        """Learn from the examples at `starts`, which are of `tracks`; return the loss."""
+        if not self.captures:
+            return self._learn(starts, tracks)
+        # Streams and graphs are made on the current device: with several GPUs not always this one.
+        with torch.cuda.device(self.device):
+            return self._captured(starts, tracks)
+
+    def slow_down(self, share: float) -> None:
+        """Let only a share of the learning rates that the optimisers began with count."""
+        for optimiser, rate in zip(self.optimisers, self.rates, strict=True):
+            for group in optimiser.param_groups:
+                if isinstance(group["lr"], Tensor):  # a graph reads it from where it lies
+                    group["lr"].fill_(share * rate)
+                else:
+                    group["lr"] = share * rate
+
+    def _captured(self, starts: Tensor, tracks: Tensor) -> Tensor:
+        if self.graph is None and self.left:
+            self.left -= 1
+            beside = torch.cuda.Stream()  # where a graph's first steps have to run
+            beside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(beside):
+                loss = self._learn(starts, tracks)
+            torch.cuda.current_stream().wait_stream(beside)
+            return loss
+        if len(tracks) != len(self.tracks):
+            return self._learn(starts, tracks)
+        if self.graph is None:
+            self.graph = torch.cuda.CUDAGraph()
+            for optimiser in self.optimisers:
+                optimiser.zero_grad(set_to_none=True)
+            with torch.cuda.graph(self.graph):  # only noted down: nothing is learnt here
+                self.loss = self._learn(self.starts, self.tracks)
+        self.starts.copy_(starts)
+        self.tracks.copy_(tracks)
+        self.graph.replay()
+        return self.loss
+
+    def _learn(self, starts: Tensor, tracks: Tensor) -> Tensor:
+        x, y = self.examples.varied(starts), self.targets[tracks]
+        with autocast(self.device, self.bfloat16):
+            loss = self.model.loss(x, y, self.task)
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        for optimiser in self.optimisers:
+            optimiser.step()
+        return loss.detach()
+
+
+def optimisers_of(
+    model: TaskModel, task: str, schedule: TrainConfig, device: torch.device
+) -> dict[str, torch.optim.Optimizer]:
+    """Return what teaches a task, by what it is called in checkpoints: Adam has no name there."""
+    hidden = model.hidden_weights(task) if schedule.muon else []
+    taken = {id(weight) for weight in hidden}
+    in_graph = device.type == "cuda"
+
+    def rate(value: float) -> float | Tensor:
+        return torch.tensor(value, device=device) if in_graph else value
+
+    adam = torch.optim.Adam(
+        [parameter for parameter in model.task_parameters(task) if id(parameter) not in taken],
+        lr=rate(schedule.learning_rate),
+        weight_decay=schedule.weight_decay,
+        capturable=in_graph,
+    )
+    if not hidden:
+        return {"": adam}
+    return {"": adam, "muon ": HiddenWeights(hidden, rate(schedule.muon))}
+
+
+def autocast(device: torch.device, bfloat16: bool) -> torch.autocast:
+    """Compute in bfloat16 in a ``with`` statement, if that is wanted and does not slow down."""
+    wanted = bfloat16 and has_bfloat16(device)
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)

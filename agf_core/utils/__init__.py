@@ -1,0 +1,1 @@
+"""Small tools: atomic writes, lazy sequences, worker processes."""

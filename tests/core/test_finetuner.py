@@ -1,0 +1,462 @@
+"""From a trained network to one's own, without a library: on made-up features and spectrograms."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from starting_model import metadata_of
+
+from agf_core import calibration, evaluation
+from agf_core.bundle import format as bundle_format
+from agf_core.data.sampling import at_most, learnable_genres, votes
+from agf_core.data.splits import artist_folds
+from agf_core.data.tracks import Track
+from agf_core.features.spectrogram import InputSpec
+from agf_core.finetune.finetuner import TEMPERATURE_PRIOR, FineTuneConfig, FineTuner, TrainingData
+from agf_core.finetune.frozen_features import segments_of
+from agf_core.finetune.heads import personal_network
+from agf_core.groups.lda import ArtistGroups
+from agf_core.metrics import Score
+from agf_core.train.config import TrainConfig
+from agf_core.train.dataset import FeatureDataset, SegmentDataset
+from agf_core.train.networks import GenreNet, MultiTaskNet, TransferMLP
+
+SPEC = InputSpec(n_mels=32, segment_frames=32, window_hop=16)
+KNOWN = ("Rock", "Jazz", "Polka")
+FAST = FineTuneConfig(
+    networks=TrainConfig(epochs=2, batch_size=8, learning_rate=3e-3, validate_every=1),
+    transfer=TrainConfig(epochs=20, batch_size=8, learning_rate=3e-3, validate_every=5),
+    folds=3,
+)
+QUICK = replace(FAST, networks=None)
+
+
+def track(i: int, artist: str, genre: str = "", album: str = "") -> Track:
+    return Track(f"t{i}", Path(f"{i}.mp3"), artist, genre, (genre,) if genre else (), album=album)
+
+
+def start(tasks: dict[str, int] | None = None) -> GenreNet:
+    torch.manual_seed(0)
+    network = MultiTaskNet(tasks or {"g": 3}, width=0.25)
+    return GenreNet([network], TransferMLP(network.n_features, 3)).eval()
+
+
+def model(network: GenreNet) -> bundle_format.Bundle:
+    """A loaded model; nothing of it is read from its folder."""
+    return bundle_format.Bundle(Path("nowhere"), metadata_of(network, SPEC, KNOWN), "start-0", b"")
+
+
+def segments(spectra: np.ndarray) -> SegmentDataset:
+    return segments_of(model(start()), list(spectra))
+
+
+# What is learnt
+
+
+def test_genres_with_too_few_tracks_or_one_artist_are_set_aside():
+    tracks = [track(i, f"a{i}", "Rock") for i in range(10)]
+    tracks += [track(10 + i, "one", "Zydeco") for i in range(12)]
+    tracks += [track(30 + i, f"a{i}", "Polka") for i in range(3)]
+    tracks += [track(40, "a"), track(41, "b", "Skiffle")]
+    genres, aside = learnable_genres(tracks, 10)
+    assert genres == ("Rock",)
+    assert [str(genre) for genre in aside] == [
+        "Zydeco: 12 tracks by 1 artist",
+        "Polka: 3 tracks by 3 artists",
+        "Skiffle: 1 track by 1 artist",
+    ]
+
+
+def test_a_box_set_counts_as_much_as_any_album():
+    tracks = [track(i, "a", "Rock", "box") for i in range(40)]
+    tracks += [track(100 + i, "b", "Jazz", f"album {i}") for i in range(10)]
+    tracks += [track(200, "a", "Jazz", "box"), track(201, "c", "Rock")]
+    weights = votes(tracks)
+    assert weights.mean() == pytest.approx(1)
+    single = weights[-1]
+    assert weights[:40].sum() == pytest.approx(single)
+    assert weights[40:51] == pytest.approx(single)
+
+
+def test_memory_is_shared_between_albums_and_the_choice_is_steady():
+    tracks = [track(i, "a", "Rock", f"album {i // 10}") for i in range(100)]
+    chosen = at_most(tracks, 4, 1_000)
+    assert len(chosen) == 40
+    assert set(at_most([*tracks[10:], track(1_000, "b", "Jazz")], 4, 1_000)) >= {
+        t for t in chosen if t.album != "album 0"
+    }
+    few = at_most(tracks, 4, 15)
+    assert len({t.album for t in few}) == 10
+
+
+def test_a_rare_genre_keeps_its_tracks_where_memory_is_short():
+    common = [track(i, f"artist {i}", "Rock", f"album {i}") for i in range(200)]
+    rare = [track(1_000 + i, f"other {i % 2}", "Jazz", f"rare {i % 2}") for i in range(10)]
+    chosen = at_most([*common, *rare], 4, 80)
+    assert len(chosen) == 80
+    assert sum(t.genre == "Jazz" for t in chosen) == 8
+
+
+def test_folds_keep_artists_whole_and_genres_even():
+    rng = np.random.default_rng(0)
+    tracks = []
+    for a in range(60):
+        genre = ("Rock", "Jazz", "Rare", "")[0 if a < 30 else 1 if a < 50 else 2 if a < 52 else 3]
+        tracks += [track(len(tracks) + j, f"artist {a}", genre) for j in range(rng.integers(1, 5))]
+    folds = artist_folds(tracks, 5)
+    assert all(
+        len({f for f, t in zip(folds, tracks, strict=True) if t.artist == a}) == 1
+        for a in {t.artist for t in tracks}
+    )
+    for genre, n in (("Rock", 6), ("Jazz", 4)):
+        sizes = [
+            len(
+                {
+                    t.artist
+                    for f, t in zip(folds, tracks, strict=True)
+                    if f == fold and t.genre == genre
+                }
+            )
+            for fold in range(5)
+        ]
+        assert sizes == [n] * 5
+    rare = {f for f, t in zip(folds, tracks, strict=True) if t.genre == "Rare"}
+    assert len(rare) == 2
+    assert {f for f, t in zip(folds, tracks, strict=True) if not t.genre} == {-1}
+
+
+# The network to begin with
+
+
+def test_genres_of_the_same_name_keep_what_was_learnt():
+    before = start()
+    after = personal_network(before, KNOWN, ("Jazz", "Bebop", "rock"), {})
+    x = torch.randn(2, 1, 32, 32)
+    was, now = before(x), after.eval()(x)
+    torch.testing.assert_close(now[:, [0, 2]], was[:, [1, 0]])
+    heads = before.networks[0](x, "g"), after.networks[0](x, "g")
+    torch.testing.assert_close(heads[1][:, [0, 2]], heads[0][:, [1, 0]])
+    assert before(x).shape == (2, 3)  # as it was
+
+
+def test_a_task_that_is_new_begins_as_a_copy_and_disturbs_nothing():
+    before = start()
+    after = personal_network(before, KNOWN, KNOWN, {"m": 4}).eval()
+    assert after.n_classes == {"g": 3, "m": 4}
+    x = torch.randn(2, 1, 32, 32)
+    torch.testing.assert_close(after(x), before(x))
+    features = after.features(x)
+    torch.testing.assert_close(features[:, :64], features[:, 64:])
+
+
+def test_groups_that_were_learnt_go_on_with_a_new_head():
+    before = start({"g": 3, "s": 5})
+    after = personal_network(before, KNOWN, KNOWN, {"s": 2}).eval()
+    assert after.n_classes == {"g": 3, "s": 2}
+    x = torch.randn(2, 1, 32, 32)
+    torch.testing.assert_close(after(x), before(x))
+    assert after.networks[0](x, "s").shape == (2, 2)
+
+
+# Learning
+
+
+def made_up(n_artists: int = 12, each: int = 4) -> tuple[list[Track], FeatureDataset, np.ndarray]:
+    """Tracks of two genres that the model does not know, and features that tell them apart."""
+    rng = np.random.default_rng(1)
+    tracks, rows = [], []
+    for i in range(n_artists * each):
+        artist = i // each
+        tracks.append(track(i, f"artist {artist}", ("Блюз", "🎹")[artist % 2]))
+        rows.append(rng.normal((artist % 2) * 2 - 1, 1, (6, 64)).astype(np.float32))
+    spectra = rng.normal(-40, 10, (len(tracks), 64, 32)).astype(np.float32)
+    for i in range(len(tracks)):
+        half = slice(0, 16) if (i // each) % 2 else slice(16, 32)
+        spectra[i, :, half] += 15
+    return tracks, FeatureDataset(rows), spectra
+
+
+def quick_learner() -> FineTuner:
+    tracks, features, _ = made_up()
+    network = start()
+    return FineTuner(model(network), network, TrainingData(tracks, ("Блюз", "🎹"), features), QUICK)
+
+
+def test_held_out_artists_are_predicted_and_beat_the_model_before():
+    learner = quick_learner()
+    held_out = learner.hold_out()
+    assert sorted(held_out.tracks) == list(range(48))
+    right = held_out.personal.argmax(axis=1) == held_out.truth
+    assert right.mean() > 0.95
+    assert held_out.parts == 3
+    for p in (held_out.personal, held_out.before, held_out.common):
+        np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-6)
+    learnt, temperature = learner.finish(held_out)
+    everything = learnt.predict(np.arange(48))
+    assert (everything.argmax(axis=1) == held_out.truth[np.argsort(held_out.tracks)]).mean() > 0.95
+    assert 0.1 <= temperature <= 10
+
+
+def test_a_part_has_the_temperature_of_the_others():
+    learner = quick_learner()
+    held_out = learner.hold_out()
+    part = held_out.tracks[:16]
+    asked = learner.ask(part, np.setdiff1d(np.arange(48), part), "fold-0")
+    np.testing.assert_allclose(asked.raw, held_out.raw[:16], atol=1e-6)
+    fitted = calibration.fit_temperature(held_out.raw[16:], held_out.truth[16:])
+    share = 32 / (32 + TEMPERATURE_PRIOR)
+    temperature = fitted**share * learner.model.metadata.temperature ** (1 - share)
+    expected = calibration.apply_temperature(held_out.raw[:16], temperature)
+    np.testing.assert_allclose(np.log(held_out.personal[:16]), np.log(expected), rtol=1e-6)
+    # Not that of the artists kept back.
+    assert not np.allclose(np.log(asked.personal), np.log(expected), rtol=0.01)
+
+
+def test_the_prior_counts_an_album_once_as_learning_does():
+    tracks, features, _ = made_up()
+    box = [replace(t, album=f"box {t.artist}") if t.genre == "🎹" else t for t in tracks]
+    box.append(track(100, "somebody"))  # feeds artist groups alone
+    network = start()
+    learner = FineTuner(model(network), network, TrainingData(box, ("Блюз", "🎹"), features), QUICK)
+    assert learner.prior == pytest.approx([24 / 30, 6 / 30])
+
+
+def test_nothing_of_held_out_artists_reaches_their_predictions():
+    tracks, features, spectra = made_up()
+    tracks += [track(100 + i, tracks[i].artist) for i in range(0, 48, 4)]  # untagged, by the same
+    spectra = np.concatenate([spectra, spectra[::4]])
+    genres = ("Блюз", "🎹")
+    network = start({"g": 3, "s": 2})
+    rows = [features.windows(i).numpy() for i in range(48)]
+    asked, rest = np.arange(12), np.arange(12, 60)
+    theirs = {tracks[i].artist for i in asked}
+    rest = np.array([i for i in rest if tracks[i].artist not in theirs])
+
+    def predicted(poison: bool) -> np.ndarray:
+        rng = np.random.default_rng(2)
+        here, sounds, labels = list(tracks), spectra.copy(), [("a", t.genre) for t in tracks]
+        if poison:
+            for i, t in enumerate(here):
+                if t.artist in theirs:
+                    labels[i] = ("poison",) * 9
+                    if i < 48:
+                        here[i] = replace(t, genre=genres[rng.integers(2)])
+                    else:
+                        sounds[i] = 1e3
+        wide = [np.hstack([r, r]) for r in rows]
+        material = TrainingData(
+            here,
+            genres,
+            FeatureDataset(wide),
+            segments(sounds),
+            here,
+            {"s": labels},
+        )
+        return FineTuner(model(network), network, material, FAST).ask(asked, rest).personal
+
+    np.testing.assert_array_equal(predicted(False), predicted(True))
+
+
+def test_learning_that_was_stopped_goes_on_to_the_same_end(tmp_path, monkeypatch):
+    from agf_core.finetune import finetuner
+
+    tracks, features, _ = made_up()
+    network = start()
+
+    def learner(work: Path) -> FineTuner:
+        material = TrainingData(tracks, ("Блюз", "🎹"), features)
+        return FineTuner(model(network), network, material, QUICK, work=work)
+
+    whole = learner(tmp_path / "whole").hold_out()
+    fit, calls = finetuner.fit, []
+
+    def stopped(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return fit(*arguments, **options)
+
+    monkeypatch.setattr(finetuner, "fit", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        learner(tmp_path / "stopped").hold_out()
+    again = learner(tmp_path / "stopped").hold_out()
+    np.testing.assert_array_equal(again.personal, whole.personal)
+
+
+def test_a_label_without_a_counterpart_counts_as_what_it_is_heard_in():
+    tracks, features, _ = made_up()
+    network = start()
+    material = TrainingData(tracks, ("Блюз", "🎹"), features)
+    learner = FineTuner(
+        model(network), network, material, QUICK, counterparts={"Rock": "блюз", "Jazz": "🎹"}
+    )
+    before = learner.ask(np.arange(12), np.arange(12, 48)).before
+    np.testing.assert_allclose(before.sum(axis=1), 1, atol=1e-6)
+
+
+def test_large_collections_are_asked_about_one_part_only():
+    tracks, features, spectra = made_up()
+    network = start()
+    material = TrainingData(tracks, ("Блюз", "🎹"), features, segments(spectra))
+    plan = replace(FAST, all_folds_up_to=20)
+    told = []
+    held_out = FineTuner(
+        model(network), network, material, plan, announce=lambda what, left: told.append(what)
+    ).hold_out()
+    assert (held_out.parts, len(held_out.tracks)) == (1, 16)
+    assert told == ["learning without some of the artists, to be asked about"]
+
+
+def test_of_several_networks_only_those_with_something_to_learn_are_taught():
+    tracks, features, spectra = made_up()
+    torch.manual_seed(0)
+    networks = [MultiTaskNet({task: n}, width=0.25) for task, n in (("g", 3), ("m", 2))]
+    both = GenreNet(networks, TransferMLP(128, 3)).eval()
+    rows = [np.hstack([features.windows(i).numpy()] * 2) for i in range(len(tracks))]
+    material = TrainingData(tracks, ("Блюз", "🎹"), FeatureDataset(rows), segments(spectra))
+    learnt = FineTuner(model(both), both, material, FAST).learn(
+        np.arange(len(tracks)), None, epochs=(2, 1)
+    )
+    after = dict(learnt.network.networks[1].named_parameters())
+    for name, before in both.networks[1].named_parameters():
+        torch.testing.assert_close(after[name], before)
+    first = "trunk.0.weight"
+    assert not torch.equal(
+        dict(learnt.network.networks[0].named_parameters())[first],
+        dict(both.networks[0].named_parameters())[first],
+    )
+
+
+def test_epochs_between_validations_count_for_each_task_and_hear_one_window_in_three(monkeypatch):
+    from agf_core.finetune import finetuner
+
+    tracks, features, spectra = made_up()
+    network = start({"g": 3, "s": 2})
+    rows = [np.hstack([features.windows(i).numpy()] * 2) for i in range(len(tracks))]
+    labels = {"s": [("x", t.genre) for t in tracks]}
+    material = TrainingData(
+        tracks, ("Блюз", "🎹"), FeatureDataset(rows), segments(spectra), tracks, labels
+    )
+    fit, seen = finetuner.fit, []
+
+    def noted(net, examples, targets, schedule, **options):
+        history = fit(net, examples, targets, schedule, **options)
+        seen.append((examples.hop, schedule.validate_every, [set(entry) for entry in history]))
+        return history
+
+    monkeypatch.setattr(finetuner, "fit", noted)
+    plan = replace(FAST, validated_on=3)
+    asked, rest = np.arange(12), np.arange(12, 48)
+    FineTuner(model(network), network, material, plan).ask(asked, rest)
+    (hop, every, entries), _ = seen
+    assert (hop, every) == (3 * SPEC.segment_frames, 2)
+    assert entries[0] == {"epoch", "g_log_loss", "g_accuracy"}  # groups are not scored
+
+
+# What is told of it
+
+
+def test_comparison_is_paired_and_by_artist():
+    truth = np.arange(40) % 2
+    artists = np.arange(40) // 4
+    right = np.eye(2)[truth]
+    half = right.copy()
+    half[::4] = 1 - half[::4]
+    better = evaluation.compare(right, half, truth, artists)
+    assert better.difference == Score(0.25, 0.25, 0.25)
+    assert better.better
+    assert (better.tracks, better.artists) == (40, 10)
+    same = evaluation.compare(half, half, truth, artists)
+    assert not same.better
+    one_artist = right.copy()
+    one_artist[4:8] = 1 - one_artist[4:8]
+    assert not evaluation.compare(right, one_artist, truth, artists).better
+
+
+def test_score_sheet_and_picture(tmp_path):
+    genres = ("Jazz", "$ka_{", "Рок")
+    truth = np.array([0, 0, 1, 1, 1])
+    said = np.eye(3)[[0, 1, 1, 1, 0]]
+    sheet = evaluation.score_sheet(genres, truth, np.arange(5), {"mine": said}, "mine")
+    assert sheet["genres"]["Jazz"] == {"precision": 0.5, "recall": 0.5, "tracks": 2, "artists": 2}
+    assert sheet["genres"]["Рок"]["precision"] is None
+    assert sheet["confusion"] == [[1, 1, 0], [1, 2, 0], [0, 0, 0]]
+    assert sheet["overall"]["mine"]["accuracy"][0] == 0.6
+    evaluation.draw_confusion(tmp_path / "c.png", genres, sheet["confusion"])
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_leaving_unsure_tracks_alone_buys():
+    said = np.array([[0.9, 0.1], [0.6, 0.4], [0.45, 0.55], [0.2, 0.8]])
+    rows = evaluation.by_confidence(said, np.array([0, 1, 1, 1]))
+    assert list(rows) == [f"{n / 100:.2f}" for n in range(0, 100, 5)]
+    assert rows["0.50"] == {"share_of_tracks": 1.0, "right": 0.75}
+    assert rows["0.60"] == {"share_of_tracks": 0.75, "right": 0.667}
+    assert rows["0.80"] == {"share_of_tracks": 0.5, "right": 1.0}
+    assert rows["0.95"] == {"share_of_tracks": 0.0, "right": None}
+
+
+def test_the_picture_of_many_genres_has_an_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "LARGEST_PICTURE", 200)
+    evaluation.draw_confusion(tmp_path / "c.png", ("A", "B", "C"), np.eye(3, dtype=int).tolist())
+    header = (tmp_path / "c.png").read_bytes()[:24]
+    assert 150 < int.from_bytes(header[16:20]) <= 200
+
+
+def test_early_stopping_keeps_the_best_even_if_that_is_the_beginning():
+    from agf_core.train.loop import fit
+
+    tracks, features, _ = made_up()
+    truth = np.array([t.genre == "🎹" for t in tracks]).astype(int)
+    targets = np.eye(2, dtype=np.float32)[truth]
+    train, valid = np.arange(32), np.arange(32, 48)
+
+    def history(rows: np.ndarray, schedule: TrainConfig) -> tuple[list[dict], TransferMLP]:
+        torch.manual_seed(0)
+        mlp = TransferMLP(64, 2)
+        return fit(
+            mlp,
+            features,
+            {"g": rows},
+            schedule,
+            train=train,
+            valid=valid,
+            patience=2,
+            progress=False,
+        ), mlp
+
+    schedule = TrainConfig(epochs=50, batch_size=8, learning_rate=1e-2, validate_every=1)
+    learnt, _ = history(targets, schedule)
+    assert learnt[0]["epoch"] == 0
+    assert learnt[-1]["g_log_loss"] < learnt[0]["g_log_loss"]
+    wrong = targets.copy()
+    wrong[train] = 1 - wrong[train]
+    misled, mlp = history(wrong, schedule)
+    assert len(misled) == 3
+    torch.manual_seed(0)
+    for a, b in zip(mlp.parameters(), TransferMLP(64, 2).parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+    with pytest.raises(ValueError, match="patience"):
+        fit(TransferMLP(64, 2), features, {"g": targets}, schedule, train=train, patience=1)
+
+
+def test_groups_and_their_dictionary_are_found_in_the_collection():
+    tracks, features, spectra = made_up(n_artists=32, each=2)
+    network = start({"g": 3, "s": 2})
+    rows = [np.hstack([features.windows(i).numpy()] * 2) for i in range(64)]
+    material = TrainingData(
+        tracks,
+        ("Блюз", "🎹"),
+        FeatureDataset(rows),
+        segments(spectra),
+        tracks,
+        {"s": [("x", t.genre) for t in tracks]},
+    )
+    learnt = FineTuner(model(network), network, material, FAST).learn(
+        np.arange(64), None, epochs=(2, 1)
+    )
+    assert isinstance(learnt.groups["s"], ArtistGroups)
+    assert learnt.network.n_classes == {"g": 2, "s": 2}
+    assert learnt.features.rows.shape[1] == 128

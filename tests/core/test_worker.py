@@ -1,0 +1,208 @@
+"""Listening in a process of its own, also when that process dies."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from agf_core import errors
+from agf_core.audio import decode
+from agf_core.bundle import format as bundle_format
+from agf_core.inference import worker
+from agf_core.inference.tagger import GenreTagger
+from agf_core.inference.worker import IsolatedTagger
+
+# What the process is before it listens: one that some files are the end of.
+SABOTAGE = """
+import os, signal, time
+from agf_core.audio import decode
+whole = decode.read_excerpt
+def read_excerpt(path, *args, **options):
+    name = os.path.basename(path)
+    if name == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if name == "exit":
+        os._exit(3)
+    if name == "hang":
+        while True:
+            time.sleep(60)
+    if name == "fault":
+        raise RuntimeError("a fault of ours")
+    if name == "memory":
+        bytearray(2**40)
+    return whole(path, *args, **options)
+decode.read_excerpt = read_excerpt
+"""
+
+
+@pytest.fixture
+def ears(tiny_folder):
+    ears = IsolatedTagger.load(tiny_folder, threads=2)
+    yield ears
+    ears.close()
+
+
+@pytest.fixture
+def sabotage(monkeypatch):
+    imports, serve = worker.PROGRAM.split("from agf_core.inference.worker")
+    monkeypatch.setattr(
+        worker, "PROGRAM", f"{imports}exec({SABOTAGE!r}); from agf_core.inference.worker{serve}"
+    )
+
+
+def named(tmp_path, clip, *names):
+    """Copies of a clip, by these names."""
+    for name in names:
+        (tmp_path / name).write_bytes(clip.read_bytes())
+    return [tmp_path / name for name in names]
+
+
+def test_it_hears_what_a_tagger_hears(ears, tiny_folder, clips, tmp_path):
+    paths = [*clips, tmp_path / "gone.mp3", os.fsencode(clips[0])]
+    expected = list(GenreTagger.load(tiny_folder).predict_files(paths))
+    for _ in range(2):
+        results = list(ears.predict_files(paths))
+        assert [r.path for r in results] == paths
+        for one, other in zip(results, expected, strict=True):
+            assert (type(one.error), str(one.error)) == (type(other.error), str(other.error))
+            if one.prediction:
+                assert one.prediction.labels == other.prediction.labels
+                np.testing.assert_allclose(  # the last bit depends on where memory lies
+                    one.prediction.probabilities, other.prediction.probabilities, rtol=1e-6
+                )
+    assert list(ears.predict_files([])) == []
+
+
+@pytest.mark.usefixtures("sabotage")
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [("segfault", r"dies \(SIGSEGV\)"), ("exit", r"dies \(exit code 3\)")],
+)
+def test_a_file_that_ends_the_process_is_named_and_the_others_are_heard(
+    ears, clips, tmp_path, name, how
+):
+    paths = named(tmp_path, clips[0], *"abc", name, *"def")
+    results = list(ears.predict_files(paths))
+    assert [r.path for r in results] == paths
+    (bad,) = [r for r in results if r.error]
+    assert bad.path.name == name
+    assert isinstance(bad.error, decode.UnreadableAudioError)
+    with pytest.raises(decode.UnreadableAudioError, match=how):
+        raise bad.error
+    assert str(bad.path) in str(bad.error)
+
+
+@pytest.mark.usefixtures("sabotage")
+def test_a_file_that_hangs_the_process_is_named(ears, clips, tmp_path, monkeypatch):
+    class Impatient(worker._Process):
+        patience = 100
+
+        def send(self, message):
+            if message.get("path", "").endswith("/hang"):
+                self.patience = 0.1
+            super().send(message)
+
+        def receive(self):
+            monkeypatch.setattr(worker, "SECONDS", self.patience)
+            return super().receive()
+
+    monkeypatch.setattr(worker, "_Process", Impatient)
+    first, hanging, last = ears.predict_files(named(tmp_path, clips[0], "a", "hang", "b"))
+    assert first.prediction
+    assert last.prediction
+    assert "gives no answer for 0.1 s" in str(hanging.error)
+
+
+@pytest.mark.usefixtures("sabotage")
+def test_a_fault_or_too_little_memory_is_an_error_of_that_file(ears, clips, tmp_path):
+    results = list(ears.predict_files(named(tmp_path, clips[0], "a", "fault", "memory")))
+    assert results[0].prediction
+    assert "fault cannot be listened to (RuntimeError: a fault of ours)." in str(results[1].error)
+    assert "memory cannot be listened to (MemoryError" in str(results[2].error)
+
+
+def test_a_model_that_cannot_be_run_is_an_error(tiny_parts, tmp_path):
+    metadata, files = tiny_parts
+    bundle_format.save(
+        tmp_path / "junk", metadata, files | {bundle_format.NETWORK: b"not a network"}
+    )
+    with pytest.raises(errors.BundleError, match="cannot be run"):
+        list(IsolatedTagger.load(tmp_path / "junk").predict_files(["a"]))
+
+
+def test_a_model_that_ends_the_process_is_an_error(ears, monkeypatch):
+    monkeypatch.setattr(worker, "PROGRAM", "import os; os.abort()")
+    with pytest.raises(errors.BundleError, match=r"cannot be run: whoever tries dies \(SIGABRT\)"):
+        list(ears.predict_files(["a"]))
+
+
+def test_the_process_keeps_numpy_to_one_thread_unless_told_otherwise(ears, monkeypatch):
+    tell = "import json, os; print(json.dumps({'error': os.environ['OMP_NUM_THREADS']}))"
+    monkeypatch.setattr(worker, "PROGRAM", tell)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with pytest.raises(errors.BundleError, match=r"^1$"):
+        list(ears.predict_files(["a"]))
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    ears.close()
+    with pytest.raises(errors.BundleError, match=r"^3$"):
+        list(ears.predict_files(["a"]))
+
+
+def test_a_model_that_changed_meanwhile_is_an_error(ears, tiny_folder, tiny_parts):
+    metadata, files = tiny_parts
+    bundle_format.save(tiny_folder, metadata, files | {bundle_format.CARD: b"# Other"})
+    with pytest.raises(errors.BundleError, match="has just changed"):
+        list(ears.predict_files(["a"]))
+
+
+def test_the_process_ends_with_whoever_asked():
+    code = (
+        "from agf_core.inference.worker import IsolatedTagger; listener = IsolatedTagger.load();"
+        "results = listener.predict_files(['a', 'b', 'c']); next(results);"
+        "print(listener._process._process.pid, flush=True)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(run.stdout), 0)
+    assert run.stderr == ""
+
+
+def test_stopping_early_ends_the_process_only_if_it_has_files_in_hand(ears, clips):
+    results = ears.predict_files([clips[0], clips[0]])
+    next(results)
+    next(results)
+    process = ears._process
+    results.close()
+    assert ears._process is process
+    results = ears.predict_files(clips)
+    next(results)
+    results.close()
+    assert ears._process is None
+
+
+def test_whoever_asks_needs_neither_decoder_nor_network():
+    code = (
+        "import sys; from agf_core.inference.worker import IsolatedTagger;"
+        "list(IsolatedTagger.load().predict_files(['a']));"
+        "print([m for m in ('av', 'onnxruntime', 'torch') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_where_no_process_can_be_started(ears, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(errors.BundleError, match="No such file"):
+        list(ears.predict_files(["a"]))
+
+
+@pytest.mark.usefixtures("sabotage")
+def test_a_file_that_hangs_does_not_keep_the_process_alive(ears, clips, tmp_path):
+    paths = named(tmp_path, clips[0], "a", "hang")
+    results = ears.predict_files(paths)
+    next(results)
+    process = ears._process._process
+    process.stdin.close()  # as when whoever asked is killed
+    assert process.wait() == 0

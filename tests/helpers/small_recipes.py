@@ -1,0 +1,28 @@
+"""Recipes that learn a generated corpus in seconds."""
+
+from dataclasses import replace
+
+from agf_core.features.spectrogram import InputSpec
+from agf_core.train.config import TrainConfig
+from agf_core.train.dataset import SpectrogramAugmentation
+from training.recipes import Recipe
+
+TINY = Recipe(
+    "tiny",
+    width=0.25,
+    input=InputSpec(
+        8_000, 256, 128, 32, 0.0, 4_000.0, segment_frames=40, window_hop=20, excerpt_seconds=2.0
+    ),
+    networks=TrainConfig(epochs=6, batch_size=8, validate_every=3),
+    transfer=TrainConfig(epochs=10, batch_size=8, validate_every=5),
+)
+
+ONE_BRANCH = replace(
+    TINY,
+    tasks="gst",
+    one_branch=True,
+    opinion=0.5,
+    weighted=True,
+    variation=SpectrogramAugmentation(loudness=2.0, equaliser=1.0),
+    networks=replace(TINY.networks, one_cycle=True),
+)

@@ -1,0 +1,585 @@
+"""`beet agftrain` and `beet agfmodels`, on generated music and a tiny model to begin with."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import wave
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from beets import ui
+from beets.library import Item
+from beets_helpers import open_library
+from starting_model import metadata_of
+
+from agf_core.bundle import format as bundle_format
+from agf_core.data.tracks import Track
+from agf_core.features import descriptors
+from agf_core.finetune.finetuner import FineTuneConfig
+from agf_core.train.config import TrainConfig
+from beetsplug.agfgenre.train import run
+
+RATE = 8_000  # hertz
+
+
+@pytest.fixture(scope="session")
+def start_folder(tmp_path_factory):
+    """A model to begin with, with random weights: what it hears tells something all the same."""
+    import torch
+
+    from agf_core.features.spectrogram import InputSpec
+    from agf_core.groups.lda import ArtistGroups
+    from agf_core.train.export import weights_to_safetensors
+    from agf_core.train.networks import GenreNet, MultiTaskNet, TransferMLP
+
+    spec = InputSpec(
+        RATE, 256, 128, 32, 0.0, 4_000.0, segment_frames=40, window_hop=20, excerpt_seconds=2.0
+    )
+    torch.manual_seed(0)
+    network = MultiTaskNet({"g": 2, "s": 2}, width=0.25)
+    whole = GenreNet([network], TransferMLP(network.n_features, 2)).eval()
+    labels = [["Doom"], ["Chiptune"], ["Doom"], ["Chiptune"]]
+    groups = {"s": ArtistGroups.fit("s", labels, list("abcd"))}
+    metadata = metadata_of(whole, spec, ("Chiptune", "Doom"), temperature=1.2)
+    files = {
+        bundle_format.NETWORK: b"never run: learning goes on from the weights",
+        bundle_format.WEIGHTS: weights_to_safetensors(whole, groups),
+        bundle_format.CARD: b"# Start\n",
+    }
+    return bundle_format.save(tmp_path_factory.mktemp("models") / "start", metadata, files).folder
+
+
+PLAN = FineTuneConfig(
+    networks=TrainConfig(epochs=4, batch_size=8, learning_rate=3e-3, validate_every=2),
+    transfer=TrainConfig(epochs=20, batch_size=8, learning_rate=3e-3, validate_every=5),
+    folds=3,
+)
+
+
+@pytest.fixture
+def library(monkeypatch, tmp_path, start_folder):
+    monkeypatch.setattr("beetsplug.agfgenre.train.run.FineTuneConfig", partial(replace, PLAN))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("agf_core.bundle.format.SHIPPED", start_folder)
+    monkeypatch.setattr("beetsplug.agfgenre.train.run.cache_folder", lambda: tmp_path / "cache")
+    yield from open_library(monkeypatch, None)
+
+
+def add(library, title, genre, artist, seed, **fields) -> Item:
+    """Add a track of noise: low for names that begin with L, high for others."""
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(size=2 * RATE)
+    if title.startswith("L"):
+        noise = np.convolve(noise, np.ones(12) / 4, "same")
+    else:
+        noise = np.diff(noise, n=2, append=[0, 0])
+    path = Path(os.fsdecode(library.lib.directory)) / f"{title}.wav"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes((np.clip(0.05 * noise, -1, 1) * 32_767).astype("<i2").tobytes())
+    item = Item.from_path(os.fsencode(path))
+    item.update({"title": title, "artist": artist, "genres": [genre] if genre else [], **fields})
+    library.lib.add(item)
+    return item
+
+
+def fill(library, n=24, low="Блюз", high="🎹"):
+    """Add low and high tracks, two by each artist, in genres the model to begin with lacks."""
+    for i in range(n):
+        kind, genre = ("L", low) if i % 2 else ("H", high)
+        add(library, f"{kind}{i}", genre, f"Artist {i // 4} {kind}", i)
+
+
+def everything(library) -> dict[str, bytes]:
+    """Return all files below the library's home but the log and the cache."""
+    home = Path(os.fsdecode(library.lib.directory)).parent
+    return {
+        str(path): path.read_bytes()
+        for path in home.rglob("*")
+        if path.is_file() and "cache" not in path.parts
+    }
+
+
+def train(library, *options) -> int:
+    """Run `beet agftrain` and return its exit status; what makes it fail is in the log."""
+    try:
+        library.beet("agftrain", *options)
+    except SystemExit as exit_:
+        return exit_.code
+    except ui.UserError as error:
+        library.log.lines.append(str(error))
+        return 1
+    return 0
+
+
+def models(library) -> Path:
+    return Path(os.fsdecode(library.lib.directory)).parent / "agfgenre"
+
+
+def test_a_library_teaches_its_genres_and_agfgenre_speaks_them(library, capsys):
+    fill(library, 40)
+    add(library, "Hnew", "", "Somebody New", 1000)
+    add(library, "Lnew", "", "Somebody Else", 1001)
+    add(library, "Hodd", "Zydeco", "Clifton", 1002)
+    before = {p: c for p, c in everything(library).items() if p.endswith(".wav")}
+    assert train(library, "--name", "mine") == 0
+    report = capsys.readouterr().out
+    assert "Блюз: 20 tracks by 10 artists" in report
+    assert "Zydeco: 1 track by 1 artist, not learnt" in report
+    assert library.log.having("mine is better and listens from now on")
+    after = everything(library)
+    assert {p: c for p, c in after.items() if p.endswith(".wav")} == before
+
+    folder = models(library) / "models" / "mine"
+    stored = json.loads((folder / "report.json").read_text())
+    assert stored["overall"]["this model"]["accuracy"][0] > 0.9
+    assert (stored["tracks"], stored["artists"], stored["parts"]) == (40, 20, 3)
+    assert stored["genres"]["🎹"]["recall"] > 0.9
+    assert np.sum(stored["confusion"]) == 40
+    assert (folder / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    model = bundle_format.load(folder)
+    assert model.metadata.labels == ("Блюз", "🎹")
+    assert model.metadata.tasks["s"] == 2
+    assert model.metadata.prior.tolist() == [0.5, 0.5]
+
+    library.configure(min_confidence=0)
+    library.beet("agfgenre", "-W", "title::new")
+    assert library.genres("Lnew") == ["Блюз"]
+    assert library.genres("Hnew") == ["🎹"]
+    assert library.get("Hnew").agf_model == model.model_id
+
+    # Listed; given back and taken again; broken; removed.
+    capsys.readouterr()
+    library.beet("agfmodels")
+    listing = capsys.readouterr().out.splitlines()
+    assert listing[1].split() == ["shipped", "2"]
+    assert listing[2].startswith("*  mine")
+    assert "40" in listing[2]
+    library.beet("agfmodels", "show", "mine")
+    shown = capsys.readouterr().out
+    assert (
+        "40 tracks by 20 artists, each heard by a model that had not met its artist (in 3 parts"
+        in shown
+    )
+    assert re.search(
+        r"^at 0\.00 +100% of the tracks get a genre, \d+% of these right$", shown, re.M
+    )
+    library.beet("agfmodels", "use", "shipped")
+    library.beet("agfmodels", "use", "mine")
+    (folder / bundle_format.WEIGHTS).write_bytes(b"broken")
+    add(library, "Lnext", "", "Somebody", 1003)
+    with pytest.raises(
+        ui.UserError, match=r"is damaged.*; `beet agfmodels use shipped` takes that of the plugin"
+    ):
+        library.beet("agfgenre", "-W", "-p", "title:nothing")
+    library.beet("agfmodels")
+    assert "cannot be used" in capsys.readouterr().out
+    library.beet("agfmodels", "remove", "mine")
+    assert not folder.exists()
+    assert library.log.having("removed mine; shipped listens from now on")
+
+
+def test_pretending_says_what_would_be_learnt_from_and_does_nothing(library, capsys, tmp_path):
+    fill(library)
+    before = everything(library)
+    assert train(library, "-p") == 0
+    out = capsys.readouterr().out
+    assert "24 tracks, 12 artists" in out
+    assert "🎹: 12 tracks by 6 artists (counted as 12 albums)" in out
+    assert everything(library) == before
+    assert not (tmp_path / "cache").exists()
+
+
+def test_what_is_not_better_changes_nothing_and_says_so(library, monkeypatch):
+    fill(library, low="Doom", high="Chiptune")  # which the model to begin with knows
+    still = replace(PLAN.transfer, learning_rate=1e-12)
+    monkeypatch.setattr(
+        "beetsplug.agfgenre.train.run.FineTuneConfig", partial(replace, PLAN, transfer=still)
+    )
+    before = everything(library)
+    assert train(library, "--quick") == 3
+    assert library.log.having("not clearly better than start: nothing is changed")
+    assert everything(library) == before
+    path = library.log.having("the whole report: ")[0].split(": ", 2)[2]
+    assert json.loads(Path(path).read_text())["compared"]["start"]["better"] is False
+
+
+def no_genres(library):
+    fill(library, low="", high="")
+
+
+def one_genre(library):
+    fill(library, low="Doom", high="Doom")
+
+
+def one_artist(library):
+    for i in range(24):
+        add(library, f"H{i}", "AB"[i % 2], "Artist", i)
+
+
+def four_artists(library):
+    for i in range(40):
+        add(library, f"H{i}", "AB"[i % 2], f"Artist {i // 10}", i)
+
+
+def fifteen_tracks(library):
+    fill(library, 15)
+
+
+def all_missing(library):
+    fill(library)
+    for item in library.lib.items():
+        os.remove(item.path)
+
+
+def genres_of_five(library):
+    for i in range(300):
+        item = Item(title=str(i), artist=f"Artist {i}", genres=[f"Genre {i // 5}"], path=b"/x")
+        library.lib.add(item)
+
+
+def nobody(library):
+    for i in range(24):
+        add(library, f"H{i}", "AB"[i % 2], "Various Artists", i)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda library: None, "nothing in the library matches"),
+        (no_genres, "none of the 24 tracks has a genre to learn from"),
+        (one_genre, "there is but one genre, Doom"),
+        (one_artist, "all tracks with a genre are by one artist"),
+        (four_artists, "only 4 artists could teach 2 genres: too few to find out"),
+        (fifteen_tracks, "fewer than two genres have enough tracks and artists (🎹: 8 tracks by"),
+        (all_missing, "none of the tracks could be listened to"),
+        (genres_of_five, "(Genre 0: 5 tracks by 5 artists; "),
+        (nobody, "no track has an artist"),
+    ],
+)
+def test_libraries_that_teach_nothing_are_a_sentence_each(library, make, sentence):
+    make(library)
+    before = everything(library)
+    assert train(library) == 1
+    message = library.log.lines[-1]
+    assert message.startswith("agftrain: ")
+    assert sentence in message
+    assert "\n" not in message
+    assert everything(library) == before
+
+
+def test_interrupted_it_goes_on_and_listens_to_what_is_new_alone(library, monkeypatch):
+    from agf_core.features import spectrogram_cache
+    from agf_core.finetune import finetuner
+
+    fill(library, 40)
+    jobs = []
+    whole = spectrogram_cache.in_processes
+
+    def counted(work, wanted, processes):
+        jobs.append(len(wanted))
+        return whole(work, wanted, processes)
+
+    monkeypatch.setattr(spectrogram_cache, "in_processes", counted)
+    learnt = []
+    fit = finetuner.fit
+
+    def interrupted(*args, checkpoint, **options):
+        learnt.append(checkpoint.name)
+        if len(learnt) == 4:
+            raise KeyboardInterrupt
+        return fit(*args, checkpoint=checkpoint, **options)
+
+    monkeypatch.setattr(finetuner, "fit", interrupted)
+    with pytest.raises(SystemExit, match="130"):
+        library.beet("agftrain", "--quick")
+    assert library.log.having("stopped: run again to go on")
+    kept = {path.name for path in Path(os.environ["XDG_CACHE_HOME"]).rglob("*.safetensors")}
+    assert kept == set(learnt[:3])
+    # Our own tags, written meanwhile, are no reason to listen again.
+    for item in library.lib.items():
+        item.genres = [*item.genres, "agf"]
+        item.write()
+        item.store()
+    monkeypatch.setattr(spectrogram_cache, "load_log_mel", None)
+    monkeypatch.setattr(finetuner, "fit", fit)
+    assert train(library, "--quick") in (0, 3)
+    assert jobs == [40, 40]  # looked at again, for their content, but not listened to
+
+
+HOLD = """
+import sys
+from filelock import FileLock
+with FileLock(sys.argv[1], timeout=0):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_only_one_learns_from_a_library_at_a_time(library):
+    fill(library)
+    folder = run.work_folder(library.lib)
+    checkpoint = folder / "of the other" / "fold-0.safetensors"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    hold = [sys.executable, "-c", HOLD, str(folder / run.LOCK)]
+    with subprocess.Popen(hold, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline().strip() == b"held"
+        before = everything(library)
+        assert train(library, "--quick") == 1
+        message = library.log.lines[-1]
+        assert "another `beet agftrain` is learning from this library; wait until" in message
+        assert everything(library) == before
+        assert checkpoint.exists()
+        assert train(library, "-p") == 0
+        other.kill()
+    assert train(library, "--quick") in (0, 3)
+    assert not checkpoint.exists()
+
+
+def test_a_place_for_checkpoints_that_cannot_be_used_is_a_sentence(library):
+    fill(library)
+    (run.work_folder(library.lib) / run.LOCK).mkdir(parents=True)
+    assert train(library, "--quick") == 1
+    message = library.log.lines[-1]
+    assert message.startswith("agftrain: ")
+    assert "lock cannot be written (Is a directory)" in message
+    assert "\n" not in message
+
+
+def test_another_model_takes_its_place_only_when_better(library, capsys):
+    fill(library, 40)
+    assert train(library, "--quick", "--name", "first") == 0
+    for i in range(100, 130):  # one more genre, which the first model does not know
+        add(library, f"M{i}", "Middle", f"Artist {i // 2}", i)
+    status = train(library, "--quick", "--name", "second")
+    report = capsys.readouterr().out
+    assert "this model against first" in report
+    assert status in (0, 3)
+
+
+@pytest.mark.parametrize(
+    "report",
+    ["", '{"held_out": 5, "artists_learnt_from": []}'],
+    ids=["empty", "a number"],
+)
+def test_a_model_whose_report_is_damaged_is_not_asked_about_artists_it_may_have_met(
+    library, capsys, report
+):
+    fill(library, 40)
+    assert train(library, "--quick", "--name", "first") == 0
+    (models(library) / "models" / "first" / "report.json").write_text(report)
+    capsys.readouterr()
+    assert train(library, "--quick", "--name", "second") == 0
+    said = capsys.readouterr().out
+    assert "this model against start" in said
+    assert "against first" not in said
+
+
+def test_what_the_plugin_has_set_itself_does_not_teach(library, capsys):
+    fill(library)
+    library.load_plugins()
+    for title, field in (("L1", "agf_set"), ("L3", "agf_genres")):  # L3's is its own, if as heard
+        item = library.get(title)
+        item[field] = ["Блюз"]
+        item.store()
+    train(library, "-p")
+    assert "1 track whose genre agfgenre has set itself: not learnt from" in capsys.readouterr().out
+
+
+def test_tracks_without_genre_are_counted(library, capsys):
+    fill(library)
+    library.load_plugins()
+    library.track("bare")
+    train(library, "-p")
+    assert "  1 track without a genre\n" in capsys.readouterr().out
+
+
+def test_only_what_has_something_to_teach_is_listened_to():
+    tagged = Track("1", Path(), "a", "Rock", ("Rock",))
+    same_artist, untagged = Track("2", Path(), "a"), Track("3", Path(), "b")
+    set_aside = Track("4", Path(), "c", "", ("Zydeco",))
+    tracks = [tagged, same_artist, untagged, set_aside]
+    assert run.of_use(tracks, "") == [tagged]
+    assert run.of_use(tracks, "s") == [tagged, same_artist, set_aside]
+    for groups in ("m", "sd", "e"):
+        assert run.of_use(tracks, groups) == tracks
+
+
+def test_untagged_tracks_feed_groups_of_sounds(library):
+    fill(library, 40)
+    for i in range(100, 106):
+        add(library, f"H{i}", "", f"Untagged {i}", i)
+    assert train(library, "--groups", "m", "--name", "with-m") == 0
+    assert library.log.having("listening to 46 tracks")
+    assert library.log.having("describing 46 tracks for artist groups (m)")
+    model = bundle_format.load(models(library) / "models" / "with-m")
+    assert model.metadata.tasks.keys() == {"g", "s", "m"}
+    assert model.metadata.architecture["networks"] == [["g", "s", "m"]]
+    assert model.metadata.trained_on["tracks"] == 40
+
+
+@pytest.mark.parametrize("groups", ["x", "mm", True, ["m"]])
+def test_groups_that_there_are_not_are_named(library, groups):
+    library.configure(groups=groups)
+    fill(library)
+    assert train(library) == 1
+    assert "groups must be some of the letters m, d, e and s, not" in library.log.lines[-1]
+
+
+def test_quick_learns_no_groups(library):
+    fill(library)
+    assert train(library, "--quick", "--groups", "m") == 1
+    assert "--quick leaves the networks as they are" in library.log.lines[-1]
+
+
+def test_other_names_for_the_models_genres_want_other_checkpoints(library, monkeypatch):
+    from agf_core.finetune import finetuner
+
+    folders = []
+
+    def stopped(*arguments, checkpoint, **options):
+        folders.append(checkpoint.parent)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(finetuner, "fit", stopped)
+    fill(library)
+    for genre in ("Metal", "Metal", "Rock"):
+        library.configure(learn_as={"Doom": genre})
+        assert train(library, "--quick") == 130
+    assert folders[0] == folders[1] != folders[2]
+
+
+def test_tracks_that_cannot_be_described_leave_a_task_out(library, monkeypatch):
+    def nothing(tracks, *arguments, **options):
+        stored = descriptors.Stored(None, "", [t.track_id for t in tracks], "m")
+        stored.missing.update(stored.track_ids)
+        return stored
+
+    monkeypatch.setattr(run, "extract", nothing)
+    fill(library)
+    assert train(library, "--groups", "m") in (0, 3)
+    assert library.log.having("task m is left out: most tracks cannot be described")
+
+
+def test_genres_that_no_model_can_hold_are_set_aside_before_learning(library, capsys):
+    fill(library)
+    long, singer = "x" * 101, "\N{WOMAN}\u200d\N{MICROPHONE}"
+    for i in range(12):
+        add(library, f"Hlong{i}", long, f"Long {i}", 100 + i)
+        add(library, f"Lzwj{i}", singer, f"Singer {i}", 200 + i)
+    library.configure(learn_as={singer: "Vocal"})
+    train(library, "-p")
+    out = capsys.readouterr().out
+    assert "12 tracks with a genre of more than 100 characters, or of invisible ones" in out
+    assert "Vocal: 12 tracks by 12 artists" in out
+
+
+def test_a_model_can_be_called_anything_a_folder_can(library):
+    fill(library)
+    assert train(library, "--name", "x" * 51) == 1
+    assert "a model's name has at most 50 characters" in library.log.lines[-1]
+    assert train(library, "-p", "--name", "../x") == 1
+    assert "no model can be called '../x'" in library.log.lines[-1]
+
+
+def test_albums_count_once_and_genres_follow_mapping_and_tree(library, capsys, tmp_path):
+    (tmp_path / "tree.yaml").write_text("- electronic:\n  - techno\n  - house\n")
+    library.configure(
+        canonical=str(tmp_path / "tree.yaml"), learn_as={"Shoegaze": "Rock", "Spoken": None}
+    )
+    for i in range(40):
+        add(library, f"H{i}", "techno" if i % 2 else "House", f"Artist {i // 20}", i, album_id=7)
+    for i in range(12):
+        add(library, f"L{i}", "shoegaze", f"Band {i}", 100 + i)
+    add(library, "Lx", "Spoken", "Band", 99)
+    train(library, "-p")
+    out = capsys.readouterr().out
+    assert "Electronic: 40 tracks by 2 artists (counted as 2 albums)" in out
+    assert "Rock: 12 tracks by 12 artists (counted as 12 albums)" in out
+    assert "1 track with a genre that whitelist or learn_as leaves out" in out
+
+
+@pytest.fixture
+def on_disk(monkeypatch):
+    yield from open_library(monkeypatch, None, on_disk=True)
+
+
+def test_what_would_be_learnt_from_is_told_without_the_training_extra(on_disk, tmp_path):
+    """PyTorch is a large thing to install before one knows whether there is enough to learn."""
+    fill(on_disk)
+    add(on_disk, "Zydeco 1", "Zydeco", "One", 50)
+    (tmp_path / "config.yaml").write_text(
+        f"plugins: [agfgenre]\nlibrary: {os.fsdecode(on_disk.lib.path)}\n"
+    )
+    program = (
+        "import sys; sys.modules.update(dict.fromkeys(['torch', 'librosa', 'sklearn']));"
+        "from beets.ui import main; main(['agftrain', '-p'])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"BEETSDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "24 tracks by 12 artists teach 2 genres" in answer.stdout
+    assert "Zydeco: 1 track by 1 artist, not learnt (by one artist alone)" in answer.stdout
+
+
+def test_pretending_quietly_says_only_what_is_wrong(library, capsys):
+    fill(library)
+    capsys.readouterr()
+    assert train(library, "-p", "-q") == 0
+    assert capsys.readouterr().out == ""
+    library.configure(learn_as={"Блюз": None, "🎹": None})
+    with pytest.raises(ui.UserError, match="has a genre to learn from"):
+        library.beet("agftrain", "-p", "-q")
+
+
+def test_without_the_training_extra_one_line_says_what_to_install(library, monkeypatch):
+    monkeypatch.setattr(
+        "beetsplug.agfgenre.missing_for_learning", lambda: "learning needs torch: pip install x"
+    )
+    with pytest.raises(ui.UserError, match="agftrain: learning needs torch: pip install x"):
+        library.beet("agftrain")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["use", "nothing"], "there is no model 'nothing'"),
+        (["use"], "use what?"),
+        (["remove", "shipped"], "the shipped model comes with the plugin and stays"),
+        (["remove", "../x"], "there is no model '../x'"),
+    ],
+)
+def test_agfmodels_says_what_it_cannot_do(library, arguments, message):
+    with pytest.raises(ui.UserError, match="agfmodels: ") as caught:
+        library.beet("agfmodels", *arguments)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_an_interrupt_while_python_shuts_down_is_not_heard(ignored):
+    code = (
+        "import atexit, os, signal\n"
+        "from beetsplug.agfgenre.train.run import ignore_interrupts_at_exit\n"
+        "def end():\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    for _ in range(9): pass\n"  # somewhere to be interrupted
+        "atexit.register(end)\n"
+        # Who is started in the background may have been told to ignore it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    )
+    code += "ignore_interrupts_at_exit()\n" if ignored else ""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ("Traceback" in ended.stderr) != ignored

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+from beets.library import Item
+
+from agf_core.audio.decode import SilentAudioError
+from agf_core.inference.tagger import Prediction
+from beetsplug.agfgenre.config import Settings
+from beetsplug.agfgenre.summary import Summary
+from beetsplug.agfgenre.tag.decision import Decision, Heard, Outcome, decide, rank
+from beetsplug.agfgenre.vocabulary import Vocabulary
+
+LABELS = tuple("abcdefg")
+WORDS = Vocabulary(title_case=False)
+
+
+def prediction(*shares: float) -> Prediction:
+    return Prediction(LABELS[: len(shares)], np.array(shares))
+
+
+def test_rank_is_the_mean_best_first():
+    ranking = rank([prediction(0.1, 0.9), prediction(0.5, 0.5)])
+    assert [label for label, _ in ranking] == ["b", "a"]
+    assert [share for _, share in ranking] == pytest.approx([0.7, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("shares", "genres"),
+    [
+        ((0.6, 0.3, 0.1), "ab"),
+        ((0.6, 0.29, 0.11), "a"),
+        ((0.2, 0.2, 0.2, 0.2, 0.1, 0.1), "abcde"),
+        ((0.1, 0.1, 0.2, 0.2, 0.2, 0.2), "cdefa"),
+    ],
+)
+def test_candidates_are_at_least_half_as_probable_and_at_most_five(shares, genres):
+    assert "".join(Heard.of([prediction(*shares)]).genres) == genres
+
+
+def test_what_is_remembered_is_recalled_for_the_same_model_only():
+    item = Item()
+    heard = Heard(("a", "b"), 0.75)
+    heard.remember(item, "model-1")
+    assert Heard.recall(item, "model-1") == heard
+    assert Heard.recall(item, "model-2") is None
+    assert Heard.recall(Item(), "model-1") is None
+    del item["agf_confidence"]
+    assert Heard.recall(item, "model-1") is None
+
+
+@pytest.mark.parametrize(
+    ("confidence", "wanted", "count", "decision"),
+    [
+        (0.5, "", 1, Decision(("a",))),
+        (0.4951, "", 1, Decision(("a",))),  # shown as 0.50
+        (0.4949, "", 1, Decision(outcome=Outcome.UNSURE)),
+        (0.9, "", 9, Decision(("a", "b", "c"))),
+        (0.9, "ac", 2, Decision(("a", "c"))),
+        (0.9, "bc", 2, Decision(outcome=Outcome.UNWANTED)),
+    ],
+)
+def test_decision(confidence, wanted, count, decision):
+    words = Vocabulary(whitelist=frozenset(wanted), title_case=False)
+    heard = Heard(("a", "b", "c"), confidence)
+    assert decide(heard, words, Settings(count=count, min_confidence=0.5)) == decision
+
+
+def test_candidates_that_mean_the_same_are_one_genre():
+    words = Vocabulary(branches=(("top", "a"), ("top", "b"), ("c",)))
+    assert decide(Heard(("a", "b", "c"), 0.9), words, Settings(count=2)).genres == ("Top", "C")
+
+
+def test_empty_summary():
+    assert Summary().text() == "tagged 0 tracks"
+    assert not Summary().all_failed
+
+
+def test_summary_counts_by_kind_and_reason():
+    summary = Summary()
+    summary.add(Outcome.TAGGED, Item)
+    summary.add(Outcome.UNSURE, Item)
+    summary.add(Outcome.UNSURE, Item)
+    summary.fail(OSError())
+    summary.fail(SilentAudioError())
+    summary.fail(SilentAudioError())
+    summary.unwritten = 2
+    summary.missing = 1
+    assert summary.text("would tag") == (
+        "would tag 1 track; "
+        "of these, 2 files could not be written (`beet write` tries again); "
+        "of these, 1 file could not be found (`beet update` looks into it); "
+        "left alone because unsure: 2 tracks; "
+        "failed: 3 tracks (1 for other reasons, 2 silent)"
+    )

@@ -1,0 +1,127 @@
+"""Collections, and the CSV by which any of them comes in."""
+
+import miniature_fma
+import numpy as np
+import pytest
+
+from agf_core.audio import decode
+from training.datasets.collection import GIVEN, check_clip, read_csv, write_csv
+from training.errors import CollectionError
+
+TABLE = """\
+path,artist,album,genre,genres,split,split_b,mood
+1.wav,anna,first,Doom,Metal; Doom,train,valid,sad
+sub/2.wav,anna,,,Metal,valid,train,
+"3,ü.wav",bert,,Chiptune,,test,,
+4.wav,clara,c,Doom,Doom,,train,
+"""
+
+
+@pytest.fixture
+def table(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name in ("1.wav", "sub/2.wav", "3,ü.wav", "4.wav"):
+        (tmp_path / name).write_bytes(b"RIFF")
+    path = tmp_path / "mine.csv"
+    path.write_bytes(("\ufeff" + TABLE.replace("\n", "\r\n")).encode())  # as Excel writes it
+    return path
+
+
+def test_a_csv_is_a_collection(table):
+    collection = read_csv(table)
+    assert collection.name == "mine"
+    assert collection.genres == ("Chiptune", "Doom")
+    first, second, third, fourth = collection.tracks
+    assert first.path == table.parent / "1.wav"
+    assert (first.track_id, first.artist, first.album) == ("1.wav", "anna", "first")
+    assert (first.genre, first.labels) == ("Doom", ("Metal", "Doom"))
+    assert (second.genre, second.labels, second.album) == ("", ("Metal",), "")
+    assert (third.path.name, third.labels) == ("3,ü.wav", ())
+    assert fourth.source == "mine"
+    assert collection.splits == {
+        GIVEN: ("train", "valid", "test", ""),
+        "b": ("valid", "train", "", "train"),
+    }
+    np.testing.assert_array_equal(collection.part("b", "train"), [1, 3])
+    assert collection.part("b", "test").shape == (0,)
+    assert collection.divided_artists(GIVEN) == {"anna"}
+
+
+def test_tracks_go_with_their_parts_and_the_reason_stays(table):
+    less = read_csv(table).without({"sub/2.wav": "hums"})
+    assert [track.artist for track in less.tracks] == ["anna", "bert", "clara"]
+    assert less.splits["b"] == ("valid", "", "train")
+    assert less.without({"4.wav": "buzzes"}).left_out == {"sub/2.wav": "hums", "4.wav": "buzzes"}
+    assert less.summary().splitlines() == [
+        "mine: 3 tracks by 3 artists, 2 main genres",
+        "split given: 1 train, 0 valid, 1 test; 0 artists in more than one part",
+        "split b: 1 train, 1 valid, 0 test; 0 artists in more than one part",
+        "left out: hums",
+    ]
+
+
+def test_what_is_written_is_read_again(table, tmp_path):
+    collection = read_csv(table)
+    copy = tmp_path / "sub" / "mine.csv"
+    write_csv(collection, copy)
+    assert "../1.wav" in copy.read_text(encoding="utf-8")
+    again = read_csv(copy)
+    assert again.splits == collection.splits
+    for one, other in zip(again.tracks, collection.tracks, strict=True):
+        assert one.path.samefile(other.path)
+        assert (one.track_id, one.artist, one.album) == (other.track_id, other.artist, other.album)
+        assert (one.genre, one.labels) == (other.genre, other.labels)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("artist,album,", "artists,records,", "{} lacks the columns artist, album; add them."),
+        ("split,split_b", "side,side_b", "{} lacks the columns split; add them."),
+        (TABLE, "", "{} lacks the columns path, artist, album, genre, genres, split; add them."),
+        (TABLE.split("\n", 1)[1], "", "{} has no tracks; add a row for each."),
+        ("bert", "", "{}, line 4 has no artist; give one."),
+        ("1.wav", "", "{}, line 2 has no path; give one."),
+        (",train,valid", ",training,valid", "{}, line 2 has 'training' as split; write one of"),
+        (",train,valid", ",train,x", "{}, line 2 has 'x' as split_b; write one of train, valid,"),
+        (",sad", ",sad,sad", "{}, line 2 has not as many cells as there are columns."),
+        (",sad", "", "{}, line 2 has not as many cells as there are columns."),
+        ("4.wav", "1.wav", "{} has 1.wav more than once; take the others out."),
+        ("4.wav", "5.wav", "{} names 1 files (of 4) that do not exist, such as "),
+        ('"3,ü', '"3,\udcff', "{} is not a CSV in UTF-8 ("),
+        ('ü.wav"', 'ü.wav"x', "{} is not a CSV in UTF-8 ("),
+    ],
+)
+def test_a_table_that_will_not_do(table, old, new, message):
+    assert old in TABLE
+    text = TABLE.replace(old, new, 1)
+    table.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(CollectionError) as caught:
+        read_csv(table)
+    assert str(caught.value).startswith(message.format(table))
+    assert "\n" not in str(caught.value)
+
+
+def test_no_such_table_split_or_part(table, tmp_path):
+    with pytest.raises(CollectionError, match=r"none.csv does not exist; give the path of a CSV"):
+        read_csv(tmp_path / "none.csv")
+    collection = read_csv(table)
+    with pytest.raises(CollectionError, match="mine has no split official; take one of given, b"):
+        collection.part("official", "train")
+    with pytest.raises(ValueError, match="training is none of train, valid, test"):
+        collection.part("b", "training")
+
+
+def test_short_and_damaged_clips(tmp_path):
+    path = tmp_path / "clip.mp3"
+    clip = miniature_fma.mp3(0, "Rock", 1, 30)
+    path.write_bytes(clip)
+    check_clip(29.0, ("1", path))
+    check_clip(1.0, ("1", path))
+    path.write_bytes(clip[: len(clip) // 3])
+    with pytest.raises(decode.AudioTooShortError, match=r"clip.mp3 has only 1\d.\d s .* 29 s is"):
+        check_clip(29.0, ("1", path))
+    check_clip(1.0, ("1", path))
+    path.write_bytes(b"no audio")
+    with pytest.raises(decode.UnreadableAudioError, match=r"clip.mp3"):
+        check_clip(1.0, ("1", path))

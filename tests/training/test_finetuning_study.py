@@ -1,0 +1,64 @@
+"""Experiments on personal models, without their learning."""
+
+from pathlib import Path
+
+import pytest
+
+from agf_core.bundle import format as bundle_format
+from agf_core.data.tracks import Track
+from agf_core.metrics import Score
+from training.studies.finetuning import draw, main, some_of, tagged_in_part
+
+
+@pytest.fixture
+def tracks() -> list[Track]:
+    """Two tracks by each of forty artists, in five folds."""
+    return [Track(f"t{i}", Path(), f"artist {i // 2}", "Rock", fold=i // 2 % 5) for i in range(80)]
+
+
+@pytest.mark.parametrize(("share", "artists"), [(0.25, 8), (1.0, 32), (0.0, 2)])
+def test_a_share_of_the_artists_not_asked_about_is_tagged(tracks, share, artists):
+    order, n_teaching = tagged_in_part(tracks, 1, share, seed=0)
+    assert sorted(order) == list(range(80))
+    known, rest = ([tracks[i] for i in part] for part in (order[:n_teaching], order[n_teaching:]))
+    assert sum(track.fold == 1 for track in known) == 16
+    assert len({track.artist for track in known if track.fold != 1}) == artists
+    assert not {track.artist for track in known} & {track.artist for track in rest}
+
+
+def test_more_tagged_artists_are_those_of_before_and_others(tracks):
+    def tagged(share: float) -> set[str]:
+        order, n_teaching = tagged_in_part(tracks, 0, share, seed=3)
+        return {tracks[i].artist for i in order[:n_teaching]}
+
+    assert tagged(0.1) < tagged(0.25) < tagged(0.5)
+
+
+def test_a_library_of_some_of_the_artists_has_all_their_tracks(tracks):
+    chosen = some_of(tracks, 21, seed=0)
+    assert len(chosen) == 22
+    assert len({tracks[i].artist for i in chosen}) == 11
+
+
+def test_the_figure_shows_a_line_for_each_kind_of_groups(tmp_path):
+    scores = [Score(0.5, 0.4, 0.6), Score(0.6, 0.5, 0.7)]
+    draw([0.1, 0.5], {"none": scores, "m": scores[::-1]}, tmp_path / "f.png")
+    assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_model_that_has_met_the_library_is_refused_in_a_line(tmp_path, monkeypatch):
+    table = tmp_path / "clips.csv"
+    table.write_text("track_id,repository,file,artist_key,labels,genre,fold\n")
+    where = ["x", "library", "--table", str(table), "--audio", str(tmp_path), "--work"]
+    where += [str(tmp_path), "--model"]
+    shipped = bundle_format.load()
+    (source, *_) = shipped.metadata.trained_on["sources"]
+    monkeypatch.setattr("sys.argv", [*where, str(shipped.folder), "--library", source])
+    with pytest.raises(SystemExit, match=f"has learnt from {source}"):
+        main()
+    monkeypatch.setattr("sys.argv", [*where, str(shipped.folder), "--library", "another"])
+    with pytest.raises(SystemExit, match="no clips of another"):
+        main()
+    monkeypatch.setattr("sys.argv", [*where, str(tmp_path / "none"), "--library", source])
+    with pytest.raises(SystemExit, match="none"):
+        main()

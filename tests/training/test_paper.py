@@ -1,0 +1,450 @@
+"""The paper's experiments from archive to tables, on FMA in miniature and two worker processes."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import miniature_fma
+import numpy as np
+import pytest
+import torch
+from distributed import Client, LocalCluster
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from agf_core import metrics
+from agf_core.features.cache import FeatureCache
+from agf_core.features.spectrogram import InputSpec
+from agf_core.train.config import TrainConfig
+from training import cli, statistics
+from training.datasets import fma
+from training.datasets.fma_download import unpack
+from training.errors import CollectionError
+from training.paper import (
+    cases,
+    cluster,
+    experiment,
+    figures,
+    groups,
+    leak,
+    prepare,
+    reproduce,
+    run,
+    submit,
+    tables,
+)
+from training.paper import cli as paper_cli
+from training.paper.cases import MTN, STN, Case
+from training.recipes import Recipe
+
+TINY = Recipe(
+    "tiny",
+    width=0.25,
+    input=InputSpec(8_000, 256, 512, 32, 0.0, 4_000.0, segment_frames=40, window_hop=160),
+    networks=TrainConfig(epochs=6, batch_size=16, validate_every=3),
+    transfer=TrainConfig(epochs=8, batch_size=16, validate_every=4),
+)
+PER_GENRE = {"train": 32, "valid": 10, "test": 10}
+N_TRACKS = 4 * sum(PER_GENRE.values())
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    """The address of a scheduler with two worker processes."""
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, memory_limit=0, dashboard_address=":0"
+    ) as local:
+        yield local.scheduler_address
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, scheduler):
+    """A folder in which everything was done by the commands, one after the other."""
+    folder = tmp_path_factory.mktemp("fma")
+    archives = miniature_fma.make(folder, per_genre=PER_GENRE)
+    unpack(archives.metadata, folder)
+    unpack(archives.medium, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(paper_cli.RUN_RECIPES, "tiny", TINY)
+        patch.setattr(statistics, "RESAMPLES", 40)
+        work = ["--work", folder / "work"]
+        tiny, away = ["--recipe", "tiny"], ["--scheduler", scheduler]
+        table = folder / "fma-medium.csv"
+        call(fma, folder, "--table", table, "--processes", 1)
+        call(prepare, "--table", table, *work, *tiny, *away, "--sources", "")
+        official = ["--splits", "official"]
+        call(groups, *work, *tiny, *official, "--sources", "s", *away)
+        everything = ["reproduce", *work, *tiny, "--sources", "gs", "--tables", 4, 5, *away]
+        call(reproduce, *everything[1:], *official)
+        page = ["--runs", "tiny", *official, "--output", folder / "docs" / "results.md"]
+        call(figures, *work, *page)
+        call(tables, *work, *page)
+        call(leak, *work, *tiny, *official, "--tasks", "gs", "--output", folder / "leak.md")
+    return folder
+
+
+@pytest.fixture
+def work(folder, monkeypatch):
+    """Where the features and runs are; the recipe has a name."""
+    monkeypatch.setitem(paper_cli.RUN_RECIPES, "tiny", TINY)
+    return folder / "work"
+
+
+def call(command, *arguments):
+    """Call a command as from a terminal."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [command.__name__, *map(str, arguments)])
+        command.main()
+
+
+def complaint(command, *arguments):
+    """Call a command that ends with a line."""
+    with pytest.raises(SystemExit) as ended:
+        call(command, *arguments)
+    message = str(ended.value)
+    assert "\n" not in message
+    return message
+
+
+def test_all_cases_of_the_tables_are_in_them(folder):
+    page = (folder / "docs" / "results.md").read_text()
+    assert "## Split official" in page
+    assert "40 tracks by 20 artists, part test; seed 0; 6 epochs a task" in page
+    table4 = page.split("### Table 4")[1].split("### Table 5")[0]
+    rows = {line.split(" | ")[0].strip("| "): line for line in table4.splitlines()}
+    for tasks in ("g", "s", "gs"):
+        assert len(re.findall(r"\d\.\d{3} \[", rows[tasks])) == (4 if len(tasks) > 1 else 2)
+    assert "0.8891" in rows["g"]  # the paper's
+    assert "ged" not in rows
+    assert "![Scores" in page
+    assert (folder / "docs" / "results" / "official.png").stat().st_size > 5_000
+    with (folder / "docs" / "results" / "official.csv").open() as file:
+        scores = {(row["case"], row["calibrated"]): row for row in csv.DictReader(file)}
+    assert len(scores) == 2 * (3 + 1 + 1)
+    assert float(scores["g", "0"]["accuracy"]) > 0.6  # by chance 0.25
+    assert float(scores["g", "0"]["accuracy_gain"]) == 0
+
+
+def test_a_case_leaves_all_there_is_to_know_of_it(folder):
+    case = folder / "work" / "runs" / "tiny" / "official" / "seed-0" / "gs-MTN"
+    made = json.loads((case / "run.json").read_text())
+    assert made["recipe"]["networks"]["epochs"] == 6
+    assert (made["seed"], made["case"]["tasks"], made["case"]["shared"]) == (0, "gs", True)
+    assert made["versions"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
+    curves = json.loads((case / "curves.json").read_text())
+    assert [entry["epoch"] for entry in curves["gs"]] == [3, 6, 9, 12]
+    assert {"loss", "g_log_loss", "s_accuracy"} <= curves["gs"][0].keys()
+    assert len(curves["transfer"]) == 2
+    shown = EventAccumulator(str(case)).Reload()
+    drawn = {
+        tag: [(e.step, e.value) for e in shown.Scalars(tag)] for tag in shown.Tags()["scalars"]
+    }
+    assert len(drawn) == 5 + 1
+    for tag, points in drawn.items():
+        network, name = tag.split("/")
+        noted = [(entry["epoch"], pytest.approx(entry[name])) for entry in curves[network]]
+        assert points == noted
+    with np.load(case / "predictions.npz") as stored:
+        assert stored["probabilities"].shape == (40, 4)
+        np.testing.assert_allclose(stored["probabilities"].sum(axis=1), 1, rtol=1e-5)
+        assert set(stored["artists"]).isdisjoint(
+            miniature_artists(folder, "train") | miniature_artists(folder, "valid")
+        )
+
+
+def miniature_artists(folder, part):
+    with (folder / "fma-medium.csv").open() as file:
+        return {row["artist"] for row in csv.DictReader(file) if row["split_official"] == part}
+
+
+def test_what_is_done_is_not_done_again(work, folder, scheduler, capsys):
+    call(prepare, "--table", folder / "fma-medium.csv", "--work", work, "--recipe", "tiny",
+         "--sources", "", "--scheduler", "tcp://127.0.0.1:1")  # fmt: skip
+    call(reproduce, "--work", work, "--recipe", "tiny", "--sources", "gs", "--tables", 4, 5,
+         "--splits", "official", "--scheduler", "tcp://127.0.0.1:1")  # fmt: skip
+    assert "0 of 5 cases to do" in capsys.readouterr().out
+
+
+def test_some_of_the_cases(work, capsys):
+    arguments = ["--work", work, "--recipe", "tiny", "--sources", "gs", "--splits", "official",
+                 "--scheduler", "tcp://127.0.0.1:1"]  # fmt: skip
+    call(reproduce, *arguments, "--only", "w2")
+    assert "0 of 4 cases to do" in capsys.readouterr().out  # g, s, gs side by side, and wide
+    call(reproduce, *arguments, "--only", "gs", "--tables", 4)
+    assert "0 of 4 cases to do" in capsys.readouterr().out  # the same, and gs in one network
+    with pytest.raises(SystemExit):
+        call(reproduce, *arguments, "--only", "gs", "gm", "w3")
+    assert "--only gm w3: of these tables and sources there are gs w2" in capsys.readouterr().err
+
+
+def test_stopped_by_ctrl_c_it_goes_on_and_learns_the_same(work):
+    runs = work / "runs" / "stopped"
+    arguments = ["--work", work, "--recipe", "tiny", "--runs", "stopped", "--sources", "gs",
+                 "--tables", 4, "--splits", "official"]  # fmt: skip
+    said = interrupted(arguments, once=runs / "official/seed-0/networks/network-g.safetensors")
+    assert re.search(r"progress: http://\S+/status", said)
+    assert said.endswith("stopped; what is finished is kept: run the command again to go on\n")
+    assert len(list(runs.rglob("scores.json"))) < 4
+    call(reproduce, *arguments, "--workers", 1)
+    for case in ("g", "s-STN", "gs-STN", "gs-MTN"):
+        whole, parts = (
+            np.load(work / "runs" / name / "official/seed-0" / case / "predictions.npz")
+            for name in ("tiny", "stopped")
+        )
+        np.testing.assert_allclose(parts["probabilities"], whole["probabilities"], atol=1e-3)
+
+
+def interrupted(arguments, *, once):
+    """Reproduce from a terminal, and press Ctrl-C when a file is there; return what was said."""
+    command = [sys.executable, "-c", FROM_A_TERMINAL, json.dumps(TINY.to_dict()), *arguments]
+    process = subprocess.Popen(
+        [*map(str, command), "--workers", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # as a terminal has it: Ctrl-C reaches the workers, too
+    )
+    try:
+        while not once.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 1
+    return said
+
+
+FROM_A_TERMINAL = """
+import json, signal, sys
+from training.paper import cli, reproduce
+from training.recipes import Recipe
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what is started behind a shell has none
+recipe = Recipe.from_dict(json.loads(sys.argv.pop(1)))
+cli.RUN_RECIPES[recipe.name] = recipe
+reproduce.main()
+"""
+
+
+def test_alone_or_side_by_side_a_case_learns_the_same(work):
+    done = work / "runs" / "tiny" / "official" / "seed-0"
+    setting = run.Setting(work, "alone", TINY, "official", 0, device="cpu")
+    (setting.folder / "networks").mkdir(parents=True)
+    for network in (done / "networks").glob("network-?.safetensors"):
+        (setting.folder / "networks" / network.name).write_bytes(network.read_bytes())
+    run.run(setting, [Case("gs")])
+    one, other = (
+        np.load(path / "predictions.npz")["probabilities"]
+        for path in (setting.case_folder(Case("gs")), done / "gs-STN")
+    )
+    np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+def test_submission_has_sixteen_probabilities_for_every_clip(work, folder):
+    output = folder / "submission.csv"
+    clips = folder / "clips"
+    clips.mkdir()
+    mp3s = sorted((folder / "fma_medium").glob("*/*.mp3"))[:3]
+    for mp3 in mp3s:
+        (clips / mp3.name).write_bytes(mp3.read_bytes())
+    (clips / "silent.mp3").write_bytes(b"")
+    arguments = ["--work", work, "--recipe", "tiny", "--split", "official"]
+    call(submit, *arguments, "--tasks", "gs", "--network", "MTN", "--clips", clips,
+         "--output", output)  # fmt: skip
+    with output.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file_id"] for row in rows] == sorted([*(mp3.stem for mp3 in mp3s), "silent"])
+    assert list(rows[0]) == ["file_id", *submit.CHALLENGE]
+    for row in rows:
+        assert sum(float(row[genre]) for genre in submit.CHALLENGE) == pytest.approx(1, abs=1e-4)
+    assert {float(rows[-1][genre]) for genre in submit.CHALLENGE} == {0, 0.25}
+    message = complaint(submit, *arguments, "--tasks", "gsedm", "--clips", clips,
+                        "--output", output)  # fmt: skip
+    assert "gsedm-STN is not finished" in message
+
+
+def test_the_leak_is_measured_on_the_same_features(folder, work):
+    setting = run.Setting(work, "tiny", TINY, "official", 0, device="cpu")
+    predicted, truth, artists = leak.both(setting, [Case("g")])
+    honest, leaky = predicted[Case("g")]
+    assert (len(truth), len(set(artists))) == (40, 20)
+    with np.load(setting.case_folder(Case("g")) / "predictions.npz") as stored:
+        np.testing.assert_allclose(honest, stored["probabilities"], atol=1e-3)
+    assert metrics.log_loss(leaky, truth) < metrics.log_loss(honest, truth)
+    page = (folder / "leak.md").read_text()
+    assert "40 tracks by 20 artists, official; seeds 0" in page
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| g")]
+    assert [row[1] for row in rows[-3:]] == ["has not met them", "has met them",
+                                             "second less first"]  # fmt: skip
+
+
+def test_runs_of_one_name_have_one_recipe(work):
+    message = complaint(run, "--work", work, "--recipe", "tiny", "--epochs", 7, "--split",
+                        "official")  # fmt: skip
+    assert "another recipe (networks.epochs was 6 and is 7); give these runs" in message
+
+
+def test_what_is_missing_is_named_with_a_remedy(work, folder, tmp_path):
+    arguments = ["--work", work, "--recipe", "tiny", "--split"]
+    assert "has no split artists; take one of official" in complaint(run, *arguments, "artists")
+    message = complaint(run, *arguments, "official", "--tasks", "gd", "--network", "MTN")
+    assert "task d has no groups for split official, seed 0; make them: python -m" in message
+    assert "--tasks gx is not a set" in complaint(run, *arguments, "official", "--tasks", "gx")
+    message = complaint(run, "--work", tmp_path, "--recipe", "tiny", "--split", "official")
+    assert "holds no prepared collection" in message
+    other = folder / "other.csv"
+    other.write_text((folder / "fma-medium.csv").read_text().replace("Techno", "House"))
+    message = complaint(prepare, "--table", other, "--work", work, "--recipe", "tiny")
+    assert "was prepared from another table" in message
+    message = complaint(tables, "--work", work, "--runs", "tiny", "--splits", "random",
+                        "--output", tmp_path / "x.md")  # fmt: skip
+    assert "has no finished case g" in message
+    with pytest.raises(cli.RunError, match="no Dask scheduler answers"):
+        connect_to_nobody()
+
+
+def connect_to_nobody():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster, "PATIENCE", "10ms")
+        with cluster.connect("tcp://127.0.0.1:1", 1):
+            pass
+
+
+def test_a_gpu_without_memory_is_one_line_and_loses_nothing(work, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0")
+
+    before = {path: path.read_bytes() for path in work.rglob("*.json")}
+    monkeypatch.setattr(experiment, "train_networks", full)
+    common = ["--work", work, "--recipe", "tiny"]
+    for what, command, *arguments in (
+        ("g wSTN4", run, "--split", "official", "--network", "wSTN", "--wide", 4),
+        ("g, g+s STN", leak, "--splits", "official", "--tasks", "gs", "--output", work / "x.md"),
+        ("g+s STN", submit, "--split", "official", "--tasks", "gs", "--clips", work,
+         "--output", work / "x.csv"),
+    ):  # fmt: skip
+        message = complaint(command, *common, *arguments)
+        assert message.startswith(f"{what}: the GPU has too little memory (CUDA out of memory)")
+        assert "with --stream" in message
+    assert before == {path: path.read_bytes() for path in before}
+
+
+@pytest.mark.parametrize(
+    ("share", "asked", "streamed"), [(0.39, False, False), (0.41, False, True), (0.39, True, True)]
+)
+def test_what_a_gpu_has_no_room_for_stays_on_the_disk(work, monkeypatch, share, asked, streamed):
+    rows = prepare.Prepared.open(work, TINY.input).spectrograms.rows
+    gpu = SimpleNamespace(total_memory=rows.nbytes / share)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: gpu)
+    monkeypatch.setattr(run, "SegmentDataset", lambda *_, device, stream: (device, stream))
+    monkeypatch.setattr(run, "_segments", run._segments.__wrapped__)
+    assert run._segments(work, TINY.input, "official", "cuda:1", asked) == ("cuda:1", streamed)
+
+
+def test_nothing_of_a_validation_track_reaches_the_targets(scheduler, tmp_path, write_wav):
+    rng = np.random.default_rng(0)
+    train = [0.1 * np.convolve(rng.normal(size=88_200), np.ones(1 + i)) for i in range(10)]
+    targets, normalisers = [], []
+    for other in (0.01, 0.5):
+        table = tmp_path / f"{other}.csv"
+        rows = ["path,artist,album,genre,genres,split"]
+        for i, samples in enumerate([*train, other * rng.normal(size=88_200)]):
+            write_wav(f"{other}-{i}.wav", samples)
+            rows.append(f"{other}-{i}.wav,{i // 2},,Doom,Doom,{'train' if i < 10 else 'valid'}")
+        table.write_text("\n".join(rows))
+        work = tmp_path / f"work-{other}"
+        made = prepare.prepare(table, work, TINY.input, sources="m", scheduler=scheduler)
+        job = groups.GroupsJob(work, TINY.input, "given", 0, "m")
+        job.make()
+        targets.append(job.targets())
+        normalisers.append(made.normaliser("given"))
+    np.testing.assert_array_equal(targets[0][:10], targets[1][:10])
+    assert not np.isnan(targets[0]).any()
+    assert (targets[0][10] != targets[1][10]).any()
+    np.testing.assert_array_equal(*normalisers)
+
+
+def test_a_damaged_pack_is_named(work, tmp_path):
+    for path in work.iterdir():
+        if path.name != "spectrograms":
+            (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "spectrograms").mkdir()
+    for path in (work / "spectrograms").glob("*"):
+        (tmp_path / "spectrograms" / path.name).write_bytes(path.read_bytes()[:200_000])
+    with pytest.raises(CollectionError, match=r"npy is damaged .* delete it and run"):
+        prepare.Prepared.open(tmp_path, TINY.input)
+
+
+def test_a_killed_worker_costs_its_task_a_retry_and_nothing_else(scheduler, tmp_path):
+    jobs = [(tmp_path, number) for number in range(12)]
+    with Client(scheduler) as client:
+        done = {job: error for job, _, error in cluster.each(client, fragile, jobs)}
+    assert done == dict.fromkeys(jobs)
+    tried = [(tmp_path / f"{number}.txt").read_text().split() for number in range(12)]
+    assert [len(tries) for tries in tried] == [2 if number == 5 else 1 for number in range(12)]
+    assert tried[5][0] != tried[5][1]  # by another process
+
+
+def fragile(job):
+    """Make a feature as `prepare` does; in the middle of one the process is killed, once."""
+    folder, number = job
+
+    def compute():
+        note = folder / f"{number}.txt"
+        with note.open("a") as file:
+            file.write(f"{os.getpid()} ")
+        if number == 5 and len(note.read_text().split()) == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return np.full(3, number)
+
+    FeatureCache(folder).get("made", str(number), compute)
+
+
+def test_the_papers_numbers_add_up():
+    paper = tables.read_paper()
+    assert paper.keys() == {*STN, *MTN, *cases.WIDE}
+    table3 = {}
+    for kind, those in (("STN", STN), ("MTN", MTN)):
+        for inside in (False, True):
+            mine = [paper[case] for case in those if ("g" in case.tasks) == inside]
+            table3[kind, inside] = np.mean(mine, axis=0).round(4).tolist()
+    assert table3["STN", True] == pytest.approx([0.8540, 0.6154], abs=1e-4)
+    assert table3["MTN", False] == pytest.approx([0.9618, 0.5168], abs=1e-4)
+    assert tables.best_of_paper(tables.of_size(5)["MTN"], paper) == (0.7727, 0.6571)
+
+
+def test_a_line_of_the_figure_begins_at_a_single_task():
+    assert figures.drawn("STN", 1) == figures.drawn("MTN", 1) == list(STN[:5])
+    assert figures.drawn("wSTN", 1) == [Case("g")]
+    assert figures.drawn("MTN", 5) == [Case("gsedm", shared=True)]
+
+
+def test_scores_over_seeds_vary_by_seed_and_artist():
+    rng = np.random.default_rng(0)
+    truth, artists = np.arange(30) % 3, np.arange(30)
+    good, bad = (np.eye(3)[truth] * w + rng.dirichlet(np.ones(3), 30) for w in (3.0, 0.0))
+    good, bad = (p / p.sum(axis=1, keepdims=True) for p in (good, bad))
+    names = ("accuracy", "log_loss")
+    two = {"x": np.stack([good, bad]), "y": np.stack([good, good])}
+    scored = statistics.score(two, truth, artists, names, resamples=200)
+    assert scored["y"][0].value == scored["y"][0].low == 1
+    assert scored["x"][0].value == pytest.approx(1 / 2 + (bad.argmax(1) == truth).mean() / 2)
+    assert scored["x"][0].low < 0.6  # resamples that drew the bad seed twice
+    assert scored["x"][0].high == 1
+    best = statistics.Scored.best(scored.values(), (False, True))
+    assert (best.values == scored["y"].values).all()
+    assert statistics.holds((scored["y"] - scored["x"])[1]) is False
+
+
+def test_names_of_folders_are_plain():
+    assert {run.Setting.folder_name(case) for case in (*STN[:6], *MTN[:1], cases.WIDE[0])} == {
+        "g", "s-STN", "e-STN", "d-STN", "m-STN", "gs-STN", "gs-MTN", "g-wSTN2"
+    }  # fmt: skip

@@ -1,0 +1,315 @@
+"""The way from a corpus to the model that ships, on generated clips."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from small_recipes import ONE_BRANCH, TINY
+
+from agf_core.bundle import format as bundle_format
+from agf_core.features.cache import FeatureCache
+from agf_core.inference.tagger import GenreTagger
+from agf_core.train.export import groups_from_bundle, network_from_bundle
+from training.datasets.folders import genres_of, read_folder, read_table
+from training.errors import RunError
+from training.features import describe, spectrograms
+from training.pretrained.cross_validation import cross_validate
+from training.pretrained.data import TrainingData
+from training.pretrained.pipeline import learn, task_targets
+from training.pretrained.pretrain import lay
+from training.pretrained.release import main as command
+from training.pretrained.release import ship
+from training.recipes import COMPARED, OURS, PAPER, RECIPES, Recipe
+from training.teachers import features as features_module
+from training.teachers.features import N_FEATURES
+
+
+def test_from_corpus_to_a_model_that_tags(corpus, tmp_path):
+    cache = FeatureCache(tmp_path / "features")
+    tracks, spectra = spectrograms(read_table(corpus, tmp_path), TINY.input, cache)
+    assert len(tracks) == 60
+    model = ship(TrainingData(tracks, spectra, {}, TINY), tmp_path / "work", tmp_path / "model")
+    scores = model.metadata.scores
+    assert (scores["tracks"], scores["artists"]) == (40, 20)
+    assert scores["overall"]["accuracy"][0] > 0.9
+    assert scores["genres"]["Doom"]["tracks"] == 20
+    card = (model.folder / bundle_format.CARD).read_text()
+    assert "40 clips by 20 artists" in card
+    assert "| Chiptune | 20 | 20 |" in card
+    tagger = GenreTagger.load(model.folder)
+    assert tagger.predict_file(tracks[0].path).top(1)[0][0] == "Doom"
+    assert tagger.predict_file(tracks[1].path).top(1)[0][0] == "Chiptune"
+    assert Recipe.from_dict(json.loads(json.dumps(model.metadata.recipe))) == TINY
+    assert model.metadata.prior.tolist() == [0.5, 0.5]
+
+
+def test_parts_can_be_learnt_one_by_one(corpus, tmp_path, monkeypatch, capsys):
+    options = ["--table", str(corpus), "--audio", str(tmp_path), "--device", "cpu"]
+    monkeypatch.setitem(RECIPES, "paper", TINY)
+
+    def run(folder, *more):
+        where = ["--work", str(tmp_path / folder), "--output", str(tmp_path / folder / "model")]
+        monkeypatch.setattr(sys, "argv", ["ship", *options, *where, "--recipe", "paper", *more])
+        command()
+        return tmp_path / folder
+
+    with pytest.raises(SystemExit, match=r"no part is called fold-9: there are fold-0, .*, final"):
+        run("several", "--parts", "fold-9")
+    work = run("several", "--parts", "fold-3", "final") / "tiny-0"
+    assert {path.name for path in work.iterdir()} == {"fold-3", "final"}
+    networks = [work / name / "network-g.safetensors" for name in ("fold-3", "final")]
+    written = [path.stat().st_mtime_ns for path in networks]
+    run("several")
+    assert [path.stat().st_mtime_ns for path in networks] == written
+    one, other = (
+        bundle_format.load(folder / "model") for folder in (tmp_path / "several", run("once"))
+    )
+    assert one.model_id == other.model_id
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_artist_groups_are_learnt_beside_the_genre(corpus, tmp_path, shared):
+    recipe = replace(TINY, tasks="gsm", shared=shared, networks=replace(TINY.networks, epochs=2))
+    cache = FeatureCache(tmp_path / "features")
+    tracks, spectra = spectrograms(read_table(corpus, tmp_path), recipe.input, cache)
+    descriptors = describe(tracks, recipe.tasks, cache, fmax=4_000.0)
+    genres = genres_of(tracks)
+    cross_validate(TrainingData(tracks, spectra, descriptors, recipe), tmp_path / "work", only=[0])
+    model = bundle_format.load(tmp_path / "work" / "fold-0" / "model")
+    assert model.metadata.tasks == {"g": 2, "s": 2, "m": 2}
+    assert model.metadata.architecture["networks"] == (
+        [["g", "s", "m"]] if shared else [["g"], ["s"], ["m"]]
+    )
+    again = network_from_bundle(model)
+    assert again.mlp.layers[1].in_features == 3 * 64
+    groups = groups_from_bundle(model)
+    assert {task: found.n_groups for task, found in groups.items()} == {"s": 2, "m": 2}
+    training_prior = {track.artist for track in tracks if track.fold != 0}
+    names, shares = groups["s"].transform([("a", "b")] * 2, ["new", "newer"])
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)
+    assert names == ["new", "newer"]
+    assert not training_prior & set(names)
+    tagger = GenreTagger.load(model.folder)
+    assert tagger.predict_file(tracks[0].path).labels == genres
+
+
+def test_one_branch_learns_from_all_sources_and_keeps_the_genre(corpus, tmp_path):
+    cache = FeatureCache(tmp_path / "features")
+    tracks, spectra = spectrograms(read_table(corpus, tmp_path), ONE_BRANCH.input, cache)
+    with pytest.raises(
+        ValueError,
+        match=r"has not heard .*0\.wav; run python -m training.pretrained.extract_teachers",
+    ):
+        describe(tracks, "gst", cache, fmax=4_000.0)
+    for track in tracks:
+        for one in features_module.TEACHERS:
+            features = np.full((1, one.n_features), len(track.genre), np.float32)
+            cache.get(one.kind, track.track_id, lambda features=features: features)
+    descriptors = describe(tracks, "gst", cache, fmax=4_000.0)
+    assert descriptors["t"][1][0, 0] == len("Chiptune")
+    genres = genres_of(tracks)
+    material = TrainingData(tracks, spectra, descriptors, ONE_BRANCH)
+    predicted = cross_validate(material, tmp_path / "work", only=[0]).calibrated
+    held_out = [i for i, track in enumerate(tracks) if track.fold == 0 and track.genre]
+    assert [genres[k] for k in predicted[held_out].argmax(1)] == [tracks[i].genre for i in held_out]
+    model = bundle_format.load(tmp_path / "work" / "fold-0" / "model")
+    assert model.metadata.tasks == {"g": 2}
+    assert groups_from_bundle(model) == {}
+    assert network_from_bundle(model).mlp.layers[1].in_features == 64
+    assert Recipe.from_dict(json.loads(json.dumps(model.metadata.recipe))) == ONE_BRANCH
+
+
+def test_a_foundation_goes_on_teaching_where_it_is_rehearsed(corpus, tmp_path, monkeypatch):
+    cache = FeatureCache(tmp_path / "features")
+    tracks, spectra = spectrograms(read_table(corpus, tmp_path), ONE_BRANCH.input, cache)
+    heard = [np.full((1, N_FEATURES), len(track.genre), np.float32) for track in tracks]
+    rng = np.random.default_rng(0)
+    music = [rng.normal(-60, 9, spectra[0].shape).astype(np.float16) for _ in range(9)]
+    recipe = replace(ONE_BRANCH, foundation=replace(ONE_BRANCH.networks, epochs=1))
+    below = lay(
+        [replace(t, genre="") for t in tracks[:9]],
+        music,
+        [np.full((1, N_FEATURES), i, np.float32) for i in range(9)],
+        recipe,
+        tmp_path / "foundation.safetensors",
+    )
+
+    def first_layer(rehearsed, name):
+        like = replace(recipe, tasks="gt", rehearsed=rehearsed)
+        learnt = learn(
+            TrainingData(tracks, spectra, {"t": heard}, like, below),
+            train=np.arange(40),
+            valid=None,
+            predicted=np.array([], int),
+            folder=tmp_path / name,
+        )
+        return next(learnt.network.networks.parameters())
+
+    assert not torch.equal(first_layer(True, "with"), first_layer(False, "without"))
+    below.heard[0][:] = 99.0
+    assert torch.equal(first_layer(False, "again"), first_layer(False, "without"))
+    assert not torch.equal(first_layer(True, "anew"), first_layer(True, "with"))
+
+    # What the teachers think of that music teaches its genre, as far as the recipe wants it.
+    below.heard[0][:], below.heard[1][:] = len("Doom"), len("Chiptune")
+    for opinion, told in ((0.5, True), (0.0, False)):
+        recipe = replace(recipe, opinion=opinion)
+        taught = {}
+        monkeypatch.setattr(
+            "training.pretrained.pipeline.train_one_branch",
+            lambda segments, spec, targets, *rest, taught=taught, **more: taught.update(targets),
+        )
+        with pytest.raises(AttributeError):  # no network has been learnt
+            first_layer(True, str(opinion))
+        of_music = taught["g"][len(tracks) :]
+        assert of_music.shape == (9, 2)
+        assert np.isfinite(of_music).all() == told
+        if told:
+            assert [genres_of(tracks)[k] for k in of_music[:2].argmax(axis=1)] == [
+                "Doom",
+                "Chiptune",
+            ]
+
+
+def test_groups_come_from_training_artists_alone(corpus, tmp_path):
+    cache = FeatureCache(tmp_path / "features")
+    tracks = read_table(corpus, tmp_path)
+    descriptors = describe(tracks, "sm", cache, fmax=4_000.0)
+    train = np.array([i for i, track in enumerate(tracks) if track.fold])
+    genres = genres_of(tracks)
+    clean, groups = task_targets(tracks, descriptors, genres, "sm", train, seed=0)
+    poisoned = {
+        "m": [
+            rows if t.fold else rows * 1e3 for rows, t in zip(descriptors["m"], tracks, strict=True)
+        ],
+        "s": [t.labels if t.fold else ("poison",) * 99 for t in tracks],
+    }
+    again, same = task_targets(tracks, poisoned, genres, "sm", train, seed=0)
+    for task in "sm":
+        np.testing.assert_array_equal(clean[task][train], again[task][train])
+        for name, array in groups[task].to_arrays().items():
+            np.testing.assert_array_equal(array, same[task].to_arrays()[name])
+
+
+@pytest.mark.parametrize("recipe", [TINY, ONE_BRANCH], ids=["paper's", "one branch"])
+def test_nothing_of_a_fold_reaches_its_predictions(corpus, tmp_path, recipe):
+    """All that is known of fold 0 is replaced by nonsense: the other side must not notice."""
+    clean = read_table(corpus, tmp_path)
+    tracks, spectra = spectrograms(clean, TINY.input, FeatureCache(tmp_path / "features"))
+    genres = genres_of(tracks)
+    recipe = replace(recipe, networks=replace(recipe.networks, epochs=1))
+    rng = np.random.default_rng(1)
+    described = {
+        "s": [t.labels for t in tracks],
+        "t": list(rng.normal(size=(len(tracks), 2, N_FEATURES))),
+    }
+    in_fold = [track.fold == 0 for track in tracks]
+    poisoned_spectra = [
+        rng.normal(1e4, 1e4, s.shape).astype(np.float32) if held else s
+        for s, held in zip(spectra, in_fold, strict=True)
+    ]
+    poisoned_tracks = [
+        replace(t, genre=genres[i % 2], labels=("poison",)) if held else t
+        for i, (t, held) in enumerate(zip(tracks, in_fold, strict=True))
+    ]
+    poisoned = {
+        "s": [t.labels for t in poisoned_tracks],
+        "t": [1e3 * x if held else x for x, held in zip(described["t"], in_fold, strict=True)],
+    }
+    cross_validate(TrainingData(tracks, spectra, described, recipe), tmp_path / "clean", only=[0])
+    odd = TrainingData(poisoned_tracks, poisoned_spectra, poisoned, recipe)
+    cross_validate(odd, tmp_path / "odd", only=[0])
+    one, other = (
+        bundle_format.load(tmp_path / name / "fold-0" / "model") for name in ("clean", "odd")
+    )
+    weights = [(b.folder / bundle_format.WEIGHTS).read_bytes() for b in (one, other)]
+    assert weights[0] == weights[1]
+    assert one.metadata.to_dict() == other.metadata.to_dict()  # normaliser and temperature
+
+
+def test_music_of_which_nothing_is_known_is_what_games_keep_as_such(tmp_path, write_wav):
+    folder = tmp_path / "music"
+    (folder / "game" / "sounds").mkdir(parents=True)
+    noise = np.random.default_rng(0).normal(size=208_000) / 9
+    song = write_wav("song.wav", noise, 8_000)
+    song.rename(folder / "game" / "song.wav")
+    write_wav("bang.wav", noise[:192_000], 8_000).rename(folder / "game" / "sounds" / "bang.wav")
+    (folder / "game" / "gone.ogg").symlink_to("nowhere.ogg")
+    (folder / "game" / "tune.wav").symlink_to("song.wav")
+    (folder / "game" / "theme.wav").hardlink_to(folder / "game" / "song.wav")
+    (folder / "game" / "torn.ogg").write_bytes(b"OggS" * 100_000)
+    (folder / "game" / "README").write_text("words" * 100_000)
+    (found,) = read_folder(folder)
+    assert (found.path.name, found.source) == ("song.wav", "game")  # the first of its names
+    assert not found.artist + found.genre
+    folder.rename(tmp_path / "moved")
+    assert read_folder(tmp_path / "moved")[0].track_id == found.track_id
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ValueError, match="no music"):
+        read_folder(tmp_path / "none")
+
+
+def test_checkpoints_serve_the_recipe_and_the_tracks_that_they_are_of(corpus, tmp_path):
+    tracks, spectra = spectrograms(
+        read_table(corpus, tmp_path), TINY.input, FeatureCache(tmp_path / "features")
+    )
+    one = replace(TINY, networks=replace(TINY.networks, epochs=1))
+    final = {"valid": None, "predicted": np.array([], int), "folder": tmp_path / "final"}
+    learn(TrainingData(tracks, spectra, {}, one), train=np.arange(40), **final)
+    with pytest.raises(RunError, match=r"direct was None and is 1\.0"):
+        learn(
+            TrainingData(tracks, spectra, {}, replace(one, direct=1.0)),
+            train=np.arange(40),
+            **final,
+        )
+    with pytest.raises(RunError, match=r"tracks was 40 .* and is 40"):
+        learn(TrainingData(tracks, spectra, {}, one), train=np.arange(1, 41), **final)
+    heard = [np.zeros((1, N_FEATURES), np.float32)] * 60
+    recipe = replace(ONE_BRANCH, foundation=replace(ONE_BRANCH.networks, epochs=1))
+    checkpoint = tmp_path / "foundation.safetensors"
+    lay(tracks[:9], spectra[:9], heard[:9], recipe, checkpoint)
+    with pytest.raises(RunError, match=r"tracks was 9 .* and is 9"):
+        lay(tracks[1:10], spectra[1:10], heard[1:10], recipe, checkpoint)
+
+
+def test_an_unreadable_clip_is_named_and_left_out(corpus, tmp_path, capsys):
+    (tmp_path / "7.wav").write_bytes(b"")
+    tracks, spectra = spectrograms(
+        read_table(corpus, tmp_path), TINY.input, FeatureCache(tmp_path / "features")
+    )
+    assert len(tracks) == len(spectra) == 59
+    assert "7.wav is empty" in capsys.readouterr().out
+
+
+def test_a_table_with_an_artist_in_two_folds_is_refused(corpus, tmp_path):
+    lines = corpus.read_text().splitlines()
+    corpus.write_text("\n".join([*lines, lines[1].replace("0,.", "x,.").rsplit(",", 1)[0] + ",3"]))
+    with pytest.raises(ValueError, match="several folds: 0"):
+        read_table(corpus, tmp_path)
+    corpus.write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="lacks the columns"):
+        read_table(corpus, tmp_path)
+
+
+def test_recipes_are_the_papers_and_ours():
+    assert PAPER.input.fmax == 22_050
+    assert (PAPER.networks.epochs, PAPER.transfer.epochs) == (200, 50)
+    assert OURS.input.fmax == COMPARED.input.fmax == 8_000
+    with pytest.raises(ValueError, match="epoch"):
+        Recipe.from_dict(PAPER.to_dict() | {"networks": {"epoch": 3}})
+    with pytest.raises(ValueError, match="colour"):
+        Recipe.from_dict(PAPER.to_dict() | {"colour": 3})
+
+
+def test_without_the_training_extra_one_line_says_what_to_install():
+    code = (
+        "import sys, runpy; sys.modules['torch'] = None;"
+        " runpy.run_module('training.pretrained.release')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "learning needs torch: pip install 'beets-agf[train]'\n"

@@ -1,0 +1,98 @@
+"""Features of a collection's tracks, computed once and kept."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from agf_core.audio import decode
+from agf_core.data.tracks import Track
+from agf_core.features.cache import FeatureCache
+from agf_core.features.descriptors import extract, possible_sources
+from agf_core.features.spectrogram import InputSpec, log_mel
+from agf_core.groups.codebook import Observations
+from training.augment import samples_of
+from training.teachers import features
+
+LONGEST = 90.0  # seconds of a track, from its middle, that are learnt from
+
+
+def spectrogram_kind(spec: InputSpec) -> str:
+    """Return the kind under which log-mel spectrograms of whole clips are in the cache."""
+    sizes = (spec.sample_rate, spec.n_fft, spec.hop_length, spec.n_mels, spec.fmin, spec.fmax)
+    return "-".join(["logmel", *(f"{size:g}" for size in sizes)])
+
+
+def spectrogram(track: Track, spec: InputSpec, cache: FeatureCache) -> np.ndarray:
+    """Log-mel of a clip, in half precision, (frames, n_mels); `AudioError` if it has none."""
+
+    def compute() -> np.ndarray:
+        samples = samples_of(track, LONGEST, spec.sample_rate)
+        return log_mel(samples, spec).astype(np.float16)
+
+    return cache.get(spectrogram_kind(spec), track.track_id, compute)
+
+
+def spectrograms(
+    tracks: Sequence[Track], spec: InputSpec, cache: FeatureCache
+) -> tuple[list[Track], list[np.ndarray]]:
+    """Log-mel of every track, in half precision.
+
+    Clips that cannot be read are named and left out, as are those of less than one segment: some
+    variants are no longer than what is mixed into them.
+
+    Returns
+    -------
+    tracks : list of Track
+        Those that are left.
+    spectrograms : list of np.ndarray [shape=(frames, n_mels), dtype=float16]
+    """
+    usable, result = [], []
+    for track in tqdm(tracks, desc="log-mel", unit="clip"):
+        try:
+            rows = spectrogram(track, spec, cache)
+        except decode.AudioError as error:
+            tqdm.write(f"left out: {error}")
+            continue
+        if len(rows) < spec.segment_frames:
+            tqdm.write(f"left out: {track.track_id} is shorter than a segment")
+            continue
+        usable.append(track)
+        result.append(rows)
+    return usable, result
+
+
+def describe(
+    tracks: Sequence[Track],
+    sources: str,
+    cache: FeatureCache,
+    *,
+    fmax: float,
+    processes: int | None = None,
+) -> dict[str, Observations]:
+    """What artist groups are made of: per source, an item for every track.
+
+    A source that cannot be had here is named and left out; task g has no groups. Of task t it is
+    what the teachers have heard.
+
+    Parameters
+    ----------
+    sources : str
+        Letters.
+    fmax : float
+        Where the mel bands of MFCCs end, hertz.
+    processes : int, optional
+        At a time; by default one per core.
+    """
+    possible, left_out = possible_sources(sources.replace("g", ""))
+    if left_out:
+        print(left_out)
+    described: dict[str, Observations] = {}
+    for source in possible:
+        if source == "s":
+            described[source] = [track.labels for track in tracks]
+        elif source == features.TASK:
+            described[source] = features.heard(tracks, cache)
+        else:
+            described[source] = extract(tracks, source, cache, fmax=fmax, processes=processes)
+    return described

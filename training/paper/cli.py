@@ -1,0 +1,67 @@
+"""Options that the paper's commands share."""
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import replace
+from pathlib import Path
+
+from training.cli import add_work
+from training.errors import RunError
+from training.paper.cases import TASKS, WIDE, Case
+from training.recipes import COMPARED, OURS, PAPER, Recipe
+
+# Those whose networks are the paper's: cases have no other, and do not vary their segments.
+RUN_RECIPES = {recipe.name: recipe for recipe in (PAPER, OURS, COMPARED)}
+
+
+def add_recipe(parser: ArgumentParser) -> None:
+    """Add what is learnt by."""
+    parser.add_argument("--recipe", choices=RUN_RECIPES, default="paper")
+
+
+def add_runs(parser: ArgumentParser) -> None:
+    """Add the folder of a collection, and what its runs are learnt by and called."""
+    add_work(parser)
+    add_recipe(parser)
+    parser.add_argument("--epochs", type=int, help="of each task, instead of the recipe's")
+    parser.add_argument("--runs", help="name of these runs (default: the recipe's)")
+
+
+def add_case(parser: ArgumentParser) -> None:
+    """Add which case of the paper's experiments."""
+    parser.add_argument("--split", required=True)
+    parser.add_argument("--tasks", default="g", help=f"letters of {TASKS}; default %(default)s")
+    parser.add_argument("--network", choices=["STN", "MTN", "wSTN"], default="STN")
+    parser.add_argument(
+        "--wide",
+        type=int,
+        choices=[case.wide for case in WIDE],
+        default=5,
+        help="of a wSTN: tasks of the MTN it is as large as; default %(default)s",
+    )
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def case_of(arguments: Namespace) -> Case:
+    """Return the case that the options of `add_case` name; `RunError` for unknown tasks."""
+    tasks = "".join(task for task in TASKS if task in arguments.tasks)
+    if sorted(tasks) != sorted(arguments.tasks):
+        raise RunError(f"--tasks {arguments.tasks} is not a set of the letters {TASKS}")
+    if arguments.network == "wSTN":
+        return Case("g", wide=arguments.wide)
+    return Case(tasks, shared=arguments.network == "MTN" and len(tasks) > 1)
+
+
+def add_results(parser: ArgumentParser) -> None:
+    """Add which runs to show, and where."""
+    add_work(parser)
+    parser.add_argument("--runs", default="paper", help="name of the runs; default %(default)s")
+    parser.add_argument("--splits", nargs="+", required=True, help="a+b: judged together")
+    parser.add_argument("--output", type=Path, required=True, help="the page, such as results.md")
+
+
+def recipe_of(arguments: Namespace) -> Recipe:
+    """Return the recipe that the options of `add_recipe` or `add_runs` name."""
+    recipe = RUN_RECIPES[arguments.recipe]
+    if getattr(arguments, "epochs", None):
+        recipe = replace(recipe, networks=replace(recipe.networks, epochs=arguments.epochs))
+    return recipe

@@ -1,0 +1,182 @@
+"""One split, one recipe, one seed: the networks of any cases, and the MLPs upon their features.
+
+A network is trained once and serves every case that has it: the single-task networks of five tasks
+serve 31 cases. `training.studies.compare`, `training.paper.run` and `training.paper.leak` all
+learn here.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agf_core.constants import N_GROUPS
+from agf_core.data.tracks import Track, genre_targets
+from agf_core.train.checkpoints import read_history
+from agf_core.train.dataset import FeatureDataset, SegmentDataset, side_by_side
+from agf_core.train.loop import extract_features, predict, train_networks, train_transfer
+from agf_core.train.networks import GenreNet, MultiTaskNet, TransferMLP, count_parameters
+from training.paper.cases import TASKS, Case, wide_multiplier
+from training.paper.stacked_mlp import train_transfers
+from training.pretrained.pipeline import places
+from training.recipes import Recipe
+from training.splits import Split
+
+
+class Experiment:
+    """Learn cases from the training part of a split alone.
+
+    Parameters
+    ----------
+    tracks : sequence of Track
+    segments : Segments
+        Of all tracks, with the normaliser of the training part.
+    genres : sequence of str
+    recipe : Recipe
+        Its tasks and `shared` do not matter: cases have their own.
+    part : Split
+        Tracks to learn from and to judge.
+    targets : callable
+        Returns the targets of a task, (n_tracks, n_classes).
+    folder : Path
+        For the networks' checkpoints.
+    watched : np.ndarray [dtype=int], optional
+        Tracks to score on the way.
+    progress : bool
+        Show it.
+    """
+
+    def __init__(
+        self,
+        tracks: Sequence[Track],
+        segments: SegmentDataset,
+        genres: Sequence[str],
+        recipe: Recipe,
+        part: Split,
+        targets: Callable[[str], np.ndarray],
+        folder: Path,
+        *,
+        watched: np.ndarray | None = None,
+        progress: bool = True,
+    ) -> None:
+        self.tracks, self.segments, self.genres = tracks, segments, genres
+        self.recipe, self.part, self.folder = recipe, part, folder
+        self.watched, self.progress = watched, progress
+        self.labelled = np.array([i for i, track in enumerate(tracks) if track.genre])
+        self._heard = segments.subset(self.labelled)
+        self._genre_of = genre_targets([tracks[i] for i in self.labelled], genres)
+        self._targets_of, self._targets = targets, dict[str, np.ndarray]()
+        self._features: dict[tuple[str, float], FeatureDataset] = {}
+
+    def targets(self, task: str) -> np.ndarray:
+        """Return the targets of a task, (n_tracks, n_classes)."""
+        if task not in self._targets:
+            self._targets[task] = self._targets_of(task)
+        return self._targets[task]
+
+    def width(self, case: Case) -> float:
+        """Return the factor on the channels of a case's networks."""
+        if not case.wide:
+            return self.recipe.width
+        sizes = dict.fromkeys(TASKS[: case.wide], N_GROUPS) | {"g": len(self.genres)}
+        mtn = MultiTaskNet(sizes, self.recipe.width)
+        return wide_multiplier(len(self.genres), count_parameters(mtn))
+
+    def network(self, tasks: str, width: float) -> MultiTaskNet:
+        """Train a network, or go on from its checkpoint, which may be its end."""
+        (network,) = train_networks(
+            self.segments,
+            {task: self.targets(task) for task in tasks},
+            self.recipe.networks,
+            train=self.part.train,
+            valid=self.watched,
+            width=width,
+            frames_pooled=self.recipe.frames_pooled,
+            checkpoints=self._checkpoints(width),
+            progress=self.progress,
+        )
+        return network
+
+    def networks(self, case: Case) -> list[MultiTaskNet]:
+        """Return a case's networks, trained."""
+        return [self.network(tasks, self.width(case)) for tasks in case.networks]
+
+    def curves(self, case: Case) -> dict[str, list[dict[str, Any]]]:
+        """Return what `fit` has noted of each network of a case, by its tasks."""
+        folder = self._checkpoints(self.width(case))
+        return {
+            tasks: read_history(folder / f"network-{tasks}.safetensors") for tasks in case.networks
+        }
+
+    def features(self, case: Case) -> FeatureDataset:
+        """Return the transfer features of a case, of the tracks that have a genre."""
+        width = self.width(case)
+        for tasks in case.networks:
+            if (tasks, width) not in self._features:
+                self._features[tasks, width] = extract_features(
+                    [self.network(tasks, width)],
+                    self._heard,
+                    bfloat16=self.recipe.networks.bfloat16,
+                    progress=self.progress,
+                )
+        return side_by_side([self._features[tasks, width] for tasks in case.networks])
+
+    def transfer(
+        self,
+        case: Case,
+        *,
+        also: Sequence[int] | np.ndarray = (),
+        checkpoint: Path | None = None,
+    ) -> TransferMLP:
+        """Train the MLP of a case.
+
+        Parameters
+        ----------
+        also : sequence of int
+            Tracks to learn from besides those of the training part: see `training.paper.leak`.
+        """
+        train = np.union1d(self.part.train, np.asarray(also, int))
+        return train_transfer(
+            self.features(case),
+            self._genre_of,
+            self.recipe.transfer,
+            train=places(train, self.labelled),
+            checkpoint=checkpoint,
+            progress=self.progress,
+        )
+
+    def transfers(
+        self, cases: Sequence[Case], *, checkpoint: Path | None = None
+    ) -> tuple[list[TransferMLP], list[dict[str, Any]]]:
+        """Train the MLPs of several STN cases side by side; see `train_transfers`."""
+        tasks = "".join(t for t in TASKS if any(t in case.tasks for case in cases))
+        features = self.features(Case(tasks))
+        each = features.rows.shape[1] // len(tasks)
+        columns = {task: np.arange(i * each, (i + 1) * each) for i, task in enumerate(tasks)}
+        return train_transfers(
+            features,
+            [np.concatenate([columns[task] for task in case.tasks]) for case in cases],
+            self._genre_of,
+            self.recipe.transfer,
+            train=places(self.part.train, self.labelled),
+            checkpoint=checkpoint,
+            progress=self.progress,
+        )
+
+    def predict(self, case: Case, mlp: TransferMLP) -> np.ndarray:
+        """Return probabilities before any temperature, (n_tracks, n_genres).
+
+        NaN for all but the tracks kept back and those to judge.
+        """
+        judged = np.concatenate([self.part.kept_back, self.part.test])
+        raw = np.full((len(self.tracks), len(self.genres)), np.nan)
+        raw[judged] = predict(mlp, self.features(case), places(judged, self.labelled))
+        return raw
+
+    def whole(self, case: Case, mlp: TransferMLP) -> GenreNet:
+        """Return a case's networks and MLP as one."""
+        return GenreNet(self.networks(case), mlp)
+
+    def _checkpoints(self, width: float) -> Path:
+        return self.folder if width == self.recipe.width else self.folder / f"width-{width}"

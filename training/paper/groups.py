@@ -1,0 +1,160 @@
+"""Artist groups as targets: per source, fitted on the training part of a split alone.
+
+    python -m training.paper.groups --work work --splits official random --seeds 0 1 2
+
+leaves ``work/groups-FMAX/SPLIT/seed-SEED/SOURCE.npz``: dictionary and topics, and every track's
+target. Sources, splits and seeds are shared out to all cores, or to the workers of a Dask
+scheduler. `training.studies.inspect_groups` shows groups to a person.
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from agf_core.features.cache import FeatureCache
+from agf_core.features.descriptors import Stored, kind_of
+from agf_core.features.spectrogram import InputSpec
+from agf_core.groups.codebook import Observations
+from agf_core.groups.lda import ArtistGroups, group_targets
+from training import cli
+from training.errors import RunError
+from training.paper import cli as paper_cli
+from training.paper import cluster
+from training.paper.prepare import Prepared
+
+TITLES = {
+    "m": "MFCCs",
+    "d": "differences of MFCCs",
+    "e": "Essentia's descriptors",
+    "s": "genre labels",
+}
+
+
+@dataclass(frozen=True)
+class GroupsJob:
+    """Groups of one source, split and seed of a prepared collection."""
+
+    work: Path
+    spec: InputSpec
+    split: str
+    seed: int
+    source: str
+
+    @property
+    def path(self) -> Path:
+        """Where they are kept."""
+        folder = self.work / f"groups-{self.spec.fmax:g}" / self.split / f"seed-{self.seed}"
+        return folder / f"{self.source}.npz"
+
+    def make(self) -> None:
+        """Find the groups in the split's training part, and every track's target.
+
+        Raises
+        ------
+        RunError
+            When too little is known of the training tracks.
+        """
+        prepared = Prepared.open(self.work, self.spec)
+        collection = prepared.collection
+        try:
+            groups, targets = group_targets(
+                self.source,
+                self._observations(prepared),
+                [track.artist for track in collection.tracks],
+                collection.part(self.split, "train"),
+                seed=self.seed,
+            )
+        except ValueError as error:
+            raise RunError(
+                f"no groups of {TITLES[self.source]} for split {self.split}: {error};"
+                " leave that source out with --sources or --tasks, or mend the table"
+            ) from error
+        arrays: dict[str, Any] = {"targets": targets, **groups.to_arrays()}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)
+        partial.replace(self.path)
+
+    def targets(self) -> np.ndarray:
+        """Return every track's target, (n_tracks, n_groups), float32; see `group_targets`."""
+        with np.load(self.path) as stored:
+            targets: np.ndarray = stored["targets"]
+        return targets
+
+    def groups(self) -> ArtistGroups:
+        """Return the groups."""
+        with np.load(self.path) as stored:
+            return ArtistGroups.from_arrays({k: stored[k] for k in stored if k != "targets"})
+
+    def _observations(self, prepared: Prepared) -> Observations:
+        tracks = prepared.collection.tracks
+        if self.source == "s":
+            return [track.labels for track in tracks]
+        cache = FeatureCache(self.work / "features")
+        kind = kind_of(self.source, fmax=self.spec.fmax)
+        stored = Stored(cache, kind, [track.track_id for track in tracks], self.source)
+        stored.missing = {t for t in stored.track_ids if (kind, t) not in cache}
+        if len(stored.missing) == len(tracks):
+            raise ValueError("no track has been described by them; run training.paper.prepare")
+        return stored
+
+
+def make_all(jobs: Sequence[GroupsJob], scheduler: str | None, workers: int | None) -> None:
+    """Make the groups that are not there yet.
+
+    Raises
+    ------
+    RunError
+        When some cannot be made; the others are.
+    """
+    missing = [job for job in jobs if not job.path.exists()]
+    if not missing:
+        return
+    problems = {}
+    with cluster.connect(scheduler, min(len(missing), workers or os.cpu_count() or 1)) as client:
+        done = cluster.each(client, GroupsJob.make, missing)
+        for job, _, error in tqdm(done, total=len(missing), desc="artist groups", unit="source"):
+            if error:
+                problems[str(error)] = job
+    if problems:
+        raise RunError("\n".join(problems))
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    cli.add_work(parser)
+    paper_cli.add_recipe(parser)
+    parser.add_argument("--splits", nargs="+", required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--sources", default="".join(TITLES), help="letters; default %(default)s")
+    cli.add_cluster(parser)
+    arguments = parser.parse_args()
+    if unknown := set(arguments.sources) - set(TITLES):
+        parser.error(f"unknown sources: {', '.join(sorted(unknown))}")
+    spec = paper_cli.recipe_of(arguments).input
+    with cli.one_line_errors():
+        collection = Prepared.open(arguments.work, spec).collection
+        for split in arguments.splits:
+            collection.part(split, "train")
+        jobs = [
+            GroupsJob(arguments.work, spec, *which)
+            for which in product(arguments.splits, arguments.seeds, arguments.sources)
+        ]
+        make_all(jobs, arguments.scheduler, arguments.workers)
+        for job in jobs:
+            targets = job.targets()
+            known = (~np.isnan(targets).any(axis=1)).sum()
+            print(f"{job.path}: {targets.shape[1]} groups, targets of {known} tracks")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""What an MLP gains that has met the validation segments, on the same features as one that has not.
+
+    python -m training.paper.leak --work work --splits fold0 --tasks gs gsdm --output docs/leak.md
+
+The script that the paper's authors released trains the transfer MLP on the validation segments as
+well. This trains two MLPs on the features of each case's finished networks, which have met neither:
+one as the recipe says, one that learns from the judged tracks, too. How much more the second gains
+from more tasks is how much of the gain could be the leak. What stands in the page above its marker
+line is kept.
+"""
+
+import argparse
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from training import cli, markdown
+from training.errors import RunError
+from training.paper import cli as paper_cli
+from training.paper.cases import ALONE, Case
+from training.paper.run import Setting, enough_memory, open_experiment
+from training.pretrained.cross_validation import truth_of
+from training.statistics import Scored, score, signed
+
+MARKER = "<!-- Below this line: written by `python -m training.paper.leak`. -->"
+NAMES = ("log_loss", "macro_f1", "accuracy")
+TITLES = ("log loss", "macro F1", "accuracy")
+
+
+def both(
+    setting: Setting, cases: Sequence[Case]
+) -> tuple[dict[Case, np.ndarray], np.ndarray, np.ndarray]:
+    """Predict the judged tracks by an MLP that has not met them, and by one that has.
+
+    Returns
+    -------
+    probabilities : dict of np.ndarray [shape=(2, n_tracks, n_genres)]
+        By case.
+    truth, artists : np.ndarray [shape=(n_tracks,)]
+
+    Raises
+    ------
+    RunError
+        When a case is not finished, or a GPU has too little memory.
+    """
+    for case in cases:
+        if not setting.done(case):
+            raise RunError(
+                f"{setting.case_folder(case)} is not finished; run training.paper.reproduce first"
+            )
+    with enough_memory(", ".join(case.name for case in cases)):
+        experiment, _ = open_experiment(setting)
+        judged = experiment.part.test
+        probabilities = {
+            case: np.stack(
+                [
+                    experiment.predict(case, experiment.transfer(case, also=also))[judged]
+                    for also in (judged[:0], judged)
+                ]
+            )
+            for case in cases
+        }
+    truth = truth_of(experiment.tracks, judged, experiment.genres)
+    return probabilities, truth, np.array([experiment.tracks[i].artist for i in judged])
+
+
+def measure(
+    settings: Sequence[Sequence[Setting]], cases: Sequence[Case]
+) -> tuple[dict[tuple[Case, bool], Scored], int, int]:
+    """Score every case without and with the leak.
+
+    Parameters
+    ----------
+    settings : sequence of sequences of Setting
+        For each seed, the splits that are judged together.
+
+    Returns
+    -------
+    scored : dict of Scored
+        By case, and whether the MLP has met the judged tracks.
+    tracks, artists : int
+    """
+    truth = artists = np.empty(0)
+    per_seed = []
+    for splits in settings:
+        found = [both(setting, cases) for setting in splits]
+        truth, artists = (np.concatenate([one[k] for one in found]) for k in (1, 2))
+        per_seed.append({c: np.concatenate([p[c] for p, _, _ in found], axis=1) for c in cases})
+    predictions = {
+        (case, leaks): np.stack([p[case][int(leaks)] for p in per_seed])
+        for case, leaks in product(cases, (False, True))
+    }
+    return score(predictions, truth, artists, NAMES), len(truth), len(set(artists))
+
+
+def tables(scored: dict[tuple[Case, bool], Scored], cases: Sequence[Case]) -> list[str]:
+    """Markdown: the scores of both, and what each gains over g alone."""
+    columns = range(len(NAMES))
+    head = f"| tasks | MLP | {' | '.join(TITLES)} |\n|---|---{'|---' * len(NAMES)}|\n"
+    called = {False: "has not met them", True: "has met them"}
+    scores = gains = ""
+    for case, leaks in product(cases, (False, True)):
+        cells = " | ".join(str(scored[case, leaks][k]) for k in columns)
+        scores += f"| {case.name} | {called[leaks]} | {cells} |\n"
+    for case in cases:
+        if case == ALONE:
+            continue
+        honest, leaky = (scored[case, leaks] - scored[ALONE, leaks] for leaks in (False, True))
+        rows = {called[False]: honest, called[True]: leaky, "second less first": leaky - honest}
+        for name, gain in rows.items():
+            gains += f"| {case.name} | {name} | {' | '.join(signed(gain[k]) for k in columns)} |\n"
+    return [
+        "Scores of MLPs that have, or have not, met the tracks they are judged on:\n",
+        head + scores,
+        "Gain over g alone (bold: the interval leaves out 0):\n",
+        head + gains,
+    ]
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    paper_cli.add_runs(parser)
+    parser.add_argument("--splits", nargs="+", required=True, help="judged together")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--tasks", nargs="+", required=True, help="STN cases: sets of letters")
+    parser.add_argument("--output", type=Path, required=True, help="the page")
+    cli.add_device(parser)
+    cli.add_stream(parser)
+    arguments = parser.parse_args()
+    cases = list(dict.fromkeys([ALONE, *map(Case, arguments.tasks)]))
+    recipe, runs = paper_cli.recipe_of(arguments), arguments.runs or arguments.recipe
+    settings = [
+        [
+            Setting(
+                arguments.work,
+                runs,
+                recipe,
+                split,
+                seed,
+                device=arguments.device,
+                stream=arguments.stream,
+            )
+            for split in arguments.splits
+        ]
+        for seed in arguments.seeds
+    ]
+    with cli.one_line_errors():
+        scored, tracks, artists = measure(settings, cases)
+        made = (
+            f"{tracks} tracks by {artists} artists, {', '.join(arguments.splits)}; seeds "
+            f"{', '.join(map(str, arguments.seeds))}; networks of {recipe.networks.epochs} epochs "
+            f"a task, MLPs of {recipe.transfer.epochs}.\n"
+        )
+        markdown.write(arguments.output, "# The leak\n\n", MARKER, [made, *tables(scored, cases)])
+        print(f"written: {arguments.output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""What experiments learn from: the features of every track of a collection, made once.
+
+    python -m training.paper.prepare --table fma-medium.csv --work work
+
+listens to every track of a table (see `training.datasets.collection`), on all cores or on the
+workers of a
+Dask scheduler (``--scheduler``). Stopped, it goes on where it was. It leaves in ``work``
+
+===========================  =====================================================================
+``features/``                log-mel, MFCCs and Essentia's descriptors, a file per track and kind
+``spectrograms/``            log-mel of all tracks in one file, which is mapped into memory
+``tracks.csv``               the tracks that could be heard; the audio is not needed any more
+``prepared.json``            which table all that was made from
+===========================  =====================================================================
+
+and is the folder that every other command is given as ``--work``.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from agf_core.audio import decode
+from agf_core.data.tracks import Track
+from agf_core.errors import DescriptorError
+from agf_core.features.cache import FeatureCache
+from agf_core.features.descriptors import describe_track, kind_of, possible_sources
+from agf_core.features.spectrogram import InputSpec
+from agf_core.train.dataset import PackedRows, fit_normaliser
+from training import cli
+from training.datasets.collection import Collection, read_csv, write_csv
+from training.errors import CollectionError
+from training.features import spectrogram, spectrogram_kind
+from training.paper import cli as paper_cli
+from training.paper import cluster
+
+HEARD = "me"  # sources that need a track's sound; d is made of m, and s of labels
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A collection whose features are made.
+
+    Attributes
+    ----------
+    work : Path
+    collection : Collection
+        Without the tracks that could not be heard.
+    spectrograms : PackedRows
+        Of its tracks, float16 decibels, mapped from a file.
+    spec : InputSpec
+        What they were made by.
+    """
+
+    work: Path
+    collection: Collection
+    spectrograms: PackedRows
+    spec: InputSpec
+
+    def normaliser(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and deviation of each mel band over a split's training part.
+
+        Kept in a file, because it takes a minute for FMA-medium. See `fit_normaliser`.
+        """
+        path = _packed(self.work, self.spec)[0].with_suffix(f".{split}.npy")
+        if not path.exists():
+            train = self.collection.part(split, "train")
+            found = np.stack(fit_normaliser(self.spectrograms[i] for i in train))
+            partial_file = path.with_name(f"{path.name}.{os.getpid()}.partial")
+            with partial_file.open("wb") as file:
+                np.save(file, found)
+            partial_file.replace(path)
+        mean, std = np.load(path)
+        return mean, std
+
+    @classmethod
+    def open(cls, work: Path, spec: InputSpec) -> "Prepared":
+        """Read what `prepare` has made; `CollectionError` when it has not."""
+        rows, index = _packed(work, spec)
+        try:
+            name = json.loads((work / "prepared.json").read_text(encoding="utf-8"))["name"]
+            known = json.loads(index.read_text(encoding="utf-8"))
+        except (OSError, ValueError, KeyError):
+            raise CollectionError(
+                f"{work} holds no prepared collection for this recipe; run"
+                " `python -m training.paper.prepare --table TABLE --work WORK` with the "
+                "same --recipe"
+            ) from None
+        collection = replace(read_csv(work / "tracks.csv", audio_needed=False), name=name)
+        try:
+            if known["track_ids"] != [track.track_id for track in collection.tracks]:
+                raise ValueError("it is of other tracks")
+            return cls(work, collection, PackedRows.open(rows, known["counts"]), spec)
+        except (OSError, ValueError) as error:
+            raise CollectionError(
+                f"{rows} is damaged ({error}); delete it and run training.paper.prepare again"
+            ) from None
+
+
+def prepare(
+    table: Path,
+    work: Path,
+    spec: InputSpec,
+    *,
+    sources: str = HEARD,
+    scheduler: str | None = None,
+    workers: int | None = None,
+) -> Prepared:
+    """Make the features of every track; those that are there are kept.
+
+    Tracks that cannot be heard are named and left out; what a source cannot describe is named.
+
+    Parameters
+    ----------
+    sources : str
+        Letters of the sources to describe tracks by.
+    scheduler, workers
+        See `training.paper.cluster.connect`.
+
+    Raises
+    ------
+    CollectionError
+        When the table is bad, or `work` was prepared from another.
+    """
+    collection = read_csv(table)
+    work.mkdir(parents=True, exist_ok=True)
+    fingerprint = hashlib.sha256(table.read_bytes()).hexdigest()
+    made_from = work / "prepared.json"
+    if made_from.exists() and fingerprint not in made_from.read_text(encoding="utf-8"):
+        raise CollectionError(
+            f"{work} was prepared from another table than {table}, or it has changed since;"
+            " give another --work"
+        )
+    sources, left_out = possible_sources("".join(s for s in HEARD if s in sources))
+    if left_out:
+        print(left_out)
+    cache = FeatureCache(work / "features")
+    kinds = [spectrogram_kind(spec), *(kind_of(s, fmax=spec.fmax) for s in sources)]
+    wanted = [
+        track
+        for track in collection.tracks
+        if any((kind, track.track_id) not in cache for kind in kinds)
+    ]
+    unheard = {}
+    if wanted:
+        load_log_mel = partial(_hear, work / "features", spec, sources)
+        with cluster.connect(scheduler, workers or os.cpu_count() or 1) as client:
+            done = cluster.each(client, load_log_mel, wanted)
+            for track, errors, crash in tqdm(done, total=len(wanted), desc="tracks", unit="track"):
+                for what, why in (errors or {}).items():
+                    tqdm.write(f"track {track.track_id}, left out of {what}: {why}")
+                if (kinds[0], track.track_id) not in cache:
+                    why = errors["log-mel"] if errors else f"{decode.shown(track.path)}: {crash}"
+                    unheard[track.track_id] = why
+                elif crash:
+                    tqdm.write(f"track {track.track_id}, left out of {sources}: {crash}")
+    collection = collection.without(unheard)
+    if not collection.tracks:
+        raise CollectionError(f"{table} has no track that can be heard; see above")
+    _pack(collection.tracks, spec, cache, *_packed(work, spec))
+    write_csv(collection, work / "tracks.csv")
+    made_from.write_text(json.dumps({"name": collection.name, "sha256": fingerprint}) + "\n")
+    print(collection.summary())
+    return Prepared.open(work, spec)
+
+
+def _hear(folder: Path, spec: InputSpec, sources: str, track: Track) -> dict[str, str]:
+    """Put a track's features into the cache; return what could not be made, and why."""
+    cache = FeatureCache(folder)
+    try:
+        spectrogram(track, spec, cache)
+    except decode.AudioError as error:
+        return {"log-mel": str(error)}
+    errors = {}
+    for source in sources:
+        try:
+            describe_track(cache, source, (track.track_id, track.path), fmax=spec.fmax)
+        except (decode.AudioError, DescriptorError) as error:
+            errors[source] = str(error)
+    return errors
+
+
+def _packed(work: Path, spec: InputSpec) -> tuple[Path, Path]:
+    """Return where the spectrograms of all tracks are, and the index of them."""
+    folder = work / "spectrograms"
+    return folder / f"{spectrogram_kind(spec)}.npy", folder / f"{spectrogram_kind(spec)}.json"
+
+
+def _pack(
+    tracks: Sequence[Track], spec: InputSpec, cache: FeatureCache, rows: Path, index: Path
+) -> None:
+    """Write the spectrograms of all tracks one behind the other, unless that is done."""
+    ids = [track.track_id for track in tracks]
+    if index.exists() and json.loads(index.read_text())["track_ids"] == ids:
+        return
+    counts = [len(spectrogram(track, spec, cache)) for track in tracks]
+    rows.parent.mkdir(parents=True, exist_ok=True)
+    partial_rows = rows.with_name(f"{rows.name}.partial")
+    packed = np.lib.format.open_memmap(partial_rows, "w+", np.float16, (sum(counts), spec.n_mels))
+    done = 0
+    for track in tqdm(tracks, desc="one file", unit="track"):
+        mine = spectrogram(track, spec, cache)
+        packed[done : done + len(mine)] = mine
+        done += len(mine)
+    packed.flush()
+    partial_rows.replace(rows)
+    index.write_text(json.dumps({"track_ids": ids, "counts": counts}) + "\n")
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--table", type=Path, required=True, help="CSV of training.datasets.collection"
+    )
+    parser.add_argument("--work", type=Path, required=True, help="folder to fill")
+    parser.add_argument("--sources", default=HEARD, help="letters; default %(default)s")
+    paper_cli.add_recipe(parser)
+    cli.add_cluster(parser)
+    arguments = parser.parse_args()
+    with cli.one_line_errors():
+        prepare(
+            arguments.table,
+            arguments.work,
+            paper_cli.recipe_of(arguments).input,
+            sources=arguments.sources,
+            scheduler=arguments.scheduler,
+            workers=arguments.workers,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""All cases of the paper's tables, over splits and seeds.
+
+    python -m training.paper.reproduce --work work --tables 3 4 5 --splits random official \
+        --seeds 0 1 2
+
+makes the artist groups that are missing, then learns every case that is not done: the single-task
+networks first, whose features serve all 31 STN cases, then the multi-task networks and the wide
+ones (see `training.paper.run` for what each leaves). Jobs are shared out to the GPUs of this
+machine, its
+cores where it has none, or the workers of a Dask scheduler. Stopped, it goes on where it was.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from itertools import product
+
+import torch
+from tqdm import tqdm
+
+from training import cli
+from training.errors import RunError
+from training.paper import cli as paper_cli
+from training.paper import cluster
+from training.paper.cases import MTN, STN, TASKS, WIDE, Case
+from training.paper.groups import make_all
+from training.paper.prepare import Prepared
+from training.paper.run import Setting, claim_runs, run, train_network
+
+TABLES = {3: (*STN, *MTN), 4: (*STN, *MTN), 5: (*STN, *MTN, *WIDE)}
+
+
+def reproduce(
+    settings: Sequence[Setting],
+    cases: Sequence[Case],
+    *,
+    scheduler: str | None = None,
+    workers: int | None = None,
+) -> None:
+    """Learn every case in every setting.
+
+    Raises
+    ------
+    RunError
+        When some could not be learnt, with a line for each reason; the others are.
+    """
+    wanted = {s: [case for case in cases if not s.done(case)] for s in settings}
+    tasks = {s: sorted({t for case in todo for t in case.tasks}) for s, todo in wanted.items()}
+    groups = [job for s in settings for job in s.groups("".join(tasks[s]))]
+    make_all(groups, scheduler, workers)
+
+    n_jobs = sum(map(len, wanted.values()))
+    print(f"{n_jobs} of {len(settings) * len(cases)} cases to do", flush=True)
+    if not n_jobs:
+        return
+    here = torch.cuda.device_count() or os.cpu_count() or 1
+    problems: dict[str, None] = {}
+    with cluster.connect(scheduler, workers or here) as client:
+        futures = {}
+        for setting, todo in wanted.items():
+            stn = [case for case in todo if case.kind == "STN"]
+            networks = [
+                client.submit(train_network, setting, task, pure=False, priority=10)
+                for task in TASKS
+                if any(task in case.tasks for case in stn)
+            ]
+            if stn:
+                future = client.submit(_after, networks, setting, stn, pure=False, priority=9)
+                futures[future] = len(stn)
+            for case in todo:
+                if case.kind != "STN":
+                    size = max(case.wide, len(case.tasks))  # the longest first
+                    job = client.submit(run, setting, [case], pure=False, priority=size)
+                    futures[job] = 1
+        with tqdm(total=n_jobs, desc="cases", unit="case") as bar:
+            for future, _, error in cluster.finished(list(futures)):
+                bar.update(futures[future])
+                if error:
+                    problems[str(error)] = None
+                    tqdm.write(str(error), file=sys.stderr)
+    if problems:
+        raise RunError(
+            f"not all cases could be learnt, for {len(problems)} reasons, told above; run the"
+            " command again for what is left"
+        )
+
+
+def _after(networks: Sequence[None], setting: Setting, cases: Sequence[Case]) -> None:
+    """Run cases when the networks, results of other jobs, are trained."""
+    run(setting, cases)
+
+
+def _cases(numbers: Sequence[int], sources: str, only: Sequence[str] | None) -> list[Case]:
+    """Return the cases of tables; of those that are not STNs only some, unless it is None."""
+    return [
+        case
+        for case in dict.fromkeys(case for number in numbers for case in TABLES[number])
+        if set(case.tasks) <= set(sources) and case.wide <= len(sources)
+        if only is None or case.kind == "STN" or _short(case) in only
+    ]
+
+
+def _short(case: Case) -> str:
+    """Return what ``--only`` calls an MTN or a wSTN."""
+    return f"w{case.wide}" if case.wide else case.tasks
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    paper_cli.add_runs(parser)
+    parser.add_argument("--tables", type=int, nargs="+", choices=TABLES, default=list(TABLES))
+    parser.add_argument("--splits", nargs="+", required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument(
+        "--only", nargs="+", metavar="CASE", help="of MTNs and wSTNs only these, such as gs gsm w2"
+    )
+    parser.add_argument("--sources", default=TASKS, help="only cases of these tasks")
+    cli.add_stream(parser)
+    cli.add_cluster(parser)
+    arguments = parser.parse_args()
+    cases = _cases(arguments.tables, arguments.sources, arguments.only)
+    every = _cases(arguments.tables, arguments.sources, None)
+    known = {_short(case) for case in every if case.kind != "STN"}
+    if unknown := set(arguments.only or ()) - known:
+        parser.error(
+            f"--only {' '.join(sorted(unknown))}: of these tables and sources there are"
+            f" {' '.join(sorted(known))}"
+        )
+    with cli.one_line_errors():
+        recipe, runs = paper_cli.recipe_of(arguments), arguments.runs or arguments.recipe
+        collection = Prepared.open(arguments.work, recipe.input).collection
+        for split in arguments.splits:
+            collection.part(split, "train")
+        claim_runs(arguments.work, runs, recipe)
+        settings = [
+            Setting(arguments.work, runs, recipe, split, seed, stream=arguments.stream)
+            for seed, split in product(arguments.seeds, arguments.splits)
+        ]
+        reproduce(settings, cases, scheduler=arguments.scheduler, workers=arguments.workers)
+
+
+if __name__ == "__main__":
+    main()

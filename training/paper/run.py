@@ -1,0 +1,366 @@
+"""One case of the paper's experiments: networks, MLP, scores.
+
+    python -m training.paper.run --work work --split official --tasks gs --network MTN --seed 0
+
+learns from the training part of a split of a prepared collection (see `training.paper.prepare` and
+`training.paper.groups`) and leaves ``work/runs/NAME/SPLIT/seed-SEED/CASE/`` with
+
+====================  ============================================================================
+``run.json``          case, recipe, seed, versions of all that matters, sizes of the parts
+``curves.json``       loss and scores along the way; ``events.out…`` is the same for TensorBoard
+``predictions.npz``   probabilities of every judged track, its genre and its artist
+``mlp.safetensors``   the transfer MLP; the networks' checkpoints lie beside the case's folder
+``scores.json``       scores with 95 % intervals over artists; written last
+====================  ============================================================================
+
+Judged is the test part, with a temperature fitted on the validation part. A split without a test
+part (the paper's) is judged on its validation part, as the paper did, and has no temperature.
+"""
+
+import argparse
+import json
+import platform
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from agf_core import calibration, metrics
+from agf_core.data.tracks import genre_targets
+from agf_core.features.spectrogram import InputSpec
+from agf_core.train.checkpoints import read_history
+from agf_core.train.dataset import SegmentDataset
+from agf_core.train.networks import TransferMLP
+from training import cli
+from training.errors import RunError
+from training.manifest import claim
+from training.paper import cli as paper_cli
+from training.paper import cluster
+from training.paper.cases import TASKS, Case
+from training.paper.experiment import Experiment
+from training.paper.groups import GroupsJob
+from training.paper.prepare import Prepared
+from training.pretrained.cross_validation import truth_of
+from training.recipes import Recipe, seeded
+from training.splits import Split
+
+PACKAGES = ("beets-agf", "torch", "numpy", "scipy", "scikit-learn", "librosa", "essentia")
+ROOM = 0.4  # of a GPU's memory, for spectrograms; features and networks need the rest
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the cases of one split and seed share.
+
+    Attributes
+    ----------
+    work : Path
+        Of `training.paper.prepare`.
+    runs : str
+        What the runs are called that share a recipe.
+    recipe : Recipe
+        Its seed is not looked at.
+    split : str
+    seed : int
+    device : str
+        ``auto`` for the GPU that falls to a worker, or the CPU.
+    stream : bool
+        Leave spectrograms on the disk even if they fit on the device.
+    progress : bool
+        Show it, as many workers on one terminal had better not.
+    """
+
+    work: Path
+    runs: str
+    recipe: Recipe
+    split: str
+    seed: int
+    device: str = "auto"
+    stream: bool = False
+    progress: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Holds the cases, and the networks that they share."""
+        return self.work / "runs" / self.runs / self.split / f"seed-{self.seed}"
+
+    def case_folder(self, case: Case) -> Path:
+        """Return the folder of one case."""
+        return self.folder / self.folder_name(case)
+
+    @staticmethod
+    def folder_name(case: Case) -> str:
+        """Return what the folder of a case is called, such as ``gs-MTN``."""
+        return case.name.replace("+", "").replace(" ", "-")
+
+    def done(self, case: Case) -> bool:
+        """Whether a case has its scores."""
+        return (self.case_folder(case) / "scores.json").exists()
+
+    def groups(self, tasks: str) -> list[GroupsJob]:
+        """Return the groups that tasks need."""
+        spec = self.recipe.input
+        return [
+            GroupsJob(self.work, spec, self.split, self.seed, task) for task in tasks if task != "g"
+        ]
+
+
+def claim_runs(work: Path, runs: str, recipe: Recipe) -> None:
+    """Make sure that runs of one name are learnt by one recipe (`claim`)."""
+    claim(
+        work / "runs" / runs / "recipe.json",
+        recipe.to_dict(),
+        "give these runs another name with --runs, or go back to that recipe",
+    )
+
+
+def parts(prepared: Prepared, split: str) -> Split:
+    """Return what a split's cases learn from, fit the temperature on, and are judged on."""
+    tracks = prepared.collection.tracks
+
+    def labelled(part: str) -> np.ndarray:
+        return np.array([i for i in prepared.collection.part(split, part) if tracks[i].genre], int)
+
+    train, valid, test = (
+        prepared.collection.part(split, "train"),
+        labelled("valid"),
+        labelled("test"),
+    )
+    part = Split(train, valid, test) if len(test) else Split(train, test, valid)
+    if not (len(train) and len(part.test)):
+        raise RunError(
+            f"split {split} has no tracks to learn from, or none to judge; mend the table"
+        )
+    return part
+
+
+def run(setting: Setting, cases: Sequence[Case]) -> None:
+    """Learn and judge cases; those that are done are passed over.
+
+    The MLPs of several STN cases train side by side.
+
+    Raises
+    ------
+    RunError
+        When something is missing, or a GPU has too little memory. What is finished is kept.
+    """
+    cases = [case for case in cases if not setting.done(case)]
+    if not cases:
+        return
+    started = time.monotonic()
+    with enough_memory(", ".join(case.name for case in cases)):
+        experiment, judged = open_experiment(setting)
+        if len(cases) > 1:
+            which = zlib.crc32(" ".join(case.name for case in cases).encode())
+            checkpoint = setting.folder / f"transfers-{which:08x}.safetensors"
+            mlps, history = experiment.transfers(cases, checkpoint=checkpoint)
+            histories = [history] * len(cases)
+        else:
+            checkpoint = setting.case_folder(cases[0]) / "transfer.safetensors"
+            mlps = [experiment.transfer(cases[0], checkpoint=checkpoint)]
+            histories = [read_history(checkpoint)]
+        for case, mlp, history in zip(cases, mlps, histories, strict=True):
+            curves = experiment.curves(case) | {"transfer": history}
+            _write(setting, case, experiment, mlp, curves, judged, time.monotonic() - started)
+        checkpoint.unlink(missing_ok=True)  # the ends are in every case's mlp.safetensors
+
+
+def train_network(setting: Setting, task: str) -> None:
+    """Train the single-task network of a task, for all cases that have it; see `run`."""
+    with enough_memory(f"network {task}"):
+        open_experiment(setting)[0].network(task, setting.recipe.width)
+
+
+@contextmanager
+def enough_memory(what: str) -> Iterator[None]:
+    """Say in a line what to do when a GPU's memory is too small."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        raise RunError(
+            f"{what}: the GPU has too little memory ({str(error).split('. ')[0]}); what is"
+            " finished is kept: run the command again with --stream, which leaves spectrograms on"
+            " the disk, or when nothing else runs on the GPU"
+        ) from error
+
+
+def open_experiment(setting: Setting) -> tuple[Experiment, str]:
+    """Return what cases of a setting are learnt with, and the name of the judged part."""
+    prepared = Prepared.open(setting.work, setting.recipe.input)
+    collection = prepared.collection
+    part = parts(prepared, setting.split)
+    jobs = {job.source: job for job in setting.groups(TASKS)}
+
+    def targets(task: str) -> np.ndarray:
+        if task == "g":
+            return genre_targets(collection.tracks, collection.genres)
+        try:
+            return jobs[task].targets()
+        except FileNotFoundError:
+            raise RunError(
+                f"task {task} has no groups for split {setting.split}, seed {setting.seed}; make"
+                f" them: python -m training.paper.groups --work {setting.work} --splits"
+                f" {setting.split} --seeds {setting.seed} --recipe {setting.recipe.name}"
+            ) from None
+
+    recipe = seeded(setting.recipe, setting.seed)
+    device = cluster.device_here() if setting.device == "auto" else setting.device
+    segments = _segments(setting.work, recipe.input, setting.split, device, setting.stream)
+    experiment = Experiment(
+        collection.tracks,
+        segments,
+        collection.genres,
+        recipe,
+        part,
+        targets,
+        setting.folder / "networks",
+        watched=collection.part(setting.split, "valid"),
+        progress=setting.progress,
+    )
+    return experiment, "test" if len(part.kept_back) else "valid"
+
+
+@lru_cache(maxsize=1)  # the jobs of a worker are mostly of one split
+def _segments(work: Path, spec: InputSpec, split: str, device: str, stream: bool) -> SegmentDataset:
+    prepared = Prepared.open(work, spec)
+    if device.startswith("cuda") and not stream:
+        total = torch.cuda.get_device_properties(device).total_memory
+        stream = prepared.spectrograms.rows.nbytes > ROOM * total
+    mean, std = prepared.normaliser(split)
+    return SegmentDataset(prepared.spectrograms, spec, mean, std, device=device, stream=stream)
+
+
+def _write(
+    setting: Setting,
+    case: Case,
+    experiment: Experiment,
+    mlp: TransferMLP,
+    curves: dict[str, list[dict[str, Any]]],
+    judged: str,
+    seconds: float,
+) -> None:
+    """Write everything about a case; the scores come last."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    tracks, part = experiment.tracks, experiment.part
+    folder = setting.case_folder(case)
+    folder.mkdir(parents=True, exist_ok=True)
+    raw = experiment.predict(case, mlp)
+    truth = truth_of(tracks, part.test, experiment.genres)
+    artists = np.array([tracks[i].artist for i in part.test])
+    temperature = None
+    scores = {"raw": metrics.bootstrap(raw[part.test], truth, artists)}
+    if len(part.kept_back):
+        temperature = calibration.fit_temperature(
+            raw[part.kept_back], truth_of(tracks, part.kept_back, experiment.genres)
+        )
+        tempered = calibration.apply_temperature(raw[part.test], temperature)
+        scores["calibrated"] = metrics.bootstrap(tempered, truth, artists)
+    _write_json(
+        folder / "run.json",
+        {
+            "case": asdict(case) | {"width": experiment.width(case)},
+            "split": setting.split,
+            "seed": setting.seed,
+            "recipe": experiment.recipe.to_dict(),
+            "tracks": {"train": len(part.train), "kept_back": len(part.kept_back)},
+            "versions": versions(experiment.segments.device),
+            "seconds": round(seconds, 1),
+        },
+    )
+    _write_json(folder / "curves.json", curves)
+    for old in folder.glob("events.out.*"):
+        old.unlink()
+    with SummaryWriter(str(folder)) as writer:
+        for network, entries in curves.items():
+            for entry in entries:
+                for name in entry.keys() - {"epoch"}:
+                    writer.add_scalar(f"{network}/{name}", entry[name], entry["epoch"])
+    save_file(mlp.state_dict(), folder / "mlp.safetensors")
+    np.savez_compressed(
+        folder / "predictions.npz",
+        track_ids=[tracks[i].track_id for i in part.test],
+        probabilities=raw[part.test],
+        temperature=np.nan if temperature is None else temperature,
+        truth=truth,
+        artists=artists,
+        genres=experiment.genres,
+    )
+    _write_json(
+        folder / "scores.json",
+        {
+            "part": judged,
+            "tracks": len(truth),
+            "artists": len(set(artists)),
+            "temperature": temperature,
+        }
+        | {
+            which: {name: asdict(s) for name, s in found.items()} for which, found in scores.items()
+        },
+    )
+
+
+def _write_json(path: Path, values: object) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def versions(device: torch.device) -> dict[str, str]:
+    """Return what a result may depend on besides the recipe."""
+    found = {"python": platform.python_version(), "machine": platform.platform()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "none"
+    cuda = device.type == "cuda"
+    return found | {"device": torch.cuda.get_device_name(device) if cuda else "cpu"}
+
+
+def setting_of(arguments: argparse.Namespace, *, progress: bool = False) -> Setting:
+    """Return the setting that the options of `training.cli` ask for."""
+    return Setting(
+        arguments.work,
+        arguments.runs or arguments.recipe,
+        paper_cli.recipe_of(arguments),
+        arguments.split,
+        arguments.seed,
+        device=arguments.device,
+        stream=arguments.stream,
+        progress=progress,
+    )
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    paper_cli.add_runs(parser)
+    paper_cli.add_case(parser)
+    cli.add_device(parser)
+    cli.add_stream(parser)
+    arguments = parser.parse_args()
+    with cli.one_line_errors():
+        case = paper_cli.case_of(arguments)
+        setting = setting_of(arguments, progress=True)
+        Prepared.open(arguments.work, setting.recipe.input).collection.part(setting.split, "train")
+        claim_runs(setting.work, setting.runs, setting.recipe)
+        run(setting, [case])
+        scores = json.loads((setting.case_folder(case) / "scores.json").read_text())
+        for name, score in scores["raw"].items():
+            print(f"{name} {metrics.Score(**score)}")
+        print(f"on {scores['tracks']} tracks by {scores['artists']} artists, part {scores['part']}")
+
+
+if __name__ == "__main__":
+    main()

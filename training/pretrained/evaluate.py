@@ -1,0 +1,295 @@
+"""How good a way to learn is, or a model: by folds, and on the music of another source.
+
+    WHERE="--table development.csv --audio corpora --work work"
+    python -m training.pretrained.evaluate $WHERE --recipe ours --unlabelled music --output sheet
+    python -m training.pretrained.evaluate $WHERE --teacher
+    python -m training.pretrained.evaluate --table other.csv --audio other --work work \
+        --bundle MODEL
+
+prints accuracy, macro F1, log loss and calibration error with intervals, then each genre, what
+confidence is worth, and what a model takes; ``--output`` keeps that in a folder, with a picture of
+how far confidence can be believed. ``--teacher`` is the bar to clear: a logistic regression upon
+what musicnn hears (`training.pretrained.extract_teachers`), with no network of ours.
+``--bundle`` asks a finished
+model, about clips that it should not have learnt from. ``--sources`` leaves the folds out. Stopped,
+it goes on where it was; folds that `training.pretrained.release` has done are not learnt again.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from agf_core import metrics
+from agf_core.bundle import format as bundle_format
+from agf_core.data.tracks import Track
+from agf_core.evaluation import by_confidence
+from agf_core.features.cache import FeatureCache
+from agf_core.inference.tagger import GenreTagger
+from training.cli import add_corpora, add_device, add_unlabelled, one_line_errors
+from training.datasets.folders import genres_of, read_table
+from training.errors import RunError
+from training.pretrained.cross_validation import (
+    calibrated,
+    calibrated_by_fold,
+    predict_part,
+    truth_of,
+)
+from training.pretrained.data import gather, work_folder
+from training.pretrained.model_card import confidence_table, genre_table
+from training.recipes import RECIPES, seeded
+from training.splits import Split, across_sources, folds
+from training.teachers import features as features_module
+
+Predict = Callable[[Split, str], np.ndarray]
+"""From a split and its name to probabilities of its test part, (n_test, n_genres).
+
+With the temperature of the artists kept back, if any are.
+"""
+
+Answers = Mapping[str, tuple[np.ndarray, np.ndarray]]
+"""By what was asked about: indices of the tracks, and their probabilities, (n, n_genres)."""
+
+TIMED = 20  # tracks
+SHEET, PICTURE = "sheet.md", "reliability.png"
+
+
+def by_teacher(tracks: Sequence[Track], features: np.ndarray, genres: Sequence[str]) -> Predict:
+    """Return predictions by logistic regression.
+
+    Parameters
+    ----------
+    features : np.ndarray [shape=(n_tracks, n_features)]
+    """
+
+    def predict(part: Split, name: str) -> np.ndarray:
+        taught = np.array([i for i in part.train if tracks[i].genre])
+        model = features_module.classifier(features_module.MUSICNN.regularisation)
+        model.fit(features[taught], truth_of(tracks, taught, genres))
+        raw = np.zeros((len(tracks), len(genres)))
+        raw[:, model[-1].classes_] = model.predict_proba(features)
+        return calibrated(raw, part, tracks, genres)[0][part.test]
+
+    return predict
+
+
+def by_bundle(tracks: Sequence[Track], model: bundle_format.Bundle) -> Answers:
+    """Return what a finished model says of the tracks whose genre it knows; others are named."""
+    known = [i for i, track in enumerate(tracks) if track.genre in model.metadata.labels]
+    judged, found = [], []
+    results = GenreTagger(model).predict_files([tracks[i].path for i in known])
+    for i, result in zip(known, results, strict=True):
+        if result.prediction is None:
+            print(f"left out: {result.error}")
+            continue
+        judged.append(i)
+        found.append(result.prediction.probabilities)
+    return {"all": (np.array(judged), np.array(found))}
+
+
+def answers(
+    tracks: Sequence[Track], predict: Predict, *, seed: int, with_folds: bool
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Ask about all folds together, and from each source about the others; see `Answers`.
+
+    Each fold has the temperature of the others.
+    """
+    asked = {}
+    if with_folds:
+        by_fold = folds(tracks)
+        judged = np.concatenate([part.test for part in by_fold.values()])
+        said = np.concatenate([predict(part, f"fold-{n}") for n, part in by_fold.items()])
+        asked["folds"] = judged, calibrated_by_fold(said, judged, tracks, genres_of(tracks))[0]
+    for name, part in across_sources(tracks, seed).items():
+        asked[name] = part.test, predict(part, name)
+    return asked
+
+
+def overall(
+    tracks: Sequence[Track], genres: Sequence[str], judged: np.ndarray, p: np.ndarray
+) -> dict[str, object]:
+    """All scores with intervals over artists, and of how many tracks and artists they are.
+
+    Parameters
+    ----------
+    judged : np.ndarray [shape=(n,), dtype=int]
+        Indices of the tracks.
+    p : np.ndarray [shape=(n, n_genres)]
+        Their probabilities.
+    """
+    artists = np.array([tracks[i].artist for i in judged])
+    return {
+        "tracks": len(judged),
+        "artists": len(set(artists)),
+        "overall": {
+            name: [round(x, 4) for x in (score.value, score.low, score.high)]
+            for name, score in metrics.bootstrap(
+                p, truth_of(tracks, judged, genres), artists
+            ).items()
+        },
+    }
+
+
+def score_sheet(
+    tracks: Sequence[Track], genres: Sequence[str], probabilities: np.ndarray
+) -> dict[str, object]:
+    """Scores with intervals, per genre, and by confidence, as the bundle stores them.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n_tracks, n_genres)]
+        Calibrated, each track's by a model that did not meet its fold; NaN for those not judged.
+    """
+    judged = np.flatnonzero(np.isfinite(probabilities).all(axis=1))
+    truth = truth_of(tracks, judged, genres)
+    artists = np.array([tracks[int(i)].artist for i in judged])
+    p = probabilities[judged]
+    best = p.argmax(axis=1)
+    right = best == truth
+    fold_of = np.array([tracks[int(i)].fold for i in judged])
+    return {
+        **overall(tracks, genres, judged, p),
+        "accuracy_by_fold": {
+            int(fold): round(metrics.accuracy(p[fold_of == fold], truth[fold_of == fold]), 4)
+            for fold in np.unique(fold_of)
+        },
+        "most_common_genre_accuracy": round(float(np.bincount(truth).max() / len(truth)), 4),
+        "genres": {
+            genre: {
+                "tracks": int((truth == g).sum()),
+                "artists": len(set(artists[truth == g])),
+                "sources": len({tracks[i].source for i in judged[truth == g]}),
+                "precision": round(float(right[best == g].mean()), 3)
+                if (best == g).any()
+                else None,
+                "recall": round(float(right[truth == g].mean()), 3) if (truth == g).any() else None,
+            }
+            for g, genre in enumerate(genres)
+        },
+        "by_confidence": by_confidence(p, truth),
+    }
+
+
+def table(tracks: Sequence[Track], genres: Sequence[str], asked: Answers) -> str:
+    """Return a table of scores (Markdown), each with its interval over artists."""
+    lines = [
+        f"| asked about | clips | artists | {' | '.join(metrics.SCORES).replace('_', ' ')} |",
+        "|---" * (3 + len(metrics.SCORES)) + "|",
+    ]
+    for title, (judged, found) in asked.items():
+        artists = np.array([tracks[i].artist for i in judged])
+        scores = metrics.bootstrap(found, truth_of(tracks, judged, genres), artists)
+        cells = [title, str(len(judged)), str(len(set(artists))), *map(str, scores.values())]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def draw(confidence: np.ndarray, right: np.ndarray, path: Path) -> None:
+    """Draw how many of the tracks of a confidence are right, over ten equal parts of them.
+
+    Parameters
+    ----------
+    confidence : np.ndarray [shape=(n_tracks,)]
+        Probability of the most probable genre.
+    right : np.ndarray [shape=(n_tracks,), dtype=bool]
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(4.5, 4.5), layout="constrained")
+    parts = np.array_split(np.argsort(confidence), 10)
+    axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
+    axis.plot([confidence[p].mean() for p in parts], [right[p].mean() for p in parts], "o-")
+    axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="right")
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=80)
+    plt.close(figure)
+
+
+def cost(model: bundle_format.Bundle, tracks: Sequence[Track]) -> str:
+    """Say how large a model is, and what it takes to tag a track."""
+    size = sum(path.stat().st_size for path in model.folder.iterdir())
+    tagger = GenreTagger(model, threads=1)
+    paths = [track.path for track in tracks[: TIMED + 1]]
+    tagger.listen(paths[0])  # what is only done once
+    start = time.process_time()
+    for path in paths[1:]:
+        tagger.listen(path)
+    seconds = (time.process_time() - start) / max(1, len(paths) - 1)
+    return f"{size / 1e6:.1f} MB; {1_000 * seconds:.0f} ms of a processor for each track"
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    add_corpora(parser)
+    add_unlabelled(parser)
+    add_device(parser)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--recipe", choices=RECIPES)
+    which.add_argument("--teacher", action="store_true", help="what musicnn's features give")
+    which.add_argument("--bundle", type=Path, help="folder of a finished model")
+    parser.add_argument("--seed", type=int, default=0, help="of the recipe")
+    parser.add_argument("--sources", action="store_true", help="across sources alone, no folds")
+    parser.add_argument("--output", type=Path, help="folder to keep the sheet in")
+    arguments = parser.parse_args()
+    with one_line_errors():
+        _print(arguments)
+
+
+def _print(arguments: argparse.Namespace) -> None:
+    cache = FeatureCache(arguments.work / "features")
+    tracks: Sequence[Track] = read_table(arguments.table, arguments.audio)
+    genres = genres_of(tracks)
+    with_folds, model, notes = not arguments.sources, None, []
+    if arguments.bundle:
+        model = bundle_format.load(arguments.bundle)
+        genres, asked = model.metadata.labels, by_bundle(tracks, model)
+        met = {track.source for track in tracks}.intersection(
+            model.metadata.trained_on.get("sources", ())
+        )
+        if met:
+            notes.append(f"It has learnt from {', '.join(sorted(met))}: this is not a test of it.")
+    elif arguments.teacher:
+        features = features_module.over_tracks(
+            features_module.heard(tracks, cache, [features_module.MUSICNN])
+        )
+        predict = by_teacher(tracks, features, genres)
+        asked = answers(tracks, predict, seed=0, with_folds=with_folds)
+    else:
+        recipe = seeded(RECIPES[arguments.recipe], arguments.seed)
+        material, work = gather(arguments, recipe), work_folder(arguments.work, recipe)
+        tracks, genres = material.tracks, material.genres
+
+        def by_recipe(part: Split, name: str) -> np.ndarray:
+            learnt.append(name)
+            return predict_part(material, part, name, work)[1]
+
+        learnt: list[str] = []
+        asked = answers(tracks, by_recipe, seed=arguments.seed, with_folds=with_folds)
+        model = bundle_format.load(work / learnt[0] / "model") if learnt else None
+    if not asked:
+        raise RunError("no two sources of the table share a genre; leave --sources out")
+    text = [table(tracks, genres, asked), *notes]
+    judged, found = next(iter(asked.values()))
+    if not arguments.sources:
+        probabilities = np.full((len(tracks), len(genres)), np.nan)
+        probabilities[judged] = found
+        scores = score_sheet(tracks, genres, probabilities)
+        text += [genre_table(scores), confidence_table(scores)]
+    if model:
+        text.append(cost(model, tracks))
+    print("\n\n".join(text))
+    if arguments.output:
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        (arguments.output / SHEET).write_text("\n\n".join(text) + "\n", encoding="utf-8")
+        right = found.argmax(axis=1) == truth_of(tracks, judged, genres)
+        draw(found.max(axis=1), right, arguments.output / PICTURE)
+
+
+if __name__ == "__main__":
+    main()

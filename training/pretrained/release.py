@@ -1,0 +1,144 @@
+"""From the development corpora to the model that ships.
+
+    python -m training.pretrained.release --table development.csv --audio corpora \
+        --unlabelled music --work work
+
+scores the recipe by its folds and across sources, learns the final model from all tracks, and
+writes it with its card. Stopped, it goes on where it was. With
+
+    --parts fold-0 fold-1
+
+it learns these networks alone and leaves them in the folder of work, where the command without it
+goes on from there: several can share the work out, once one has laid the foundation.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from agf_core import calibration
+from agf_core.bundle import format as bundle_format
+from training.cli import add_corpora, add_device, add_unlabelled, one_line_errors
+from training.datasets.folders import read_table
+from training.errors import RunError
+from training.pretrained.cross_validation import (
+    calibrated_by_fold,
+    cross_validate,
+    predict_part,
+    truth_of,
+)
+from training.pretrained.data import TrainingData, gather, work_folder
+from training.pretrained.evaluate import answers, overall, score_sheet
+from training.pretrained.model_card import model_card
+from training.pretrained.pipeline import Trained, learn, write_bundle
+from training.recipes import RECIPES, seeded
+from training.splits import Split, parts
+
+FINAL = "final"  # the part that learns from every track
+
+
+def learn_from_all(material: TrainingData, work: Path) -> Trained:
+    """Learn what ships, which no track is left to judge."""
+    return learn(
+        material,
+        train=np.arange(len(material.tracks)),
+        valid=None,
+        predicted=np.array([], int),
+        folder=work / FINAL,
+    )
+
+
+def learn_parts(names: Sequence[str], material: TrainingData, work: Path) -> None:
+    """Learn some of what `ship` learns, and leave it in `work` for it.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of `training.splits.parts`, or `FINAL`.
+    """
+    splits = parts(material.tracks, material.recipe.networks.seed)
+    for name in names:
+        if name == FINAL:
+            learn_from_all(material, work)
+        else:
+            predict_part(material, splits[name], name, work)
+
+
+def ship(material: TrainingData, work: Path, output: Path) -> bundle_format.Bundle:
+    """Score the recipe by folds, learn from every track, and save the model."""
+    tracks, genres = material.tracks, material.genres
+    predictions = cross_validate(material, work)
+    scores = score_sheet(tracks, genres, predictions.calibrated)
+
+    judged = np.flatnonzero(np.isfinite(predictions.raw).all(axis=1))
+    asked, raw = [judged], [predictions.raw[judged]]
+
+    def predict(part: Split, name: str) -> np.ndarray:
+        plain, final = predict_part(material, part, name, work)
+        asked.append(part.test)
+        raw.append(plain)
+        return final
+
+    strangers = answers(tracks, predict, seed=material.recipe.networks.seed, with_folds=False)
+    scores["across_sources"] = {
+        name: overall(tracks, genres, *answer) for name, answer in strangers.items()
+    }
+    # The final model met every track, so its temperature is that of the held-out artists: of the
+    # folds, which sound like what it learnt from, and of the other source's, which do not. A
+    # user's library lies somewhere between.
+    clips, said = np.concatenate(asked), np.concatenate(raw)
+    temperature = calibration.fit_temperature(said, truth_of(tracks, clips, genres))
+    # What it buys is shown with temperatures fitted in the same way without the fold's artists.
+    as_shipped = np.full(predictions.raw.shape, np.nan)
+    by_fold, _ = calibrated_by_fold(said, clips, tracks, genres)
+    as_shipped[judged] = by_fold[: len(judged)]
+    scores["by_confidence"] = score_sheet(tracks, genres, as_shipped)["by_confidence"]
+    print(json.dumps(scores, indent=1))
+    return write_bundle(
+        learn_from_all(material, work),
+        temperature,
+        output,
+        name="shipped",
+        genres=genres,
+        recipe=material.recipe,
+        tracks=tracks,
+        scores=scores,
+        card=model_card,
+    )
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    add_corpora(parser)
+    add_unlabelled(parser)
+    add_device(parser)
+    parser.add_argument(
+        "--output", type=Path, default=bundle_format.SHIPPED, help="the model's folder"
+    )
+    parser.add_argument("--recipe", choices=RECIPES, default="ours")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--parts", nargs="+", help="learn these alone, such as fold-0 or final")
+    arguments = parser.parse_args()
+    with one_line_errors():
+        _ship(arguments)
+
+
+def _ship(arguments: argparse.Namespace) -> None:
+    recipe = seeded(RECIPES[arguments.recipe], arguments.seed)
+    known = [*parts(read_table(arguments.table, arguments.audio), arguments.seed), FINAL]
+    if unknown := set(arguments.parts or ()).difference(known):
+        raise RunError(f"no part is called {', '.join(unknown)}: there are {', '.join(known)}")
+    material, work = gather(arguments, recipe), work_folder(arguments.work, recipe)
+    if arguments.parts:
+        learn_parts(arguments.parts, material, work)
+        return
+    model = ship(material, work, arguments.output)
+    print(f"saved {model.model_id} to {model.folder}")
+
+
+if __name__ == "__main__":
+    main()

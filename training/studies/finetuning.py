@@ -1,0 +1,323 @@
+"""How good a personal model is: some artists of a collection teach, others are asked about.
+
+    python -m training.studies.finetuning library --table development.csv --audio corpora \
+        --work work \
+        --library RohitJacob/MusicAnalysis --model MODEL --tracks 100 300 400 --plans quick whole
+
+takes the clips of one repository for a library, and begins with a model that has met none of them.
+MODEL is the folder of one, such as `training.pretrained.release` leaves in its folder of work, in
+``ours-0/Famelgas-MULT_TP2-to-RohitJacob-MusicAnalysis/model``.
+
+    python -m training.studies.finetuning untagged --table development.csv --audio corpora \
+        --work work \
+        --library RohitJacob/MusicAnalysis --model MODEL --shares 0.1 0.25 0.5 --groups m \
+        --output docs/personal
+
+asks about one fold of that library after the other, of whose other artists only a share is tagged,
+with and without groups of artists, and draws what the untagged ones add. Stopped, it goes on.
+
+`training.studies.libraries` does the like with real libraries and the real command.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from agf_core import metrics
+from agf_core.bundle import format as bundle_format
+from agf_core.data.sampling import learnable_genres
+from agf_core.data.tracks import Track
+from agf_core.errors import CorpusError
+from agf_core.evaluation import PERSONAL, Comparison, compare, score_sheet
+from agf_core.features.cache import FeatureCache
+from agf_core.finetune.finetuner import FineTuneConfig, FineTuner, TrainingData
+from agf_core.finetune.frozen_features import segments_of
+from agf_core.finetune.held_out import HeldOut
+from agf_core.groups.codebook import Observations
+from agf_core.metrics import Score
+from agf_core.train.dataset import FeatureDataset
+from agf_core.train.export import network_from_bundle
+from agf_core.train.loop import extract_features
+from agf_core.train.networks import GenreNet
+from training.cli import add_corpora, one_line_errors
+from training.datasets.folders import genres_of, read_table
+from training.features import describe, spectrograms
+from training.pretrained.cross_validation import truth_of
+
+PLANS = {"quick": FineTuneConfig(networks=None), "whole": FineTuneConfig()}
+MIN_TRACKS = 10  # of a genre, as in `beet agftrain`
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `begin` needs."""
+    add_corpora(parser)
+    parser.add_argument("--library", required=True, help="the repository that is the library")
+    parser.add_argument("--model", type=Path, required=True, help="to begin with")
+
+
+def begin(
+    arguments: argparse.Namespace, cache: FeatureCache
+) -> tuple[list[Track], list[np.ndarray], bundle_format.Bundle]:
+    """Return the library's clips, their spectrograms, and the model to begin with.
+
+    Raises
+    ------
+    CorpusError
+        When there is no such library, or the model has learnt from it.
+    bundle.BundleError
+        When the model cannot be read.
+    """
+    model = bundle_format.load(arguments.model)
+    if arguments.library in model.metadata.trained_on.get("sources", ()):
+        raise CorpusError(f"{arguments.model} has learnt from {arguments.library}")
+    clips = read_table(arguments.table, arguments.audio)
+    mine = [clip for clip in clips if clip.genre and clip.source == arguments.library]
+    if not mine:
+        raise CorpusError(f"{arguments.table} has no clips of {arguments.library} with a genre")
+    tracks, spectra = spectrograms(mine, model.metadata.input, cache)
+    return tracks, spectra, model
+
+
+def features_of(
+    model: bundle_format.Bundle,
+    network: GenreNet,
+    tracks: Sequence[Track],
+    spectra: Sequence[np.ndarray],
+    cache: FeatureCache,
+) -> list[np.ndarray]:
+    """Transfer features of clips, whole, by a model as it is."""
+    rows = []
+    for track, spectrogram in zip(tqdm(tracks, desc="features"), spectra, strict=True):
+
+        def compute(spectrogram: np.ndarray = spectrogram) -> np.ndarray:
+            one = extract_features(
+                network.networks,  # type: ignore[arg-type]
+                segments_of(model, [spectrogram]),
+                bfloat16=True,
+                progress=False,
+            )
+            return one.rows.numpy().astype(np.float16)
+
+        rows.append(cache.get(f"features-{model.model_id}", track.track_id, compute))
+    return rows
+
+
+def show(title: str, tracks: Sequence[Track], genres: Sequence[str], held_out: HeldOut) -> None:
+    """Print the scores of what was asked about."""
+    artists = np.array([tracks[i].artist for i in held_out.tracks])
+    predictions = {
+        "most common": held_out.common,
+        "before": held_out.before,
+        PERSONAL: held_out.personal,
+    }
+    sheet = score_sheet(genres, held_out.truth, artists, predictions, PERSONAL)
+    print(f"{title}: {sheet['tracks']} tracks, {sheet['artists']} artists, {len(genres)} genres")
+    for name, scores in sheet["overall"].items():
+        values = (f"{s} {v:.3f} [{a:.3f}, {b:.3f}]" for s, (v, a, b) in scores.items())
+        print(f"  {name}: {', '.join(values)}")
+    found: Comparison = compare(held_out.personal, held_out.before, held_out.truth, artists)
+    print(
+        f"  accuracy gained {found.difference}, in {found.better_in:.0%} of resamples; "
+        f"epochs {held_out.epochs}",
+        flush=True,
+    )
+
+
+def some_of(tracks: Sequence[Track], at_least: int, seed: int) -> list[int]:
+    """Return the clips of as many artists, drawn at random, as make up that many clips."""
+    artists = sorted({track.artist for track in tracks})
+    chosen: list[int] = []
+    for artist in np.random.default_rng(seed).permutation(artists):
+        if len(chosen) < at_least:
+            chosen += [i for i, track in enumerate(tracks) if track.artist == artist]
+    return chosen
+
+
+def tagged_in_part(
+    tracks: Sequence[Track], fold: int, share: float, seed: int
+) -> tuple[list[int], int]:
+    """Put the tracks of a fold, and of a share of the other artists, before those of the rest.
+
+    Returns
+    -------
+    order : list of int
+    n_teaching : int
+        How many come before the rest: their genres are known.
+    """
+    others = sorted({track.artist for track in tracks if track.fold != fold})
+    drawn = np.random.default_rng(seed).permutation(others)
+    tagged = set(drawn[: max(2, round(share * len(others)))])
+    known = [track.fold == fold or track.artist in tagged for track in tracks]
+    return sorted(range(len(tracks)), key=lambda i: not known[i]), sum(known)
+
+
+def ask_fold(
+    tracks: Sequence[Track],
+    spectra: Sequence[np.ndarray],
+    rows: Sequence[np.ndarray],
+    observations: Mapping[str, Observations],
+    model: bundle_format.Bundle,
+    fold: int,
+    share: float,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ask about a fold, with a share of the other folds' artists tagged.
+
+    Parameters
+    ----------
+    rows : sequence of np.ndarray
+        See `features_of`.
+    observations : mapping
+        What groups are made of, by task; of tagged and untagged artists.
+
+    Returns
+    -------
+    asked : np.ndarray [dtype=int]
+        Indices of the fold's tracks.
+    probabilities : np.ndarray [shape=(n_asked, n_genres)]
+    """
+    order, n_teaching = tagged_in_part(tracks, fold, share, seed)
+    here = [tracks[i] for i in order]
+    material = TrainingData(
+        here,
+        genres_of(tracks),
+        FeatureDataset([rows[i] for i in order[:n_teaching]]),
+        segments_of(model, [spectra[i] for i in order]),
+        here,
+        {task: [found[i] for i in order] for task, found in observations.items()},  # type: ignore
+    )
+    asked = np.array([track.fold == fold for track in here])
+    learner = FineTuner(model, network_from_bundle(model), material, PLANS["whole"])
+    held_out = learner.ask(np.flatnonzero(asked), np.flatnonzero(~asked))
+    return np.array(order)[held_out.tracks], held_out.personal
+
+
+def untagged(
+    tracks: Sequence[Track],
+    spectra: Sequence[np.ndarray],
+    model: bundle_format.Bundle,
+    shares: Sequence[float],
+    groups: str,
+    folds: Sequence[int],
+    seed: int,
+    cache: FeatureCache,
+    work: Path,
+    output: Path,
+) -> None:
+    """Find out what untagged artists add by their groups; write a figure of it."""
+    rows = features_of(model, network_from_bundle(model), tracks, spectra, cache)
+    accuracy: dict[str, list[Score]] = {}
+    said: dict[tuple[str, float], np.ndarray] = {}
+    described = describe(tracks, groups, cache, fmax=model.metadata.input.fmax)
+    for name, observations in (("none", {}), (groups, described)):
+        for share in shares:
+            parts = []
+            for fold in folds:
+                kept = work / f"untagged-{model.model_id}-{seed}" / f"{share:g}-{name}-{fold}.npz"
+                if not kept.exists():
+                    kept.parent.mkdir(exist_ok=True)
+                    asked, probabilities = ask_fold(
+                        tracks, spectra, rows, observations, model, fold, share, seed
+                    )
+                    np.savez(kept, asked=asked, probabilities=probabilities)
+                stored = np.load(kept)
+                parts.append((stored["asked"], stored["probabilities"]))
+            judged = np.concatenate([asked for asked, _ in parts])
+            truth = truth_of(tracks, judged, genres_of(tracks))
+            artists = np.array([tracks[i].artist for i in judged])
+            said[name, share] = np.concatenate([probabilities for _, probabilities in parts])
+            scores = metrics.bootstrap(said[name, share], truth, artists)
+            accuracy.setdefault(name, []).append(scores["accuracy"])
+            print(
+                f"{share:.0%} of artists tagged, groups {name}: {len(judged)} tracks, "
+                f"{len(set(artists))} artists; "
+                + ", ".join(f"{score} {value}" for score, value in scores.items()),
+                flush=True,
+            )
+    for share in shares:
+        gain = compare(said[groups, share], said["none", share], truth, artists)
+        print(f"{share:.0%}: accuracy gained by groups {groups} {gain.difference}")
+    output.mkdir(parents=True, exist_ok=True)
+    draw(shares, accuracy, output / "untagged.png")
+
+
+def draw(shares: Sequence[float], accuracy: Mapping[str, Sequence[Score]], path: Path) -> None:
+    """Figure: accuracy with its interval, by the share of artists that are tagged."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    at = np.arange(len(shares))
+    for shift, (name, scores) in zip((-0.05, 0.05), accuracy.items(), strict=True):
+        middle = np.array([score.value for score in scores])
+        reach = [middle - [s.low for s in scores], [s.high for s in scores] - middle]
+        axes.errorbar(
+            at + shift, middle, yerr=reach, marker="o", capsize=3, label=f"groups: {name}"
+        )
+    axes.set_xticks(at, [f"{share:.0%}" for share in shares])
+    axes.set_xlabel("artists that are tagged")
+    axes.set_ylabel("accuracy on artists not met")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend()
+    figure.savefig(path, dpi=80)
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=["library", "untagged"])
+    add_arguments(parser)
+    parser.add_argument("--plans", choices=PLANS, nargs="+", default=["quick"])
+    parser.add_argument("--tracks", type=int, nargs="+", default=[100, 300, 1_000])
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.1, 0.25, 0.5])
+    parser.add_argument("--groups", default="m", help="letters: m, d and e")
+    parser.add_argument("--folds", type=int, nargs="+", default=list(range(5)))
+    parser.add_argument("--output", type=Path, help="untagged: folder of the figure")
+    parser.add_argument("--seed", type=int, default=0)
+    with one_line_errors():
+        carry_out(parser.parse_args())
+
+
+def carry_out(arguments: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    cache = FeatureCache(arguments.work / "features")
+    tracks, spectra, model = begin(arguments, cache)
+    if arguments.what == "untagged":
+        untagged(
+            tracks,
+            spectra,
+            model,
+            arguments.shares,
+            arguments.groups,
+            arguments.folds,
+            arguments.seed,
+            cache,
+            arguments.work,
+            arguments.output,
+        )
+        return
+    network = network_from_bundle(model)
+    for size in arguments.tracks:
+        chosen = some_of(tracks, size, arguments.seed)
+        library = [tracks[i] for i in chosen]
+        genres, _ = learnable_genres(library, MIN_TRACKS)
+        chosen = [i for i in chosen if tracks[i].genre in genres]
+        library, heard = [tracks[i] for i in chosen], [spectra[i] for i in chosen]
+        rows = features_of(model, network, library, heard, cache)
+        for name in arguments.plans:
+            plan = PLANS[name]
+            segments = None if plan.networks is None else segments_of(model, heard)
+            material = TrainingData(library, genres, FeatureDataset(rows), segments)
+            held_out = FineTuner(model, network, material, plan).hold_out()
+            counts = ", ".join(f"{g} {n}" for g, n in Counter(t.genre for t in library).items())
+            show(f"library of {arguments.library} ({counts}), {name}", library, genres, held_out)
+
+
+if __name__ == "__main__":
+    main()

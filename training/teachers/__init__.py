@@ -1,0 +1,1 @@
+"""Teacher networks whose outputs are distilled."""
