@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
+from scipy.stats import norm, rankdata
 from sklearn.decomposition import LatentDirichletAllocation
 
 from agf_core.groups import codebook, lda
@@ -99,6 +100,15 @@ def test_a_seed_decides_everything_and_saved_groups_are_the_same(source):
     assert not np.array_equal(different.topics, first.topics)
 
 
+def test_groups_of_before_with_few_quantiles_still_load():
+    """Two hundred quantiles were kept, whatever the number of tracks."""
+    observations, artists = corpus("e")
+    arrays = ArtistGroups.fit("e", observations, artists).to_arrays()
+    old = np.quantile(np.concatenate(observations), np.linspace(0, 1, 200), axis=0)
+    groups = ArtistGroups.from_arrays(arrays | {"quantiles": old.astype(np.float32)})
+    assert np.isfinite(groups.targets(observations, artists)).all()
+
+
 def test_shares_are_those_of_scikit_learn():
     rng = np.random.default_rng(0)
     bags = rng.poisson(0.3, (50, 80)) / 3
@@ -168,10 +178,61 @@ def test_entries_that_are_missing_are_dropped_or_count_as_the_middle():
 
 def test_ranks_become_a_normal_distribution():
     rows = np.random.default_rng(0).lognormal(size=(2_000, 3)).astype(np.float32)
+    rows[:, 1] = rows[:, 1].round(1)  # many tracks alike
     normal = codebook.RankNormaliser.fit(rows).transform(rows)
-    assert (np.argsort(normal, axis=0) == np.argsort(rows, axis=0)).all()
-    assert np.abs(normal.mean(axis=0)).max() < 0.01
-    assert normal.std(axis=0) == pytest.approx([1, 1, 1], abs=0.05)
+    expected = norm.ppf((rankdata(rows, axis=0) - 0.5) / len(rows))
+    np.testing.assert_allclose(normal, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e9])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_unit_of_an_entry_changes_nothing(unit, dtype):
+    """Essentia's band energies are as small as 1e-11, its loudness as large as 1e2."""
+    rng = np.random.default_rng(0)
+    known, new = (
+        (rng.lognormal(sigma=3, size=(n, 8)) * np.logspace(-11, 2, 8)).astype(dtype)
+        for n in (150, 40)
+    )
+    normaliser = codebook.RankNormaliser.fit(known)
+    scaled = codebook.RankNormaliser.fit(known * dtype(unit))
+    for rows in (known, new):
+        expected = normaliser.transform(rows)
+        assert expected.std(axis=0).min() > 0.5
+        np.testing.assert_array_equal(scaled.transform(rows * dtype(unit)), expected)
+        decibels = codebook.RankNormaliser.fit(np.log10(known)).transform(np.log10(rows))
+        np.testing.assert_allclose(decibels, expected, atol=0.2)
+        assert np.abs(decibels - expected).mean() < 1e-3  # but for a tie or two
+
+
+def test_the_unit_of_an_entry_changes_no_group():
+    observations, artists = corpus("e")
+    units = 10.0 ** np.random.default_rng(0).integers(-9, 9, 60)
+    targets = [
+        ArtistGroups.fit("e", rows, artists, seed=0).targets(rows, artists)
+        for rows in (observations, [(row * units).astype(np.float32) for row in observations])
+    ]
+    np.testing.assert_allclose(targets[0], targets[1], atol=1e-6)
+
+
+def test_values_between_and_beyond_and_constant_ones():
+    rows = np.array([[1.0, 5.0], [2.0, 5.0], [2.0, 5.0], [9.0, 5.0]])
+    normaliser = codebook.RankNormaliser.fit(rows)
+    new = np.array([[1.5, 5.0], [2.0, 6.0], [-99.0, 4.0], [99.0, np.inf], [np.inf, 5.0]])
+    scores = norm.ppf(np.array([1, 2, 0.5, 3.5]) / 4)
+    np.testing.assert_allclose(normaliser.transform(new)[:, 0], [*scores, 0], atol=1e-6)
+    assert not normaliser.transform(new)[:, 1].any()
+
+
+def test_of_many_tracks_some_stand_for_all(monkeypatch):
+    rows = np.random.default_rng(0).normal(size=(3_001, 2)).astype(np.float32)
+    every = codebook.RankNormaliser.fit(rows)
+    monkeypatch.setattr(codebook, "N_QUANTILES", 301)
+    some = codebook.RankNormaliser.fit(rows)
+    assert some.quantiles.shape == (301, 2)
+    np.testing.assert_array_equal(some.quantiles[[0, -1]], [rows.min(axis=0), rows.max(axis=0)])
+    middle = np.abs(rows) < 1.5
+    far = np.abs(every.transform(rows) - some.transform(rows))[middle]
+    assert far.max() < 0.05
 
 
 def test_sizes_follow_the_corpus(monkeypatch):
