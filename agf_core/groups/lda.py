@@ -1,6 +1,6 @@
-"""Artist group factors: what artists sound like, as shares of a few groups (paper, section 3.1).
+"""Artist group factors: how artists sound, as shares of a few groups (paper, section 3.1).
 
-A dictionary turns a track's descriptors into words, an artist's bag counts them, and Latent
+A codebook turns a track's descriptors into words, an artist's bag counts them, and Latent
 Dirichlet Allocation finds groups in the bags. Every track of an artist then has the artist's
 shares of the groups as the target of a task.
 
@@ -65,13 +65,13 @@ def group_sizes(source: str, n_observations: int, n_artists: int) -> tuple[int, 
 
 @dataclass(frozen=True, eq=False)
 class ArtistGroups:
-    """Groups of artists, and the shares in them of any artist, met in training or not.
+    """Groups of artists, and the shares in them of any artist, seen in training or unseen.
 
     Attributes
     ----------
     source : str
         What artists are described by: ``m``, ``d``, ``e`` or ``s``.
-    dictionary : Dictionary or LabelSet
+    dictionary : Codebook or LabelSet
     topics : np.ndarray [shape=(n_groups, n_words), dtype=float64]
         Parameters of the groups' Dirichlet distributions over words.
     """
@@ -268,24 +268,22 @@ class _Part(OnDemand[Any]):
 def artist_bags(
     dictionary: Codebook | LabelSet, observations: Observations, artists: Sequence[str]
 ) -> tuple[list[str], np.ndarray]:
-    """Count each artist's words, divided by the artist's number of tracks.
+    """Count how often each word occurs in all tracks of each artist.
 
     Returns
     -------
     names : list of str
         Each artist once, in alphabetical order; tracks with an empty one are passed over.
     bags : np.ndarray [shape=(n_artists, n_words), dtype=float64]
-        A track about which nothing is known counts for nothing, also in the number of tracks.
     """
     from threadpoolctl import threadpool_limits
 
     names = sorted({artist for artist in artists if artist})
     row = {name: i for i, name in enumerate(names)}
     n_words = len(dictionary.labels if isinstance(dictionary, LabelSet) else dictionary.centres)
-    bags, n_tracks = np.zeros((len(names), n_words)), np.zeros((len(names), 1))
+    bags = np.zeros((len(names), n_words))
     kept = [i for i, artist in enumerate(artists) if artist]
     with threadpool_limits(1):  # the dictionary has its own threads
         for i, counts in zip(kept, dictionary.counts(_Part(observations, kept)), strict=True):
             bags[row[artists[i]]] += counts
-            n_tracks[row[artists[i]]] += counts.any()
-    return names, bags / np.maximum(n_tracks, 1)
+    return names, bags

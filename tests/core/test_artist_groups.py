@@ -111,20 +111,30 @@ def test_groups_of_before_with_few_quantiles_still_load():
 
 def test_shares_are_those_of_scikit_learn():
     rng = np.random.default_rng(0)
-    bags = rng.poisson(0.3, (50, 80)) / 3
+    bags = rng.poisson(0.3, (50, 80)).astype(float)
     allocation = LatentDirichletAllocation(5, max_iter=5, random_state=0, mean_change_tol=1e-9)
     allocation.fit(bags)
     groups = ArtistGroups("s", LabelSet(map(str, range(80))), allocation.components_)
     np.testing.assert_allclose(groups.shares(bags), allocation.transform(bags), atol=1e-5)
 
 
-def test_bags_count_words_for_each_track():
+def test_bags_count_the_words_of_all_tracks():
     dictionary = Codebook(np.array([[0.0], [10.0], [20.0]], np.float32))
     tracks = [[1, 2, 19], [9], [], [21, 22], [0]]
     observations = [np.array(t, np.float32).reshape(-1, 1) for t in tracks]
     names, bags = artist_bags(dictionary, observations, ["b", "a", "a", "b", ""])
     assert names == ["a", "b"]
-    assert bags.tolist() == [[0, 1, 0], [1, 0, 1.5]]  # nothing is known of the second track of a
+    assert bags.tolist() == [[0, 1, 0], [2, 0, 3]]  # nothing is known of the second track of a
+
+
+@pytest.mark.parametrize("source", list("es"))
+def test_the_more_tracks_an_artist_has_the_clearer_are_the_shares(source):
+    """LDA's prior is worth one word: it must not outweigh twelve tracks of one kind."""
+    observations, artists = corpus(source)
+    groups = ArtistGroups.fit(source, observations, artists)
+    few = groups.targets(observations[:1], ["new"])[0].max()
+    many = groups.targets([observations[0]] * 12, ["new"] * 12)[0].max()
+    assert few < 0.8 < 0.9 < many
 
 
 def test_the_nearest_word_is_found(monkeypatch):
