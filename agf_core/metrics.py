@@ -19,13 +19,17 @@ def accuracy(probabilities: np.ndarray, truth: np.ndarray) -> float:
 
 
 def macro_f1(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    """F1 of each genre that occurs in `truth`, averaged with equal weight."""
+    """F1 of each genre that is true or predicted for a track, averaged with equal weight.
+
+    As in scikit-learn: a genre that is predicted but never true counts as 0, one that is neither
+    does not count.
+    """
     predicted = probabilities.argmax(axis=1)
     n = probabilities.shape[1]
-    support = np.bincount(truth, minlength=n)
     right = np.bincount(truth[predicted == truth], minlength=n)
-    f1 = 2 * right / np.maximum(support + np.bincount(predicted, minlength=n), 1)
-    return float(f1[support > 0].mean())
+    occurrences = np.bincount(truth, minlength=n) + np.bincount(predicted, minlength=n)
+    f1 = 2 * right / np.maximum(occurrences, 1)
+    return float(f1[occurrences > 0].mean())
 
 
 def log_loss(probabilities: np.ndarray, truth: np.ndarray) -> float:
