@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import beets
 from beets import ui
-from beets.dbcore import types
 from beets.dbcore.query import (
     AndQuery,
     InvalidQueryArgumentValueError,
@@ -28,11 +27,10 @@ from beets.util import displayable_path
 
 from agf_core import missing_for_learning
 from beetsplug.agfgenre.config import DEFAULTS, LearnSettings, Settings, empty_section, switch
-from beetsplug.agfgenre.fields import LABELS
+from beetsplug.agfgenre.fields import FIELDS
 from beetsplug.agfgenre.summary import Summary
 from beetsplug.agfgenre.tag import journal, setup, undo
 from beetsplug.agfgenre.tag import run as run_module
-from beetsplug.agfgenre.tag.decision import SHOWN_DIGITS
 from beetsplug.agfgenre.tag.prefilter import Matching
 from beetsplug.agfgenre.vocabulary import Vocabulary, read_learn_as
 
@@ -44,13 +42,6 @@ if TYPE_CHECKING:
     from beets.library import Album, Library
 
     from agf_core.inference.prior_adjusted import Tagger
-
-FIELDS: dict[str, types.Type] = {
-    "agf_genres": LABELS,
-    "agf_confidence": types.NullFloat(SHOWN_DIGITS),
-    "agf_model": types.STRING,
-    "agf_set": LABELS,
-}
 
 INTERRUPTED = 130  # exit status of what Ctrl-C has stopped, as shells have it
 NOT_BETTER = 3  # exit status of `beet agftrain` when nothing better was learnt

@@ -1,38 +1,34 @@
-"""The types of the plugin's fields in beets' library."""
+"""The plugin's fields in beets' library, and their types."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from beets.dbcore.types import MULTI_VALUE_DSV, BaseString
+from beets import ui
+from beets.dbcore import types
+from beets.util import diff
+
+from beetsplug.agfgenre.tag.decision import SHOWN_DIGITS
 
 if TYPE_CHECKING:
-    pass
+    from beets.dbcore.db import FormattedMapping
+
+# Genres have the type that beets' own `genres` have, so that every query looks into the list.
+FIELDS: dict[str, types.Type] = {
+    "agf_genres": types.MULTI_VALUE_DSV,
+    "agf_confidence": types.NullFloat(SHOWN_DIGITS),
+    "agf_model": types.STRING,
+    "agf_set": types.MULTI_VALUE_DSV,
+}
+
+_field_diff = diff._field_diff
 
 
-class Labels(BaseString[tuple[str, ...], tuple[str, ...]]):
-    """Several labels in one field, written as beets writes its own, but a tuple.
-
-    Of lists beets (2.14.1) cannot show that ``beet modify FIELD!`` takes them away.
-    """
-
-    model_type: type[tuple[str, ...]] = tuple
-
-    def format(self, value: tuple[str, ...]) -> str:
-        """Show labels to people."""
-        return MULTI_VALUE_DSV.format(list(value))
-
-    def parse(self, string: str) -> tuple[str, ...]:
-        """Read labels as they are in the library, or as people write them."""
-        return tuple(MULTI_VALUE_DSV.parse(string))
-
-    def normalize(self, value: Any) -> tuple[str, ...]:
-        """Return labels, however they are given, as a tuple."""
-        return tuple(MULTI_VALUE_DSV.normalize(list(value) if isinstance(value, tuple) else value))
-
-    def to_sql(self, model_value: tuple[str, ...]) -> str:
-        """Write labels as they are in the library."""
-        return MULTI_VALUE_DSV.to_sql(list(model_value))
+def _field_diff_of_lists(field: str, old: FormattedMapping, new: FormattedMapping) -> str | None:
+    """Show that a list is removed, at which ``beet modify FIELD!`` of beets 2.14.1 fails."""
+    if field in FIELDS and field in old and field not in new:
+        return ui.colorize("text_diff_removed", f"{field}: {old[field]}")
+    return _field_diff(field, old, new)
 
 
-LABELS = Labels()
+diff._field_diff = _field_diff_of_lists

@@ -184,7 +184,7 @@ def test_real_music_is_heard_on_its_way_in(monkeypatch, clips):
         for clip in clips[:2]:
             shutil.copy(clip, library.incoming)
         items = run_import(library, library.incoming, autotag=False)
-        assert all((*item.genres,) == item.agf_genres[:1] == item.agf_set for item in items)
+        assert all(item.genres == item.agf_genres[:1] == item.agf_set for item in items)
         assert len(items) == 2
 
 
