@@ -176,6 +176,6 @@ COMPARED = Recipe(
     input=HEARD,
     networks=TrainConfig(epochs=50, bfloat16=True, validate_every=10),
 )
-"""What `training.studies.compare` teaches every case, whatever the tasks."""
+"""What all cases of the development corpora are trained by, whatever their tasks."""
 
 RECIPES = {recipe.name: recipe for recipe in (PAPER, OURS)}

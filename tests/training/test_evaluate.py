@@ -14,11 +14,12 @@ from training.datasets.folders import genres_of, read_folder, read_table
 from training.errors import RunError
 from training.features import spectrograms
 from training.pretrained import evaluate
-from training.pretrained.cross_validation import cross_validate, predict_part, truth_of
+from training.pretrained.cross_validation import cross_validate, predict_part
 from training.pretrained.data import TrainingData
 from training.pretrained.evaluate import answers, by_bundle, by_teacher, table
 from training.pretrained.linear_head import track_means
 from training.splits import across_sources
+from training.targets import truth_of
 from training.teachers import features
 
 

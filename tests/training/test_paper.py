@@ -199,6 +199,25 @@ def test_stopped_by_ctrl_c_it_goes_on_and_learns_the_same(work):
         np.testing.assert_allclose(parts["probabilities"], whole["probabilities"], atol=1e-3)
 
 
+def test_artists_are_shuffled_as_a_control(work, scheduler, capsys, tmp_path):
+    call(reproduce, "--work", work, "--recipe", "tiny", "--sources", "gs", "--tables", 4,
+         "--splits", "official", "--shuffled", "gs", "--scheduler", scheduler)  # fmt: skip
+    assert "1 of 5 cases to do" in capsys.readouterr().out
+    true, shuffled = (
+        groups.GroupsJob(work, TINY.input, "official", 0, "s", which) for which in (False, True)
+    )
+    train = prepare.Prepared.open(work, TINY.input).collection.part("official", "train")
+    assert (true.targets()[train] != shuffled.targets()[train]).any()
+    case = Case("gs", shared=True, shuffled=True)
+    folder = run.Setting(work, "tiny", TINY, "official", 0).case_folder(case)
+    assert json.loads((folder / "run.json").read_text())["case"]["shuffled"]
+    call(tables, "--work", work, "--runs", "tiny", "--splits", "official",
+         "--output", tmp_path / "results.md")  # fmt: skip
+    control = (tmp_path / "results.md").read_text().split("### Control")[1].split("###")[0]
+    (row,) = [line.split(" | ") for line in control.splitlines() if line.startswith("| gs")]
+    assert len(row) == 7
+
+
 def interrupted(arguments, *, once):
     """Reproduce from a terminal, and press Ctrl-C when a file is there; return what was said."""
     command = [sys.executable, "-c", FROM_A_TERMINAL, json.dumps(TINY.to_dict()), *arguments]
@@ -297,7 +316,9 @@ def test_what_is_missing_is_named_with_a_remedy(work, folder, tmp_path):
     assert "has no split artists; take one of official" in complaint(run, *arguments, "artists")
     message = complaint(run, *arguments, "official", "--tasks", "gd", "--network", "MTN")
     assert "task d has no groups for split official, seed 0; make them: python -m" in message
-    assert "--tasks gx is not a set" in complaint(run, *arguments, "official", "--tasks", "gx")
+    assert "gx is not a set of the letters" in complaint(
+        run, *arguments, "official", "--tasks", "gx"
+    )
     message = complaint(run, "--work", tmp_path, "--recipe", "tiny", "--split", "official")
     assert "holds no prepared collection" in message
     other = folder / "other.csv"
@@ -427,24 +448,9 @@ def test_a_line_of_the_figure_begins_at_a_single_task():
     assert figures.drawn("MTN", 5) == [Case("gsedm", shared=True)]
 
 
-def test_scores_over_seeds_vary_by_seed_and_artist():
-    rng = np.random.default_rng(0)
-    truth, artists = np.arange(30) % 3, np.arange(30)
-    good, bad = (np.eye(3)[truth] * w + rng.dirichlet(np.ones(3), 30) for w in (3.0, 0.0))
-    good, bad = (p / p.sum(axis=1, keepdims=True) for p in (good, bad))
-    names = ("accuracy", "log_loss")
-    two = {"x": np.stack([good, bad]), "y": np.stack([good, good])}
-    scored = statistics.score(two, truth, artists, names, resamples=200)
-    assert scored["y"][0].value == scored["y"][0].low == 1
-    assert scored["x"][0].value == pytest.approx(1 / 2 + (bad.argmax(1) == truth).mean() / 2)
-    assert scored["x"][0].low < 0.6  # resamples that drew the bad seed twice
-    assert scored["x"][0].high == 1
-    best = statistics.Scored.best(scored.values(), (False, True))
-    assert (best.values == scored["y"].values).all()
-    assert statistics.holds((scored["y"] - scored["x"])[1]) is False
-
-
 def test_names_of_folders_are_plain():
-    assert {run.Setting.folder_name(case) for case in (*STN[:6], *MTN[:1], cases.WIDE[0])} == {
-        "g", "s-STN", "e-STN", "d-STN", "m-STN", "gs-STN", "gs-MTN", "g-wSTN2"
+    assert {run.Setting.folder_name(case) for case in
+            (*STN[:6], *MTN[:1], cases.WIDE[0], cases.SHUFFLED[0])} == {
+        "g", "s-STN", "e-STN", "d-STN", "m-STN", "gs-STN", "gs-MTN", "g-wSTN2",
+        "gs-MTN-artists-shuffled"
     }  # fmt: skip

@@ -19,11 +19,12 @@ from training.errors import RunError
 from training.features import describe, spectrograms
 from training.pretrained.cross_validation import cross_validate
 from training.pretrained.data import TrainingData
-from training.pretrained.pipeline import learn, task_targets
+from training.pretrained.pipeline import learn
 from training.pretrained.pretrain import lay
 from training.pretrained.release import main as command
 from training.pretrained.release import ship
 from training.recipes import COMPARED, OURS, PAPER, RECIPES, Recipe
+from training.targets import task_targets
 from training.teachers import features as features_module
 from training.teachers.features import N_FEATURES
 

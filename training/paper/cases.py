@@ -1,6 +1,6 @@
 """The cases of the paper: task sets and networks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import torch
@@ -68,4 +68,5 @@ class Case:
 ALONE = Case("g")
 STN = tuple(Case("".join(t)) for n in range(1, 6) for t in combinations(TASKS, n))
 MTN = tuple(Case(case.tasks, shared=True) for case in STN if len(case.tasks) > 1)
+SHUFFLED = tuple(replace(case, shuffled=True) for case in MTN)
 WIDE = tuple(Case("g", wide=n) for n in range(2, 6))

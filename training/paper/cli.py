@@ -38,17 +38,27 @@ def add_case(parser: ArgumentParser) -> None:
         default=5,
         help="of a wSTN: tasks of the MTN it is as large as; default %(default)s",
     )
+    parser.add_argument(
+        "--shuffled", action="store_true", help="make groups after shuffling the artists"
+    )
     parser.add_argument("--seed", type=int, default=0)
+
+
+def in_order(tasks: str) -> str:
+    """Return tasks in the order of the paper's tables; `RunError` where they are no set of them."""
+    ordered = "".join(task for task in TASKS if task in tasks)
+    if len(ordered) != len(tasks):
+        raise RunError(f"{tasks} is not a set of the letters {TASKS}")
+    return ordered
 
 
 def case_of(arguments: Namespace) -> Case:
     """Return the case that the options of `add_case` name; `RunError` for unknown tasks."""
-    tasks = "".join(task for task in TASKS if task in arguments.tasks)
-    if sorted(tasks) != sorted(arguments.tasks):
-        raise RunError(f"--tasks {arguments.tasks} is not a set of the letters {TASKS}")
+    tasks = in_order(arguments.tasks)
     if arguments.network == "wSTN":
         return Case("g", wide=arguments.wide)
-    return Case(tasks, shared=arguments.network == "MTN" and len(tasks) > 1)
+    shared = arguments.network == "MTN" and len(tasks) > 1
+    return Case(tasks, shared, shuffled=arguments.shuffled and tasks != "g")
 
 
 def add_results(parser: ArgumentParser) -> None:

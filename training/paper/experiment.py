@@ -1,11 +1,11 @@
 """One split, one recipe, one seed: the networks of any cases, and the MLPs upon their features.
 
 A network is trained once and serves every case that has it: the single-task networks of five tasks
-serve 31 cases. `training.studies.compare`, `training.paper.run` and `training.paper.leak` all
-learn here.
+serve 31 cases. `training.paper.run` and `training.paper.leak` both train here.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from agf_core.train.loop import extract_features, predict, train_networks, train
 from agf_core.train.networks import GenreNet, MultiTaskNet, TransferMLP, count_parameters
 from training.paper.cases import TASKS, Case, wide_multiplier
 from training.paper.stacked_mlp import train_transfers
-from training.pretrained.pipeline import places
 from training.recipes import Recipe
 from training.splits import Split
+from training.targets import places
 
 
 class Experiment:
@@ -38,7 +38,8 @@ class Experiment:
     part : Split
         Tracks to learn from and to judge.
     targets : callable
-        Returns the targets of a task, (n_tracks, n_classes).
+        Returns the targets of a task, (n_tracks, n_classes), from its letter and whether the
+        training tracks' artists are shuffled.
     folder : Path
         For the networks' checkpoints.
     watched : np.ndarray [dtype=int], optional
@@ -54,7 +55,7 @@ class Experiment:
         genres: Sequence[str],
         recipe: Recipe,
         part: Split,
-        targets: Callable[[str], np.ndarray],
+        targets: Callable[[str, bool], np.ndarray],
         folder: Path,
         *,
         watched: np.ndarray | None = None,
@@ -66,14 +67,8 @@ class Experiment:
         self.labelled = np.array([i for i, track in enumerate(tracks) if track.genre])
         self._heard = segments.subset(self.labelled)
         self._genre_of = genre_targets([tracks[i] for i in self.labelled], genres)
-        self._targets_of, self._targets = targets, dict[str, np.ndarray]()
-        self._features: dict[tuple[str, float], FeatureDataset] = {}
-
-    def targets(self, task: str) -> np.ndarray:
-        """Return the targets of a task, (n_tracks, n_classes)."""
-        if task not in self._targets:
-            self._targets[task] = self._targets_of(task)
-        return self._targets[task]
+        self.targets = cache(targets)
+        self._features: dict[Path, FeatureDataset] = {}
 
     def width(self, case: Case) -> float:
         """Return the factor on the channels of a case's networks."""
@@ -83,44 +78,41 @@ class Experiment:
         mtn = MultiTaskNet(sizes, self.recipe.width)
         return wide_multiplier(len(self.genres), count_parameters(mtn))
 
-    def network(self, tasks: str, width: float) -> MultiTaskNet:
-        """Train a network, or go on from its checkpoint, which may be its end."""
+    def network(self, tasks: str, case: Case) -> MultiTaskNet:
+        """Train a network of a case, or go on from its checkpoint, which may be its end."""
         (network,) = train_networks(
             self.segments,
-            {task: self.targets(task) for task in tasks},
+            {task: self.targets(task, case.shuffled) for task in tasks},
             self.recipe.networks,
             train=self.part.train,
             valid=self.watched,
-            width=width,
+            width=self.width(case),
             frames_pooled=self.recipe.frames_pooled,
-            checkpoints=self._checkpoints(width),
+            checkpoints=self._checkpoint(tasks, case).parent,
             progress=self.progress,
         )
         return network
 
     def networks(self, case: Case) -> list[MultiTaskNet]:
         """Return a case's networks, trained."""
-        return [self.network(tasks, self.width(case)) for tasks in case.networks]
+        return [self.network(tasks, case) for tasks in case.networks]
 
     def curves(self, case: Case) -> dict[str, list[dict[str, Any]]]:
         """Return what `fit` has noted of each network of a case, by its tasks."""
-        folder = self._checkpoints(self.width(case))
-        return {
-            tasks: read_history(folder / f"network-{tasks}.safetensors") for tasks in case.networks
-        }
+        return {tasks: read_history(self._checkpoint(tasks, case)) for tasks in case.networks}
 
     def features(self, case: Case) -> FeatureDataset:
         """Return the transfer features of a case, of the tracks that have a genre."""
-        width = self.width(case)
-        for tasks in case.networks:
-            if (tasks, width) not in self._features:
-                self._features[tasks, width] = extract_features(
-                    [self.network(tasks, width)],
+        made = {tasks: self._checkpoint(tasks, case) for tasks in case.networks}
+        for tasks, checkpoint in made.items():
+            if checkpoint not in self._features:
+                self._features[checkpoint] = extract_features(
+                    [self.network(tasks, case)],
                     self._heard,
                     bfloat16=self.recipe.networks.bfloat16,
                     progress=self.progress,
                 )
-        return side_by_side([self._features[tasks, width] for tasks in case.networks])
+        return side_by_side([self._features[checkpoint] for checkpoint in made.values()])
 
     def transfer(
         self,
@@ -178,5 +170,9 @@ class Experiment:
         """Return a case's networks and MLP as one."""
         return GenreNet(self.networks(case), mlp)
 
-    def _checkpoints(self, width: float) -> Path:
-        return self.folder if width == self.recipe.width else self.folder / f"width-{width}"
+    def _checkpoint(self, tasks: str, case: Case) -> Path:
+        """Return where `agf_core.train.loop.train_networks` keeps a network of a case."""
+        folder = self.folder / ("shuffled" if case.shuffled else "")
+        if case.wide:
+            folder /= f"width-{self.width(case)}"
+        return folder / f"network-{tasks}.safetensors"

@@ -23,35 +23,44 @@ from agf_core.features.descriptors import Stored, kind_of
 from agf_core.features.spectrogram import InputSpec
 from agf_core.groups.codebook import Observations
 from agf_core.groups.lda import ArtistGroups, group_targets
+from agf_core.utils import atomic
 from training import cli
 from training.errors import RunError
 from training.paper import cli as paper_cli
 from training.paper import cluster
 from training.paper.prepare import Prepared
-
-TITLES = {
-    "m": "MFCCs",
-    "d": "differences of MFCCs",
-    "e": "Essentia's descriptors",
-    "s": "genre labels",
-}
+from training.targets import DESCRIPTORS
 
 
 @dataclass(frozen=True)
 class GroupsJob:
-    """Groups of one source, split and seed of a prepared collection."""
+    """Groups of one source, split and seed of a prepared collection.
+
+    Attributes
+    ----------
+    work : Path
+        Of `training.paper.prepare`.
+    spec : InputSpec
+    split : str
+    seed : int
+    source : str
+        Its letter.
+    shuffled : bool
+        Whether the training tracks have each other's artists (`Case.shuffled`).
+    """
 
     work: Path
     spec: InputSpec
     split: str
     seed: int
     source: str
+    shuffled: bool = False
 
     @property
     def path(self) -> Path:
-        """Where they are kept."""
+        """The file that keeps them."""
         folder = self.work / f"groups-{self.spec.fmax:g}" / self.split / f"seed-{self.seed}"
-        return folder / f"{self.source}.npz"
+        return folder / f"{self.source}{'-shuffled' * self.shuffled}.npz"
 
     def make(self) -> None:
         """Find the groups in the split's training part, and every track's target.
@@ -63,25 +72,22 @@ class GroupsJob:
         """
         prepared = Prepared.open(self.work, self.spec)
         collection = prepared.collection
+        artists = [track.artist for track in collection.tracks]
+        train = collection.part(self.split, "train")
+        if self.shuffled:
+            artists = shuffle(artists, train, self.seed)
         try:
             groups, targets = group_targets(
-                self.source,
-                self._observations(prepared),
-                [track.artist for track in collection.tracks],
-                collection.part(self.split, "train"),
-                seed=self.seed,
+                self.source, self._observations(prepared), artists, train, seed=self.seed
             )
         except ValueError as error:
             raise RunError(
-                f"no groups of {TITLES[self.source]} for split {self.split}: {error};"
+                f"no groups of {DESCRIPTORS[self.source]} for split {self.split}: {error};"
                 " leave that source out with --sources or --tasks, or mend the table"
             ) from error
         arrays: dict[str, Any] = {"targets": targets, **groups.to_arrays()}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
-        with partial.open("wb") as file:
+        with atomic.written(self.path) as file:
             np.savez(file, **arrays)
-        partial.replace(self.path)
 
     def targets(self) -> np.ndarray:
         """Return every track's target, (n_tracks, n_groups), float32; see `group_targets`."""
@@ -105,6 +111,13 @@ class GroupsJob:
         if len(stored.missing) == len(tracks):
             raise ValueError("no track has been described by them; run training.paper.prepare")
         return stored
+
+
+def shuffle(artists: Sequence[str], train: np.ndarray, seed: int) -> list[str]:
+    """Give the training tracks each other's artists; how many tracks an artist has stays."""
+    shuffled = np.array(artists, object)
+    shuffled[train] = np.random.default_rng(seed).permutation(shuffled[train])
+    return shuffled.tolist()
 
 
 def make_all(jobs: Sequence[GroupsJob], scheduler: str | None, workers: int | None) -> None:
@@ -135,10 +148,11 @@ def main() -> None:
     paper_cli.add_recipe(parser)
     parser.add_argument("--splits", nargs="+", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--sources", default="".join(TITLES), help="letters; default %(default)s")
+    every = "".join(DESCRIPTORS)
+    parser.add_argument("--sources", default=every, help="letters; default %(default)s")
     cli.add_cluster(parser)
     arguments = parser.parse_args()
-    if unknown := set(arguments.sources) - set(TITLES):
+    if unknown := set(arguments.sources) - set(DESCRIPTORS):
         parser.error(f"unknown sources: {', '.join(sorted(unknown))}")
     spec = paper_cli.recipe_of(arguments).input
     with cli.one_line_errors():

@@ -35,6 +35,7 @@ from agf_core.features.cache import FeatureCache
 from agf_core.features.descriptors import describe_track, kind_of, possible_sources
 from agf_core.features.spectrogram import InputSpec
 from agf_core.train.dataset import PackedRows, fit_normaliser
+from agf_core.utils import atomic
 from training import cli
 from training.datasets.collection import Collection, read_csv, write_csv
 from training.errors import CollectionError
@@ -74,10 +75,8 @@ class Prepared:
         if not path.exists():
             train = self.collection.part(split, "train")
             found = np.stack(fit_normaliser(self.spectrograms[i] for i in train))
-            partial_file = path.with_name(f"{path.name}.{os.getpid()}.partial")
-            with partial_file.open("wb") as file:
+            with atomic.written(path) as file:
                 np.save(file, found)
-            partial_file.replace(path)
         mean, std = np.load(path)
         return mean, std
 
@@ -202,17 +201,13 @@ def _pack(
     if index.exists() and json.loads(index.read_text())["track_ids"] == ids:
         return
     counts = [len(spectrogram(track, spec, cache)) for track in tracks]
-    rows.parent.mkdir(parents=True, exist_ok=True)
-    partial_rows = rows.with_name(f"{rows.name}.partial")
-    packed = np.lib.format.open_memmap(partial_rows, "w+", np.float16, (sum(counts), spec.n_mels))
-    done = 0
-    for track in tqdm(tracks, desc="one file", unit="track"):
-        mine = spectrogram(track, spec, cache)
-        packed[done : done + len(mine)] = mine
-        done += len(mine)
-    packed.flush()
-    partial_rows.replace(rows)
-    index.write_text(json.dumps({"track_ids": ids, "counts": counts}) + "\n")
+    header = {"descr": "<f2", "fortran_order": False, "shape": (sum(counts), spec.n_mels)}
+    with atomic.written(rows) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for track in tqdm(tracks, desc="one file", unit="track"):
+            file.write(spectrogram(track, spec, cache).astype("<f2").tobytes())
+    with atomic.written(index) as file:
+        file.write(f"{json.dumps({'track_ids': ids, 'counts': counts})}\n".encode())
 
 
 def main() -> None:

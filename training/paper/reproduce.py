@@ -46,9 +46,8 @@ def reproduce(
         When some could not be learnt, with a line for each reason; the others are.
     """
     wanted = {s: [case for case in cases if not s.done(case)] for s in settings}
-    tasks = {s: sorted({t for case in todo for t in case.tasks}) for s, todo in wanted.items()}
-    groups = [job for s in settings for job in s.groups("".join(tasks[s]))]
-    make_all(groups, scheduler, workers)
+    groups = {job: None for s, todo in wanted.items() for case in todo for job in s.groups(case)}
+    make_all(list(groups), scheduler, workers)
 
     n_jobs = sum(map(len, wanted.values()))
     print(f"{n_jobs} of {len(settings) * len(cases)} cases to do", flush=True)
@@ -59,7 +58,7 @@ def reproduce(
     with cluster.connect(scheduler, workers or here) as client:
         futures = {}
         for setting, todo in wanted.items():
-            stn = [case for case in todo if case.kind == "STN"]
+            stn = [case for case in todo if case in STN]
             networks = [
                 client.submit(train_network, setting, task, pure=False, priority=10)
                 for task in TASKS
@@ -69,7 +68,7 @@ def reproduce(
                 future = client.submit(_after, networks, setting, stn, pure=False, priority=9)
                 futures[future] = len(stn)
             for case in todo:
-                if case.kind != "STN":
+                if case not in STN:
                     size = max(case.wide, len(case.tasks))  # the longest first
                     job = client.submit(run, setting, [case], pure=False, priority=size)
                     futures[job] = 1
@@ -116,6 +115,14 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", metavar="CASE", help="of MTNs and wSTNs only these, such as gs gsm w2"
     )
+    parser.add_argument(
+        "--shuffled",
+        nargs="+",
+        metavar="TASKS",
+        default=[],
+        help="also these MTNs, such as gs "
+        "gmd, with groups made after shuffling the artists: what they gain is not the artists'",
+    )
     parser.add_argument("--sources", default=TASKS, help="only cases of these tasks")
     cli.add_stream(parser)
     cli.add_cluster(parser)
@@ -129,6 +136,8 @@ def main() -> None:
             f" {' '.join(sorted(known))}"
         )
     with cli.one_line_errors():
+        for tasks in map(paper_cli.in_order, arguments.shuffled):
+            cases.append(Case(tasks, shared=True, shuffled=True))
         recipe, runs = paper_cli.recipe_of(arguments), arguments.runs or arguments.recipe
         collection = Prepared.open(arguments.work, recipe.input).collection
         for split in arguments.splits:

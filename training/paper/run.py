@@ -40,18 +40,19 @@ from agf_core.features.spectrogram import InputSpec
 from agf_core.train.checkpoints import read_history
 from agf_core.train.dataset import SegmentDataset
 from agf_core.train.networks import TransferMLP
+from agf_core.utils import atomic
 from training import cli
 from training.errors import RunError
 from training.manifest import claim
 from training.paper import cli as paper_cli
 from training.paper import cluster
-from training.paper.cases import TASKS, Case
+from training.paper.cases import Case
 from training.paper.experiment import Experiment
 from training.paper.groups import GroupsJob
 from training.paper.prepare import Prepared
-from training.pretrained.cross_validation import truth_of
 from training.recipes import Recipe, seeded
 from training.splits import Split
+from training.targets import truth_of
 
 PACKAGES = ("beets-agf", "torch", "numpy", "scipy", "scikit-learn", "librosa", "essentia")
 ROOM = 0.4  # of a GPU's memory, for spectrograms; features and networks need the rest
@@ -100,18 +101,19 @@ class Setting:
     @staticmethod
     def folder_name(case: Case) -> str:
         """Return what the folder of a case is called, such as ``gs-MTN``."""
-        return case.name.replace("+", "").replace(" ", "-")
+        return case.name.translate(str.maketrans(" ", "-", "+,"))
 
     def done(self, case: Case) -> bool:
         """Whether a case has its scores."""
         return (self.case_folder(case) / "scores.json").exists()
 
-    def groups(self, tasks: str) -> list[GroupsJob]:
-        """Return the groups that tasks need."""
-        spec = self.recipe.input
-        return [
-            GroupsJob(self.work, spec, self.split, self.seed, task) for task in tasks if task != "g"
-        ]
+    def groups(self, case: Case) -> list[GroupsJob]:
+        """Return the groups that a case needs."""
+        return [self.groups_of(task, case.shuffled) for task in case.tasks if task != "g"]
+
+    def groups_of(self, task: str, shuffled: bool) -> GroupsJob:
+        """Return the groups of a task."""
+        return GroupsJob(self.work, self.recipe.input, self.split, self.seed, task, shuffled)
 
 
 def claim_runs(work: Path, runs: str, recipe: Recipe) -> None:
@@ -177,7 +179,7 @@ def run(setting: Setting, cases: Sequence[Case]) -> None:
 def train_network(setting: Setting, task: str) -> None:
     """Train the single-task network of a task, for all cases that have it; see `run`."""
     with enough_memory(f"network {task}"):
-        open_experiment(setting)[0].network(task, setting.recipe.width)
+        open_experiment(setting)[0].network(task, Case(task))
 
 
 @contextmanager
@@ -199,13 +201,12 @@ def open_experiment(setting: Setting) -> tuple[Experiment, str]:
     prepared = Prepared.open(setting.work, setting.recipe.input)
     collection = prepared.collection
     part = parts(prepared, setting.split)
-    jobs = {job.source: job for job in setting.groups(TASKS)}
 
-    def targets(task: str) -> np.ndarray:
+    def targets(task: str, shuffled: bool) -> np.ndarray:
         if task == "g":
             return genre_targets(collection.tracks, collection.genres)
         try:
-            return jobs[task].targets()
+            return setting.groups_of(task, shuffled).targets()
         except FileNotFoundError:
             raise RunError(
                 f"task {task} has no groups for split {setting.split}, seed {setting.seed}; make"
@@ -311,9 +312,8 @@ def _write(
 
 
 def _write_json(path: Path, values: object) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with atomic.written(path) as file:
+        file.write(f"{json.dumps(values, indent=1, ensure_ascii=False)}\n".encode())
 
 
 def versions(device: torch.device) -> dict[str, str]:

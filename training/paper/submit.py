@@ -24,10 +24,10 @@ from agf_core.inference.tagger import GenreTagger
 from agf_core.label_shift import training_prior
 from training import cli
 from training.errors import RunError
+from training.export import Trained, write_bundle
 from training.paper import cli as paper_cli
 from training.paper.cases import Case
 from training.paper.run import Setting, enough_memory, open_experiment, setting_of
-from training.pretrained.pipeline import Trained, write_bundle
 
 CHALLENGE = (
     "Blues",
@@ -70,7 +70,7 @@ def build_model(setting: Setting, case: Case) -> bundle_format.Bundle:
     mlp.load_state_dict(weights)
     mean, std = (x.cpu().numpy() for x in (experiment.segments.mean, experiment.segments.std))
     network = experiment.whole(case, mlp.eval()).cpu()
-    groups = {job.source: job.groups() for job in setting.groups(case.tasks)}
+    groups = {job.source: job.groups() for job in setting.groups(case)}
     learnt_by = [experiment.tracks[i] for i in experiment.part.train]
     prior = training_prior(genre_targets(learnt_by, experiment.genres))
     return write_bundle(

@@ -3,9 +3,8 @@
     python -m training.paper.tables --work work --splits random official --output docs/results.md
 
 makes Tables 3, 4 and 5 of what `training.paper.reproduce` has finished, for every split; several
-splits
-joined by ``+`` (``fold0+fold1``) are judged together. Below the page lie the same numbers as CSV,
-with every score there is. What stands in the page above its marker line is kept.
+splits joined by ``+`` (``fold0+fold1``) are scored together. Beside the page lie the same numbers
+as CSV, with every score there is. What stands in the page above its marker line is kept.
 
 Ours are means over seeds with 95 % intervals from resampling artists and seeds. In bold stands what
 holds, a difference whose interval leaves out 0: between MTN and STN (Table 3), to g alone (Table
@@ -17,17 +16,16 @@ import argparse
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from agf_core import calibration
-from training import cli
-from training import markdown as markdown_module
+from training import cli, markdown
 from training.errors import RunError
 from training.paper import cli as paper_cli
-from training.paper.cases import ALONE, MTN, STN, WIDE, Case
+from training.paper.cases import ALONE, MTN, SHUFFLED, STN, WIDE, Case
 from training.paper.run import Setting
 from training.statistics import Scored, holds, score, signed
 
@@ -109,7 +107,7 @@ def read_results(work: Path, runs: str, split: str) -> Results:
     calibrated: dict[Case, np.ndarray] = {}
     truth = artists = np.empty(0)
     part = ""
-    for case in dict.fromkeys((*STN, *MTN, *WIDE)):
+    for case in (*STN, *MTN, *SHUFFLED, *WIDE):
         needed = [one / "scores.json" for several in stored(case) for one in several]
         if not needed or not all(done.exists() for done in needed):
             continue
@@ -209,6 +207,21 @@ def table5(results: Results, paper: Paper) -> list[list[str]]:
     return rows
 
 
+def control_table(results: Results) -> list[list[str]]:
+    """Rows of multi-task networks beside those whose groups are of shuffled artists."""
+    two = ("true artists", "shuffled", "difference")
+    rows = [["tasks", *(f"{score}, {which}" for score in ("log loss", "F1") for which in two)]]
+    for shuffled in SHUFFLED:
+        true = replace(shuffled, shuffled=False)
+        if {true, shuffled} <= results.raw.keys():
+            one, other = results.raw[true], results.raw[shuffled]
+            gain, cells = one - other, []
+            for k in (LOG_LOSS, F1):
+                cells += [str(one[k]), str(other[k]), signed(gain[k])]
+            rows.append([true.tasks, *cells])
+    return rows
+
+
 def calibration_table(results: Results) -> list[list[str]]:
     """Rows of all scores before and after calibration."""
     rows = [["case", "accuracy", "log loss", "calibrated", "ECE", "calibrated"]]
@@ -248,7 +261,7 @@ def _beside(
     return cells
 
 
-def markdown(rows: Sequence[Sequence[str]]) -> str:
+def as_table(rows: Sequence[Sequence[str]]) -> str:
     """Return rows, the first of which is the head, as a table."""
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]) + "\n"
@@ -288,15 +301,17 @@ def write(every: Sequence[Results], output: Path) -> None:
                 results, paper
             ),
         }
+        if len(control := control_table(results)) > 1:
+            tables["Control: groups of shuffled artists (bold: differs from true ones)"] = control
         if results.calibrated:
             tables["Calibration"] = calibration_table(results)
         for title, rows in tables.items():
-            parts += [f"### {title}\n", markdown(rows)]
+            parts += [f"### {title}\n", as_table(rows)]
         write_scores(results, folder / f"{results.split}.csv")
         if (folder / f"{results.split}.png").exists():
             figure = f"{folder.name}/{results.split}.png"
             parts.append(f"![Scores against the number of sources]({figure})\n")
-    markdown_module.write(output, "# Results\n\n", MARKER, parts)
+    markdown.write(output, "# Results\n\n", MARKER, parts)
 
 
 def main() -> None:

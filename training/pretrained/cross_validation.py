@@ -10,9 +10,11 @@ from agf_core import calibration
 from agf_core.bundle import format as bundle_format
 from agf_core.data.tracks import Track
 from agf_core.utils import atomic
+from training.export import write_bundle
 from training.pretrained.data import TrainingData
-from training.pretrained.pipeline import claim_folder, learn, write_bundle
+from training.pretrained.pipeline import claim_folder, learn
 from training.splits import Split, folds
+from training.targets import truth_of
 
 
 def calibrated(
@@ -152,8 +154,3 @@ def _set_temperature(folder: Path, temperature: float) -> None:
             replace(model.metadata, temperature=temperature),
             {name: (folder / name).read_bytes() for name in files},
         )
-
-
-def truth_of(tracks: Sequence[Track], indices: np.ndarray, genres: Sequence[str]) -> np.ndarray:
-    """Return the index of each track's main genre; every one must have one."""
-    return np.array([genres.index(tracks[i].genre) for i in indices])

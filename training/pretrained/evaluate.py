@@ -35,12 +35,12 @@ from training.pretrained.cross_validation import (
     calibrated,
     calibrated_by_fold,
     predict_part,
-    truth_of,
 )
 from training.pretrained.data import gather, work_folder
 from training.pretrained.model_card import confidence_table, genre_table
 from training.recipes import RECIPES, seeded
 from training.splits import Split, across_sources, folds
+from training.targets import truth_of
 from training.teachers import features as features_module
 
 Predict = Callable[[Split, str], np.ndarray]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agf_core.bundle.format import Metadata
-from training.paper.groups import TITLES
+from training.targets import DESCRIPTORS
 from training.teachers import features
 
 INTERVAL_NOTE = "95 % intervals by bootstrap over artists"
@@ -172,7 +172,7 @@ def _direct(recipe: Mapping[str, Any]) -> str:
 
 
 def _beside(tasks: str) -> str:
-    groups = " and ".join(TITLES[task] for task in tasks if task in TITLES)
+    groups = " and ".join(DESCRIPTORS[task] for task in tasks if task in DESCRIPTORS)
     sources = [f"groups of artists made of {groups}"] if groups else []
     if features.TASK in tasks:
         sources.append(

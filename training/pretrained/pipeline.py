@@ -1,94 +1,27 @@
 """From tracks and a recipe to a model."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from agf_core.bundle import format as bundle_format
-from agf_core.data.tracks import Track, genre_targets
-from agf_core.groups.codebook import Observations
-from agf_core.groups.lda import ArtistGroups, group_targets
+from agf_core.data.tracks import Track
 from agf_core.label_shift import training_prior
 from agf_core.train.dataset import SegmentDataset, fit_normaliser
-from agf_core.train.export import network_to_onnx, weights_to_safetensors
 from agf_core.train.loop import extract_features, predict, train_networks, train_transfer
 from agf_core.train.networks import GenreNet
 from training.augment import Variant, originals
+from training.export import Trained
 from training.manifest import claim, facts_of
 from training.pretrained.data import TrainingData
 from training.pretrained.distillation import train_one_branch
 from training.pretrained.linear_head import DirectPath, add_direct_path, track_means
 from training.pretrained.soft_labels import opinions
 from training.recipes import Recipe
-from training.teachers import features as features_module
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained network with all that was fitted beside it.
-
-    Attributes
-    ----------
-    network : GenreNet
-    groups : dict of ArtistGroups
-        By task.
-    mean, std : np.ndarray [shape=(n_mels,)]
-    prior : np.ndarray [shape=(n_genres,)]
-        Of the genre targets that it learnt from, the teachers' part in them included.
-    unlabelled : dict of int
-        Tracks of the foundation, by their source.
-    probabilities : np.ndarray [shape=(n_tracks, n_genres)]
-        Of every track asked for, before any temperature; NaN for the others.
-    """
-
-    network: GenreNet
-    groups: dict[str, ArtistGroups]
-    mean: np.ndarray
-    std: np.ndarray
-    prior: np.ndarray
-    unlabelled: dict[str, int]
-    probabilities: np.ndarray
-
-
-def task_targets(
-    tracks: Sequence[Track],
-    descriptors: Mapping[str, Observations],
-    genres: Sequence[str],
-    tasks: str,
-    train: np.ndarray,
-    *,
-    seed: int,
-    weighted: bool = False,
-) -> tuple[dict[str, np.ndarray], dict[str, ArtistGroups]]:
-    """Find groups in the tracks of `train` alone, and the targets of every task but the teachers'.
-
-    Parameters
-    ----------
-    descriptors : mapping
-        See `training.features.describe`; a task without them is left out.
-    weighted : bool
-        See `genre_targets`.
-
-    Returns
-    -------
-    targets : dict of np.ndarray [shape=(n_tracks, n_classes)]
-    groups : dict of ArtistGroups
-        Of every task that is about them.
-    """
-    artists = [track.artist for track in tracks]
-    targets, groups = {}, {}
-    for task in tasks:
-        if task == "g":
-            targets[task] = genre_targets(tracks, genres, weighted=weighted)
-        elif task in descriptors and task != features_module.TASK:
-            groups[task], targets[task] = group_targets(
-                task, descriptors[task], artists, train, seed=seed
-            )
-    return targets, groups
+from training.targets import places, task_targets
+from training.teachers.features import EACH, TASK, Scale, over_tracks
 
 
 def claim_folder(
@@ -150,12 +83,10 @@ def learn(
         weighted=recipe.weighted,
     )
     if recipe.one_branch:
-        heard = [np.asarray(rows) for rows in descriptors[features_module.TASK]]
+        heard = [np.asarray(rows) for rows in descriptors[TASK]]
         more = list(music.heard) if music else []
         thought = _ask_the_teachers(targets["g"], tracks, [*heard, *more], genres, train, recipe)
-        scale = (
-            foundation.scale if foundation else features_module.Scale.fit(heard[i] for i in train)
-        )
+        scale = foundation.scale if foundation else Scale.fit(heard[i] for i in train)
         model = train_one_branch(
             segments,
             recipe.input,
@@ -169,7 +100,7 @@ def learn(
             train=np.concatenate([train, len(tracks) + np.arange(len(more))]),
             width=recipe.width,
             frames_pooled=recipe.frames_pooled,
-            teachers=features_module.EACH,
+            teachers=EACH,
             begin=foundation.model if foundation else None,
             checkpoint=folder / "one-branch.safetensors",
         )
@@ -252,7 +183,7 @@ def _ask_the_teachers(
         return _nothing(music, targets)
     told = [genres.index(tracks[i].genre) if tracks[i].genre in genres else -1 for i in train]
     said = opinions(
-        features_module.over_tracks([heard[i] for i in (*train, *music)]),
+        over_tracks([heard[i] for i in (*train, *music)]),
         [*told, *[-1] * len(music)],
         len(genres),
         [*(tracks[i].artist for i in train), *[""] * len(music)],
@@ -267,65 +198,3 @@ def _ask_the_teachers(
 def _nothing(music: Sequence[Any] | np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Return the targets of music that nothing is known about."""
     return np.full((len(music), targets.shape[1]), np.nan)
-
-
-def places(tracks: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Return where in `chosen`, which is in order, those of `tracks` stand that are in it."""
-    return np.searchsorted(chosen, tracks[np.isin(tracks, chosen)])
-
-
-def write_bundle(
-    learnt: Trained,
-    temperature: float,
-    folder: Path,
-    *,
-    name: str,
-    genres: Sequence[str],
-    recipe: Recipe,
-    tracks: Sequence[Track],
-    scores: Mapping[str, Any],
-    card: Callable[[bundle_format.Metadata], str],
-) -> bundle_format.Bundle:
-    """Save what was learnt as a model.
-
-    Parameters
-    ----------
-    tracks : sequence of Track
-        Those it learnt from; their variants are not counted.
-    scores : mapping
-        For ``model.json``.
-    card : callable
-        Writes the card from the metadata.
-    """
-    tracks = originals(tracks)
-    metadata = bundle_format.Metadata(
-        name=name,
-        labels=tuple(genres),
-        tasks=learnt.network.n_classes,
-        architecture={
-            "networks": learnt.network.tasks,
-            "width": recipe.width,
-            "frames_pooled": recipe.frames_pooled,
-            "direct": recipe.direct is not None,
-        },
-        input=recipe.input,
-        mean=learnt.mean,
-        std=learnt.std,
-        temperature=temperature,
-        prior=learnt.prior,
-        recipe=recipe.to_dict(),
-        trained_on={
-            "tracks": len(tracks),
-            "artists": len({t.artist for t in tracks}),
-            "with_genre": sum(bool(t.genre) for t in tracks),
-            "sources": dict(Counter(t.source for t in tracks)),
-            "unlabelled": learnt.unlabelled,
-        },
-        scores=dict(scores),
-    )
-    files = {
-        bundle_format.NETWORK: network_to_onnx(learnt.network, recipe.input),
-        bundle_format.WEIGHTS: weights_to_safetensors(learnt.network, learnt.groups),
-        bundle_format.CARD: card(metadata).encode(),
-    }
-    return bundle_format.save(folder, metadata, files)

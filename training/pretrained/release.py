@@ -24,18 +24,19 @@ from agf_core.bundle import format as bundle_format
 from training.cli import add_corpora, add_device, add_unlabelled, one_line_errors
 from training.datasets.folders import read_table
 from training.errors import RunError
+from training.export import Trained, write_bundle
 from training.pretrained.cross_validation import (
     calibrated_by_fold,
     cross_validate,
     predict_part,
-    truth_of,
 )
 from training.pretrained.data import TrainingData, gather, work_folder
 from training.pretrained.evaluate import answers, overall, score_sheet
 from training.pretrained.model_card import model_card
-from training.pretrained.pipeline import Trained, learn, write_bundle
+from training.pretrained.pipeline import learn
 from training.recipes import RECIPES, seeded
 from training.splits import Split, parts
+from training.targets import truth_of
 
 FINAL = "final"  # the part that learns from every track
 

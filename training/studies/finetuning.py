@@ -46,7 +46,7 @@ from agf_core.train.networks import GenreNet
 from training.cli import add_corpora, one_line_errors
 from training.datasets.folders import genres_of, read_table
 from training.features import describe, spectrograms
-from training.pretrained.cross_validation import truth_of
+from training.targets import truth_of
 
 PLANS = {"quick": FineTuneConfig(networks=None), "whole": FineTuneConfig()}
 MIN_TRACKS = 10  # of a genre, as in `beet agftrain`

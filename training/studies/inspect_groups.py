@@ -22,7 +22,7 @@ from agf_core.groups.lda import ArtistGroups
 from training import cli, markdown
 from training.datasets.folders import genres_of, read_table
 from training.features import describe
-from training.paper.groups import TITLES
+from training.targets import DESCRIPTORS
 
 SEVERAL = "no one genre"
 MARKER = "<!-- Below this line: written by `python -m training.studies.inspect_groups`. -->"
@@ -126,7 +126,8 @@ def summary(view: View) -> str:
     """One line of the table that compares sources."""
     told, chance = information(view.shares, view.genre_of[:, :-1])
     line = (
-        f"| {view.source} | {TITLES[view.source]} | {len(view.artists)} | {view.shares.shape[1]} "
+        f"| {view.source} | {DESCRIPTORS[view.source]} | {len(view.artists)} "
+        f"| {view.shares.shape[1]} "
         f"| {perplexity(view.use):.1f} | {perplexity(view.shares).mean():.1f} "
         f"| {told:.0%} ({chance:.0%}) "
     )
@@ -146,8 +147,8 @@ def typical(view: View, group: int, n: int = TYPICAL) -> list[str]:
 def table(view: View) -> str:
     """Markdown: each group's use, most typical artists and main genres."""
     lines = [
-        f"## {view.source}: {TITLES[view.source]}\n",
-        f"![Genres in each group made of {TITLES[view.source]}]({view.source}.png)\n",
+        f"## {view.source}: {DESCRIPTORS[view.source]}\n",
+        f"![Genres in each group made of {DESCRIPTORS[view.source]}]({view.source}.png)\n",
         "| group | of all artists | most typical artists | main genres |",
         "|---|---|---|---|",
     ]
@@ -191,7 +192,7 @@ def draw(view: View, path: Path) -> None:
     for group in rows:
         names = ", ".join(name[:24] for name in typical(view, group, 3))
         right.text(0, group, names, va="center", fontsize=8, parse_math=False)
-    figure.suptitle(f"{view.source}: {n_groups} groups made of {TITLES[view.source]}")
+    figure.suptitle(f"{view.source}: {n_groups} groups made of {DESCRIPTORS[view.source]}")
     figure.savefig(path, dpi=70)
     plt.close(figure)
 
@@ -226,7 +227,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, help="at a time; by default one per core")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    if unknown := set(arguments.sources) - set(TITLES):
+    if unknown := set(arguments.sources) - set(DESCRIPTORS):
         parser.error(f"unknown sources: {', '.join(sorted(unknown))}")
     tracks = read_table(arguments.table, arguments.audio)
     cache = FeatureCache(arguments.work / "features")

@@ -28,9 +28,9 @@ from agf_core.train.dataset import FeatureDataset
 from agf_core.train.export import network_from_bundle
 from training.cli import one_line_errors
 from training.datasets.folders import genres_of
-from training.pretrained.cross_validation import truth_of
 from training.studies.finetuning import PLANS, add_arguments, begin, features_of
 from training.studies.trial import build_library, run_beet
+from training.targets import truth_of
 
 BETTER, NOT_BETTER = 0, 3  # exit statuses of `beet agftrain`
 
