@@ -1,13 +1,16 @@
 """How long and how to train."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
+
+LATER = {"every_window": False, "l2_on_weights": False}  # fields added since, as it was before
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How long and how to train; the defaults are the paper's.
+    """How long and how to train.
 
     Attributes
     ----------
@@ -15,8 +18,16 @@ class TrainConfig:
         Of each task: a network of N tasks sees N times as many, each with a task drawn at random.
     batch_size : int
         Tracks.
-    learning_rate, weight_decay : float
-        Of Adam; the decay is an L2 penalty.
+    learning_rate : float
+        Of Adam.
+    weight_decay : float
+        Factor of an L2 penalty.
+    l2_on_weights : bool
+        Put the penalty ``weight_decay * sum(w ** 2)`` on weights alone, as the paper's code does:
+        no bias and no normalisation has one. Otherwise all parameters have half of it, as Adam's
+        own option has it.
+    every_window : bool
+        Show every window of a track in each epoch, instead of one example drawn at random.
     seed : int
         Of initial weights, order, segments and dropout.
     bfloat16 : bool
@@ -41,6 +52,16 @@ class TrainConfig:
     validate_every: int = 10
     one_cycle: bool = False
     muon: float = 0.0
+    every_window: bool = False
+    l2_on_weights: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON can hold them.
+
+        Those added later are left out where they change nothing, so that what was made before they
+        were there compares equal.
+        """
+        return {k: v for k, v in asdict(self).items() if (k, v) not in LATER.items()}
 
     def share(self, done: float) -> float:
         """Return how much of the learning rates counts when `done` of all epochs lie behind.

@@ -1,9 +1,10 @@
 """What the networks learn from: per-track rows, drawn at random or read through.
 
-Spectrograms are drawn as one random segment per track; the transfer features that trained networks
-make of them, as one random window per track. Both answer the same calls, so that one training loop
-and one prediction serve networks and MLP alike. Rows lie on the device that examples come out on,
-or, where they do not fit there, in a file from which each example is read when it is needed.
+Of spectrograms one random segment per track is drawn; of the transfer features that trained
+networks make of them, one random window per track or all windows. Both answer the same calls, so
+that one training loop and one prediction serve networks and MLP alike. Rows lie on the device that
+examples come out on, or, where they do not fit there, in a file from which each example is read
+when it is needed.
 """
 
 import copy
@@ -147,16 +148,41 @@ class TrackDataset:
         shifts = (torch.rand(len(tracks), generator=generator) * room).long()
         return self.offsets[tracks] + shifts
 
+    def epoch(
+        self, tracks: Tensor, generator: torch.Generator, *, every_window: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Draw the examples of an epoch, in random order.
+
+        Parameters
+        ----------
+        tracks : Tensor [shape=(n_tracks,), dtype=int64]
+        every_window : bool
+            Take every window of each track, not one example at random.
+
+        Returns
+        -------
+        starts, tracks : Tensor [shape=(n_examples,), dtype=int64]
+            The rows that the examples begin at, and the tracks that they are of.
+        """
+        if every_window:
+            starts, tracks = self._windows(tracks)
+            order = torch.randperm(len(tracks), generator=generator)
+            return starts[order], tracks[order]
+        tracks = tracks[torch.randperm(len(tracks), generator=generator)]
+        return self.starts(tracks, generator), tracks
+
     def windows(self, *tracks: int) -> Tensor:
         """Return all windows of the tracks, one track after the other, (n_windows, ...)."""
-        first = [
-            self.offsets[track]
-            + torch.arange(0, int(self.counts[track]) - self.length + 1, self.hop)
-            for track in tracks
-        ]
-        return self.at(torch.cat(first))
+        return self.at(self._windows(torch.tensor(tracks))[0])
 
-    def n_windows(self, tracks: Sequence[int]) -> list[int]:
+    def _windows(self, tracks: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rows that all windows begin at, and the track that each is of."""
+        counts = torch.tensor(self.n_windows(tracks))
+        before = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+        each = torch.repeat_interleave(tracks, counts)
+        return self.offsets[each] + self.hop * (torch.arange(len(each)) - before), each
+
+    def n_windows(self, tracks: Sequence[int] | Tensor) -> list[int]:
         """Return how many windows each of the tracks has."""
         return ((self.counts[torch.as_tensor(tracks)] - self.length) // self.hop + 1).tolist()
 

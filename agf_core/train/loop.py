@@ -7,7 +7,7 @@ and goes on from its checkpoint as if it had never stopped.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,8 @@ def fit(
     """Train `model` in place.
 
     Each epoch draws one of the tasks (equal chance) and shows it every training track that has a
-    target for it once, one random example of each; Adam keeps a state per task.
+    target for it: one random example of each, or all its windows (`TrainConfig.every_window`).
+    Adam keeps a state per task.
 
     Parameters
     ----------
@@ -137,7 +138,7 @@ def fit(
     tasks = list(targets)
     n_epochs = schedule.epochs * len(tasks)
     settings = json.dumps(
-        asdict(schedule) | {task: tracks.tolist() for task, tracks in usable.items()}
+        schedule.to_dict() | {task: tracks.tolist() for task, tracks in usable.items()}
     )
     if patience and valid is None:
         raise ValueError("patience needs tracks to validate on")
@@ -170,13 +171,13 @@ def fit(
         generator = torch.Generator().manual_seed(schedule.seed * 1_000_003 + epoch)
         model.reseed(schedule.seed * 1_000_003 + epoch)
         task = tasks[int(torch.randint(len(tasks), (1,), generator=generator))]
-        tracks = torch.from_numpy(usable[task])
-        order = tracks[torch.randperm(len(tracks), generator=generator)]
-        starts = examples.starts(order, generator).to(examples.rows.device)
+        starts, order = examples.epoch(
+            torch.from_numpy(usable[task]), generator, every_window=schedule.every_window
+        )
         model.train()
         loss = torch.zeros((), device=device)
         for at, batch, first in zip(
-            starts.split(schedule.batch_size),
+            starts.to(examples.rows.device).split(schedule.batch_size),
             order.to(device).split(schedule.batch_size),
             range(0, len(order), schedule.batch_size),
             strict=True,

@@ -128,6 +128,10 @@ class TaskModel(nn.Module, ABC):
     def task_parameters(self, task: str) -> Iterable[nn.Parameter]:
         """Return what a step for `task` updates."""
 
+    def weights(self, task: str) -> list[nn.Parameter]:
+        """Return those of `task_parameters` that are weights: no biases, no normalisation."""
+        return [parameter for parameter in self.task_parameters(task) if parameter.dim() > 1]
+
     def hidden_weights(self, task: str) -> list[nn.Parameter]:
         """Return those of `task_parameters` that lie between first layers and heads."""
         return []

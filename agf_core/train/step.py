@@ -1,6 +1,7 @@
 """A step of training: a batch of examples, a loss, weights that are the better for it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -113,14 +114,27 @@ def optimisers_of(
         return torch.tensor(value, device=device) if in_graph else value
 
     adam = torch.optim.Adam(
-        [parameter for parameter in model.task_parameters(task) if id(parameter) not in taken],
+        _decayed(model, task, schedule, taken),
         lr=rate(schedule.learning_rate),
-        weight_decay=schedule.weight_decay,
         capturable=in_graph,
     )
     if not hidden:
         return {"": adam}
     return {"": adam, "muon ": HiddenWeights(hidden, rate(schedule.muon))}
+
+
+def _decayed(
+    model: TaskModel, task: str, schedule: TrainConfig, taken: set[int]
+) -> list[dict[str, Any]]:
+    """Return the parameters that Adam updates, by how much their L2 penalty adds to a gradient."""
+    mine = [p for p in model.task_parameters(task) if id(p) not in taken]
+    if not schedule.l2_on_weights:
+        return [{"params": mine, "weight_decay": schedule.weight_decay}]
+    weights = {id(weight) for weight in model.weights(task)}
+    return [
+        {"params": [p for p in mine if (id(p) in weights) == penalised], "weight_decay": decay}
+        for penalised, decay in ((True, 2 * schedule.weight_decay), (False, 0.0))
+    ]
 
 
 def autocast(device: torch.device, bfloat16: bool) -> torch.autocast:

@@ -1,5 +1,6 @@
 """Training on generated music whose genres can be heard: small, but the real thing."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from agf_core.train.dataset import (
 )
 from agf_core.train.loop import extract_features, fit, predict, train_networks, train_transfer
 from agf_core.train.networks import MultiTaskNet
+from agf_core.train.step import Step, optimisers_of
 from training.paper.stacked_mlp import train_transfers
 
 SPEC = InputSpec(n_mels=32, segment_frames=32, window_hop=16)
@@ -78,6 +80,66 @@ def test_examples_are_the_tracks_own_rows(spectrograms):
         (start,) = (s for s in range(14) if np.allclose(drawn[0], expected[s : s + 32], atol=1e-5))
         starts.add(start)
     assert starts == set(range(14))  # every place, the first and the last among them
+
+
+def test_an_epoch_shows_one_example_of_each_track_or_every_window():
+    lengths = (5, 1, 9)
+    features = FeatureDataset([np.arange(n, dtype=np.float32)[:, None] for n in lengths])
+    generator = torch.Generator().manual_seed(0)
+    chosen = torch.tensor([2, 0])
+    starts, tracks = features.epoch(chosen, generator)
+    assert sorted(tracks.tolist()) == [0, 2]
+    starts, tracks = features.epoch(chosen, generator, every_window=True)
+    assert sorted(starts.tolist()) == [*range(5), *range(6, 15)]
+    assert starts.tolist() != sorted(starts.tolist())
+    np.testing.assert_array_equal(tracks, np.where(starts < 5, 0, 2))
+
+
+@pytest.mark.parametrize(("every_window", "updates"), [(False, 2), (True, 26)])
+def test_an_mlps_epoch_may_have_a_step_for_every_batch_of_windows(
+    monkeypatch, every_window, updates
+):
+    """The paper's does: twelve tracks of seventeen windows each, in batches of eight, and one."""
+    steps = []
+    monkeypatch.setattr(Step, "__call__", lambda self, at, batch: steps.append(len(at)) or 0.0)
+    features = FeatureDataset([np.zeros((17, 4), np.float32)] * 12)
+    genres = np.eye(3, dtype=np.float32)[np.arange(12) % 3]
+    schedule = TrainConfig(epochs=2, batch_size=8, every_window=every_window)
+    train_transfer(features, genres, schedule, train=np.arange(12), progress=False)
+    assert sum(steps) == 2 * 12 * (17 if every_window else 1)
+    assert len(steps) == 2 * updates
+
+
+def test_the_papers_penalty_is_on_weights_alone():
+    """Its gradient is 2 * decay * w; what is no weight has none."""
+    network = small_network({"g": 3, "s": 4})
+    schedule = TrainConfig(weight_decay=0.01, learning_rate=1.0, l2_on_weights=True)
+    added = penalty_of(network, "g", schedule)
+    for name, parameter in network.named_parameters():
+        if name.startswith("branches.s"):
+            assert name not in added  # another task's
+        elif name.endswith(".weight") and parameter.dim() > 1:
+            torch.testing.assert_close(added[name], 0.02 * parameter.detach())
+        else:
+            assert not added[name].any()
+    everywhere = penalty_of(network, "g", replace(schedule, l2_on_weights=False))
+    for name, gradient in everywhere.items():
+        expected = 0.01 * network.get_parameter(name).detach()
+        torch.testing.assert_close(gradient, expected)
+
+
+def penalty_of(network, task, schedule):
+    """Return what the penalty adds to a gradient of zero, by the parameter's name."""
+    network = deepcopy(network)
+    for parameter in network.task_parameters(task):
+        parameter.grad = torch.zeros_like(parameter)
+    (adam,) = optimisers_of(network, task, schedule, torch.device("cpu")).values()
+    adam.step()
+    return {  # Adam's mean of gradients, after the first of them
+        name: adam.state[parameter]["exp_avg"] / 0.1
+        for name, parameter in network.named_parameters()
+        if parameter in adam.state
+    }
 
 
 def test_examples_shorter_than_a_segment_are_refused():
@@ -326,14 +388,17 @@ def test_an_mlp_learns_on_one_thread_and_leaves_the_others_to_the_rest(monkeypat
         torch.set_num_threads(before)
 
 
-def test_mlps_side_by_side_learn_what_each_learns_alone(segments, genres):
+@pytest.mark.parametrize("papers", [False, True])
+def test_mlps_side_by_side_learn_what_each_learns_alone(segments, genres, papers):
     torch.manual_seed(0)
     networks = [MultiTaskNet({"g": 3}, 0.25), MultiTaskNet({"s": 5}, 0.125)]
     apart = [extract_features([network.eval()], segments, progress=False) for network in networks]
     together = side_by_side(apart)
     n, m = (part.rows.shape[1] for part in apart)
     columns = [np.arange(n), np.arange(n, n + m), np.arange(n + m)]
-    schedule = replace(SCHEDULE, epochs=3)
+    schedule = replace(
+        SCHEDULE, epochs=3, weight_decay=0.01, every_window=papers, l2_on_weights=papers
+    )
     mlps, history = train_transfers(
         together, columns, genres, schedule, train=TRAIN, progress=False
     )

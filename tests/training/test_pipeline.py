@@ -299,11 +299,23 @@ def test_a_table_with_an_artist_in_two_folds_is_refused(corpus, tmp_path):
 def test_recipes_are_the_papers_and_ours():
     assert PAPER.input.fmax == 22_050
     assert (PAPER.networks.epochs, PAPER.transfer.epochs) == (200, 50)
+    assert PAPER.transfer.every_window
+    assert not PAPER.networks.every_window
+    assert PAPER.networks.l2_on_weights
+    assert PAPER.transfer.l2_on_weights
+    assert not OURS.transfer.every_window
     assert OURS.input.fmax == COMPARED.input.fmax == 8_000
     with pytest.raises(ValueError, match="epoch"):
         Recipe.from_dict(PAPER.to_dict() | {"networks": {"epoch": 3}})
     with pytest.raises(ValueError, match="colour"):
         Recipe.from_dict(PAPER.to_dict() | {"colour": 3})
+
+
+def test_recipes_written_before_a_field_was_added_are_still_read():
+    kept = json.loads(json.dumps(OURS.to_dict()))
+    assert "every_window" not in kept["transfer"]  # so that what was made by it stays good
+    assert Recipe.from_dict(kept) == OURS
+    assert Recipe.from_dict(json.loads(json.dumps(PAPER.to_dict()))) == PAPER
 
 
 def test_without_the_training_extra_one_line_says_what_to_install():

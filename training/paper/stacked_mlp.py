@@ -66,6 +66,10 @@ class TransferStack(TaskModel):
         """Return all parameters."""
         return self.parameters()
 
+    def weights(self, task: str) -> list[nn.Parameter]:
+        """Return the weights; biases have as many dimensions here."""
+        return [self.hidden, self.out]
+
     def reseed(self, seed: int) -> None:
         """Begin the random numbers of every member anew."""
         super().reseed(seed)
