@@ -5,7 +5,7 @@ PYTHON ?= python3
 INSTALL = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PACKAGE = pyproject.toml constraints.txt
 
-.PHONY: demo test lint test-oldest-beets test-wheel clean
+.PHONY: demo test lint docs linkcheck test-oldest-beets test-wheel clean
 
 demo: .venv-demo/ready  ## Tag a throw-away library of the clips in tests/data
 	sh demo/run.sh .venv-demo/bin/beet
@@ -19,6 +19,12 @@ lint: .venv/ready
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
+docs: .venv/ready  ## The documentation as HTML, its notebook executed; warnings are errors
+	.venv/bin/python -m sphinx -b html -W --keep-going docs build/docs
+
+linkcheck: .venv/ready  ## Links to other sites; needs the network
+	.venv/bin/python -m sphinx -b linkcheck docs build/linkcheck
+
 test-oldest-beets: .venv-oldest-beets/ready  ## The plugin's tests on the oldest beets it supports
 	.venv-oldest-beets/bin/python -m pytest tests/plugin
 
@@ -27,7 +33,7 @@ test-wheel:  ## The built wheel, installed alone, tags a file
 
 .venv/ready: $(PACKAGE)
 	$(PYTHON) -m venv .venv
-	.venv/bin/python $(INSTALL) --editable '.[research,test]'
+	.venv/bin/python $(INSTALL) --editable '.[research,test,docs]'
 	touch $@
 
 .venv-demo/ready: $(PACKAGE)

@@ -27,6 +27,6 @@ echo
 echo '$ beet agfgenre'
 "$beet" agfgenre
 echo
-echo 'What it wrote, and how sure it was of what it heard (unsure: left alone):'
+echo 'Format, track | genres written (none where unsure) | genres predicted, confidence:'
 "$beet" ls -f '%left{$format,8}  %left{$artist - $title,36} | $genres | $agf_genres $agf_confidence' \
     title+

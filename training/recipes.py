@@ -170,7 +170,7 @@ OURS = Recipe(
 
 They have heard every track in three changed forms, too, and music without genres all the way.
 
-``docs/model-log.md`` says how it came to be.
+``docs/results/experiment-log.md`` says how it came to be.
 """
 
 COMPARED = Recipe(

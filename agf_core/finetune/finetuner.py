@@ -35,7 +35,7 @@ TEMPERATURE_PRIOR = 25  # tracks that the temperature of the model to begin with
 
 @dataclass(frozen=True)
 class FineTuneConfig:
-    """How a model is made one's own; the defaults are those of docs/personal.md.
+    """How a model is made one's own; the defaults are those of docs/guide/your-genres.md.
 
     Attributes
     ----------

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Builds the wheel, installs it alone in a new environment, and tags a file with it, away from the
-# source tree. Usage: tests/wheel.sh PYTHON
+# source tree. Usage: tests/helpers/wheel.sh PYTHON
 set -eu
-root=$(cd "$(dirname "$0")/.." && pwd)
+root=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$1" -m venv "$work/venv"

@@ -1,4 +1,4 @@
-"""The commands in reliability/ that back docs/reliability.md, each with small numbers."""
+"""The commands of tests/stress that back docs/development/reliability.md, with small numbers."""
 
 import signal
 import socket

@@ -1,6 +1,6 @@
 """Score against the number of sources, ours beside the paper's.
 
-    python -m training.paper.figures --work work --splits random official --output docs/results.md
+    python -m training.paper.figures --work work --splits random official --output paper.md
 
 draws the best case of each size, as in Table 5, into the folder of the page that
 `training.paper.tables` writes, which shows the figures when it is written again.

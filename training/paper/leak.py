@@ -1,6 +1,6 @@
 """What an MLP gains that has met the validation segments, on the same features as one that has not.
 
-    python -m training.paper.leak --work work --splits fold0 --tasks gs gsdm --output docs/leak.md
+    python -m training.paper.leak --work work --splits fold0 --tasks gs gsdm --output leak.md
 
 The script that the paper's authors released trains the transfer MLP on the validation segments as
 well. This trains two MLPs on the features of each case's finished networks, which have met neither:

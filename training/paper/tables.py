@@ -1,6 +1,6 @@
 """The paper's tables with our numbers beside its own.
 
-    python -m training.paper.tables --work work --splits random official --output docs/results.md
+    python -m training.paper.tables --work work --splits random official --output paper.md
 
 makes Tables 3, 4 and 5 of what `training.paper.reproduce` has finished, for every split; several
 splits joined by ``+`` (``fold0+fold1``) are scored together. Beside the page lie the same numbers

@@ -11,7 +11,7 @@ MODEL is the folder of one, such as `training.pretrained.release` leaves in its 
     python -m training.studies.finetuning untagged --table development.csv --audio corpora \
         --work work \
         --library RohitJacob/MusicAnalysis --model MODEL --shares 0.1 0.25 0.5 --groups m \
-        --output docs/personal
+        --output docs/results/fine-tuning
 
 asks about one fold of that library after the other, of whose other artists only a share is tagged,
 with and without groups of artists, and draws what the untagged ones add. Stopped, it goes on.
