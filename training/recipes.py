@@ -173,12 +173,12 @@ They have heard every track in three changed forms, too, and music without genre
 ``docs/results/experiment-log.md`` says how it came to be.
 """
 
-COMPARED = Recipe(
-    "compared",
-    tasks="gs",
+COMPARED = replace(
+    PAPER,
+    name="compared",
     input=HEARD,
-    networks=TrainConfig(epochs=50, bfloat16=True, validate_every=10),
+    networks=replace(PAPER.networks, epochs=50, validate_every=10),
 )
-"""What all cases of the development corpora are trained by, whatever their tasks."""
+"""The paper's cases on the development corpora, whose clips end at different bandwidths."""
 
 RECIPES = {recipe.name: recipe for recipe in (PAPER, OURS)}

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import miniature_fma
@@ -18,9 +19,12 @@ from distributed import Client, LocalCluster
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agf_core import metrics
+from agf_core.bundle import format as bundle_format
 from agf_core.features.cache import FeatureCache
 from agf_core.features.spectrogram import InputSpec
+from agf_core.train.amp import has_bfloat16
 from agf_core.train.config import TrainConfig
+from agf_core.train.export import network_from_bundle
 from training import cli, statistics
 from training.datasets import fma
 from training.datasets.fma_download import unpack
@@ -285,6 +289,10 @@ def test_submission_has_sixteen_probabilities_for_every_clip(work, folder):
     for row in rows:
         assert sum(float(row[genre]) for genre in submit.CHALLENGE) == pytest.approx(1, abs=1e-4)
     assert {float(rows[-1][genre]) for genre in submit.CHALLENGE} == {0, 0.25}
+    call(submit, *arguments, "--network", "wSTN", "--wide", 2, "--clips", clips,
+         "--output", output)  # fmt: skip
+    wide = run.Setting(work, "tiny", TINY, "official", 0).case_folder(Case("g", wide=2))
+    assert network_from_bundle(bundle_format.load(wide / "model")).n_classes == {"g": 4}
     message = complaint(submit, *arguments, "--tasks", "gsedm", "--clips", clips,
                         "--output", output)  # fmt: skip
     assert "gsedm-STN is not finished" in message
@@ -309,6 +317,47 @@ def test_runs_of_one_name_have_one_recipe(work):
     message = complaint(run, "--work", work, "--recipe", "tiny", "--epochs", 7, "--split",
                         "official")  # fmt: skip
     assert "another recipe (networks.epochs was 6 and is 7); give these runs" in message
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (prepare, ["--table", "x.csv"]),
+        (groups, ["--splits", "official"]),
+        (run, ["--split", "official"]),
+        (reproduce, ["--splits", "official"]),
+        (leak, ["--splits", "official", "--tasks", "gs", "--output", "x.md"]),
+        (submit, ["--split", "official", "--clips", "x", "--output", "x.csv"]),
+    ],
+)
+def test_a_recipe_that_cases_cannot_follow_is_refused(command, arguments, work):
+    message = complaint(command, "--work", work, "--recipe", "ours", *arguments)
+    assert message.startswith("the paper's cases cannot be trained by the recipe ours, which asks")
+    for field in ("one_branch", "opinion", "variants", "variation"):
+        assert field in message
+    assert not (work / "runs" / "ours").exists()
+
+
+@pytest.mark.parametrize(
+    "change", [{"direct": 0.1}, {"weighted": True}, {"balanced": 0.5}, {"variants": 1}]
+)
+def test_any_field_that_cases_do_not_follow_is_named(change, work):
+    recipe = replace(TINY, name="other", **change)
+    with pytest.raises(cli.RunError, match=f"other, which asks for {next(iter(change))}; take"):
+        run.run(run.Setting(work, "other", recipe, "official", 0), [Case("g")])
+
+
+def test_a_run_records_the_recipe_that_was_followed(folder, work):
+    seed = folder / "work" / "runs" / "tiny" / "official" / "seed-0"
+    for name, tasks, shared in (("g", "g", False), ("gs-STN", "gs", False), ("gs-MTN", "gs", True)):
+        recipe = Recipe.from_dict(json.loads((seed / name / "run.json").read_text())["recipe"])
+        assert recipe == replace(TINY, tasks=tasks, shared=shared)
+    wide = json.loads((seed / "g-wSTN2" / "run.json").read_text())["recipe"]
+    assert wide["width"] > 0.25
+    able = has_bfloat16(torch.device("cpu"))
+    half = replace(TINY, networks=replace(TINY.networks, bfloat16=True))
+    opened, _ = run.open_experiment(run.Setting(work, "half", half, "official", 0))
+    assert opened.followed(Case("g")).networks.bfloat16 is able
 
 
 def test_what_is_missing_is_named_with_a_remedy(work, folder, tmp_path):

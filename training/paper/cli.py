@@ -7,9 +7,9 @@ from pathlib import Path
 from training.cli import add_work
 from training.errors import RunError
 from training.paper.cases import TASKS, WIDE, Case
+from training.paper.experiment import check_recipe
 from training.recipes import COMPARED, OURS, PAPER, Recipe
 
-# Those whose networks are the paper's: cases have no other, and do not vary their segments.
 RUN_RECIPES = {recipe.name: recipe for recipe in (PAPER, OURS, COMPARED)}
 
 
@@ -70,8 +70,15 @@ def add_results(parser: ArgumentParser) -> None:
 
 
 def recipe_of(arguments: Namespace) -> Recipe:
-    """Return the recipe that the options of `add_recipe` or `add_runs` name."""
+    """Return the recipe that the options of `add_recipe` or `add_runs` name.
+
+    Raises
+    ------
+    RunError
+        When it asks for what cases do not have; see `training.paper.experiment.check_recipe`.
+    """
     recipe = RUN_RECIPES[arguments.recipe]
     if getattr(arguments, "epochs", None):
         recipe = replace(recipe, networks=replace(recipe.networks, epochs=arguments.epochs))
+    check_recipe(recipe)
     return recipe

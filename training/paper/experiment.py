@@ -5,6 +5,7 @@ serve 31 cases. `training.paper.run` and `training.paper.leak` both train here.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,41 @@ import numpy as np
 
 from agf_core.constants import N_GROUPS
 from agf_core.data.tracks import Track, genre_targets
+from agf_core.train.amp import has_bfloat16
 from agf_core.train.checkpoints import read_history
 from agf_core.train.dataset import FeatureDataset, SegmentDataset, side_by_side
 from agf_core.train.loop import extract_features, predict, train_networks, train_transfer
 from agf_core.train.networks import GenreNet, MultiTaskNet, TransferMLP, count_parameters
+from training.errors import RunError
 from training.paper.cases import TASKS, Case, wide_multiplier
 from training.paper.stacked_mlp import train_transfers
 from training.recipes import Recipe
 from training.splits import Split
 from training.targets import places
+
+FOLLOWED = {"name", "tasks", "shared", "width", "frames_pooled", "input", "networks", "transfer"}
+"""What cases do of a recipe; tasks and shared are their own."""
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Make sure that cases can be trained by a recipe.
+
+    Raises
+    ------
+    RunError
+        When it asks for more than networks of a branch per task and a transfer MLP.
+    """
+    plain = Recipe(recipe.name)
+    asked = [
+        f.name
+        for f in fields(Recipe)
+        if f.name not in FOLLOWED and getattr(recipe, f.name) != getattr(plain, f.name)
+    ]
+    if asked:
+        raise RunError(
+            f"the paper's cases cannot be trained by the recipe {recipe.name}, which asks for"
+            f" {', '.join(asked)}; take --recipe paper"
+        )
 
 
 class Experiment:
@@ -46,6 +73,11 @@ class Experiment:
         Tracks to score on the way.
     progress : bool
         Show it.
+
+    Raises
+    ------
+    RunError
+        See `check_recipe`.
     """
 
     def __init__(
@@ -61,6 +93,7 @@ class Experiment:
         watched: np.ndarray | None = None,
         progress: bool = True,
     ) -> None:
+        check_recipe(recipe)
         self.tracks, self.segments, self.genres = tracks, segments, genres
         self.recipe, self.part, self.folder = recipe, part, folder
         self.watched, self.progress = watched, progress
@@ -77,6 +110,19 @@ class Experiment:
         sizes = dict.fromkeys(TASKS[: case.wide], N_GROUPS) | {"g": len(self.genres)}
         mtn = MultiTaskNet(sizes, self.recipe.width)
         return wide_multiplier(len(self.genres), count_parameters(mtn))
+
+    def followed(self, case: Case) -> Recipe:
+        """Return the recipe as a case is trained by it, on the device that is there."""
+        networks = self.recipe.networks
+        computes = networks.bfloat16 and has_bfloat16(self.segments.device)
+        return replace(
+            self.recipe,
+            tasks=case.tasks,
+            shared=case.shared,
+            width=self.width(case),
+            networks=replace(networks, bfloat16=computes),
+            transfer=replace(self.recipe.transfer, bfloat16=False, muon=0.0),
+        )
 
     def network(self, tasks: str, case: Case) -> MultiTaskNet:
         """Train a network of a case, or go on from its checkpoint, which may be its end."""

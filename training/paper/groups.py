@@ -154,8 +154,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.sources) - set(DESCRIPTORS):
         parser.error(f"unknown sources: {', '.join(sorted(unknown))}")
-    spec = paper_cli.recipe_of(arguments).input
     with cli.one_line_errors():
+        spec = paper_cli.recipe_of(arguments).input
         collection = Prepared.open(arguments.work, spec).collection
         for split in arguments.splits:
             collection.part(split, "train")

@@ -130,24 +130,24 @@ def main() -> None:
     cli.add_device(parser)
     cli.add_stream(parser)
     arguments = parser.parse_args()
-    cases = list(dict.fromkeys([ALONE, *map(Case, arguments.tasks)]))
-    recipe, runs = paper_cli.recipe_of(arguments), arguments.runs or arguments.recipe
-    settings = [
-        [
-            Setting(
-                arguments.work,
-                runs,
-                recipe,
-                split,
-                seed,
-                device=arguments.device,
-                stream=arguments.stream,
-            )
-            for split in arguments.splits
-        ]
-        for seed in arguments.seeds
-    ]
     with cli.one_line_errors():
+        cases = list(dict.fromkeys([ALONE, *map(Case, arguments.tasks)]))
+        recipe, runs = paper_cli.recipe_of(arguments), arguments.runs or arguments.recipe
+        settings = [
+            [
+                Setting(
+                    arguments.work,
+                    runs,
+                    recipe,
+                    split,
+                    seed,
+                    device=arguments.device,
+                    stream=arguments.stream,
+                )
+                for split in arguments.splits
+            ]
+            for seed in arguments.seeds
+        ]
         scored, tracks, artists = measure(settings, cases)
         made = (
             f"{tracks} tracks by {artists} artists, {', '.join(arguments.splits)}; seeds "

@@ -6,7 +6,7 @@ learns from the training part of a split of a prepared collection (see `training
 `training.paper.groups`) and leaves ``work/runs/NAME/SPLIT/seed-SEED/CASE/`` with
 
 ====================  ============================================================================
-``run.json``          case, recipe, seed, versions of all that matters, sizes of the parts
+``run.json``          case, the recipe as it was followed, seed, versions, sizes of the parts
 ``curves.json``       loss and scores along the way; ``events.out…`` is the same for TensorBoard
 ``predictions.npz``   probabilities of every judged track, its genre and its artist
 ``mlp.safetensors``   the transfer MLP; the networks' checkpoints lie beside the case's folder
@@ -270,10 +270,10 @@ def _write(
     _write_json(
         folder / "run.json",
         {
-            "case": asdict(case) | {"width": experiment.width(case)},
+            "case": asdict(case),
             "split": setting.split,
             "seed": setting.seed,
-            "recipe": experiment.recipe.to_dict(),
+            "recipe": experiment.followed(case).to_dict(),
             "tracks": {"train": len(part.train), "kept_back": len(part.kept_back)},
             "versions": versions(experiment.segments.device),
             "seconds": round(seconds, 1),

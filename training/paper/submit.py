@@ -79,7 +79,7 @@ def build_model(setting: Setting, case: Case) -> bundle_format.Bundle:
         folder / "model",
         name=f"{setting.runs} {case.name}",
         genres=experiment.genres,
-        recipe=experiment.recipe,
+        recipe=experiment.followed(case),
         tracks=learnt_by,
         scores=scores,
         card=lambda metadata: f"# {metadata.name}\n\nLearnt from split {setting.split}.\n",
