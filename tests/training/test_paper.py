@@ -203,6 +203,22 @@ def test_stopped_by_ctrl_c_it_goes_on_and_learns_the_same(work):
         np.testing.assert_allclose(parts["probabilities"], whole["probabilities"], atol=1e-3)
 
 
+def test_groups_of_an_older_method_are_found_anew(work, tmp_path, capsys):
+    for path in work.iterdir():
+        if not path.name.startswith("groups"):
+            (tmp_path / path.name).symlink_to(path)
+    job = groups.GroupsJob(tmp_path, TINY.input, "official", 0, "s")
+    now = groups.GroupsJob(work, TINY.input, "official", 0, "s")
+    job.path.parent.mkdir(parents=True)
+    with np.load(now.path) as stored:  # as it was written when bags were divided by tracks
+        np.savez(job.path, **{k: stored[k] for k in stored if k != "method"})
+    with pytest.raises(FileNotFoundError):
+        job.targets()
+    call(groups, "--work", tmp_path, "--recipe", "tiny", "--splits", "official", "--sources", "s",
+         "--workers", 1)  # fmt: skip
+    np.testing.assert_array_equal(job.targets(), now.targets())
+
+
 def test_artists_are_shuffled_as_a_control(work, scheduler, capsys, tmp_path):
     call(reproduce, "--work", work, "--recipe", "tiny", "--sources", "gs", "--tables", 4,
          "--splits", "official", "--shuffled", "gs", "--scheduler", scheduler)  # fmt: skip

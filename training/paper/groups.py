@@ -31,6 +31,8 @@ from training.paper import cluster
 from training.paper.prepare import Prepared
 from training.targets import DESCRIPTORS
 
+METHOD = 2  # how groups are found; what another one has left is made anew
+
 
 @dataclass(frozen=True)
 class GroupsJob:
@@ -62,6 +64,14 @@ class GroupsJob:
         folder = self.work / f"groups-{self.spec.fmax:g}" / self.split / f"seed-{self.seed}"
         return folder / f"{self.source}{'-shuffled' * self.shuffled}.npz"
 
+    @property
+    def made(self) -> bool:
+        """Whether they are there, as this version finds them."""
+        if not self.path.exists():
+            return False
+        with np.load(self.path) as stored:
+            return "method" in stored and int(stored["method"]) == METHOD
+
     def make(self) -> None:
         """Find the groups in the split's training part, and every track's target.
 
@@ -85,12 +95,20 @@ class GroupsJob:
                 f"no groups of {DESCRIPTORS[self.source]} for split {self.split}: {error};"
                 " leave that source out with --sources or --tasks, or mend the table"
             ) from error
-        arrays: dict[str, Any] = {"targets": targets, **groups.to_arrays()}
+        arrays: dict[str, Any] = {"method": METHOD, "targets": targets, **groups.to_arrays()}
         with atomic.written(self.path) as file:
             np.savez(file, **arrays)
 
     def targets(self) -> np.ndarray:
-        """Return every track's target, (n_tracks, n_groups), float32; see `group_targets`."""
+        """Return every track's target, (n_tracks, n_groups), float32; see `group_targets`.
+
+        Raises
+        ------
+        FileNotFoundError
+            When they are not `made`.
+        """
+        if not self.made:
+            raise FileNotFoundError(self.path)
         with np.load(self.path) as stored:
             targets: np.ndarray = stored["targets"]
         return targets
@@ -98,7 +116,9 @@ class GroupsJob:
     def groups(self) -> ArtistGroups:
         """Return the groups."""
         with np.load(self.path) as stored:
-            return ArtistGroups.from_arrays({k: stored[k] for k in stored if k != "targets"})
+            return ArtistGroups.from_arrays(
+                {k: stored[k] for k in stored if k not in ("method", "targets")}
+            )
 
     def _observations(self, prepared: Prepared) -> Observations:
         tracks = prepared.collection.tracks
@@ -128,7 +148,7 @@ def make_all(jobs: Sequence[GroupsJob], scheduler: str | None, workers: int | No
     RunError
         When some cannot be made; the others are.
     """
-    missing = [job for job in jobs if not job.path.exists()]
+    missing = [job for job in jobs if not job.made]
     if not missing:
         return
     problems = {}
