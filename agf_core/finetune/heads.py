@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from agf_core.data.genre_names import fold_genre_name
 from agf_core.train.networks import GenreNet, MultiTaskNet, TaskBranch, TransferMLP, channels_last
 
 
@@ -50,9 +51,9 @@ def personal_network(
 
 
 def namesakes(known: Sequence[str], genres: Sequence[str]) -> list[int | None]:
-    """Return where each of the genres stands among the known ones, whatever its case."""
-    place = {name.casefold(): i for i, name in enumerate(known)}
-    return [place.get(genre.casefold()) for genre in genres]
+    """Return where each of the genres stands among the known ones (`fold_genre_name`)."""
+    place = {fold_genre_name(name): i for i, name in enumerate(known)}
+    return [place.get(fold_genre_name(genre)) for genre in genres]
 
 
 def _with_rows(layer: nn.Linear, rows: Sequence[int | None]) -> nn.Linear:

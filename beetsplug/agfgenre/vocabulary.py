@@ -7,20 +7,25 @@
 
 The first three are ``no`` or empty (not used), ``yes`` (the file that comes with lastgenre) or the
 name of a file; ``aliases`` may also be written into the configuration itself, as lastgenre has it.
+Names are compared in any case and in any Unicode form; a genre that comes out has the form that the
+label, the tree or the alias has.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from beets.ui import UserError
 
+from agf_core.data.genre_names import composed, fold_genre_name
 from beetsplug.agfgenre.config import switch
 
 if TYPE_CHECKING:
@@ -40,6 +45,9 @@ KINDS = {
 }
 
 
+MOST_BRANCHES = 100_000  # of a genre tree, lastgenre's has a hundredth of that
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """Which genres are wanted, and how they are called.
@@ -47,12 +55,13 @@ class Vocabulary:
     Attributes
     ----------
     whitelist : frozenset of str
-        The wanted genres in lower case; empty if every genre is.
+        The keys of the wanted genres (`fold_genre_name`); empty if every genre is wanted.
     branches : tuple of tuple of str, or None
         The canonical tree as paths from the most general genre down; None to leave genres as they
         are.
     aliases : tuple of (pattern, str)
-        Spellings, in lower case, and the genre each of them stands for; the first match wins.
+        Spellings, in lower case, and the genre each of them stands for; the first match wins. A
+        genre without a name is not wanted.
     title_case : bool
         Whether a genre in lower case gets capitals.
     """
@@ -82,12 +91,14 @@ class Vocabulary:
         """Return the wanted genres that `label` stands for, the most special first.
 
         Without a whitelist it is one genre: the root of its branch if there is a canonical tree,
-        itself otherwise. With one, it is every genre of the branch that the whitelist has.
+        itself otherwise. With one, it is every genre of the branch that the whitelist has. It is
+        none if an alias maps the label to nothing.
         """
         name = self._unalias(label)
         names = [name] if self.branches is None else self._ancestry(name)
+        names = [name for name in names if name.strip()]
         if self.whitelist:
-            names = [name for name in names if name.lower() in self.whitelist]
+            names = [name for name in names if fold_genre_name(name) in self.whitelist]
         else:
             names = names[-1:]
         return [title(name) for name in names] if self.title_case else names
@@ -97,16 +108,23 @@ class Vocabulary:
         return next(reversed(self.translate(genre)), "")
 
     def _unalias(self, label: str) -> str:
+        spelling = composed(label).lower()
         for pattern, genre in self.aliases:
-            if match := pattern.fullmatch(label.lower()):
+            if match := pattern.fullmatch(spelling):
                 return match.expand(genre)
         return label
 
     def _ancestry(self, name: str) -> list[str]:
+        return self._ancestries.get(fold_genre_name(name), [name])
+
+    @cached_property
+    def _ancestries(self) -> dict[str, list[str]]:
+        """Each genre of the tree and those above it, the most special first, by its key."""
+        ancestries: dict[str, list[str]] = {}
         for branch in self.branches or ():
-            if name.lower() in branch:
-                return list(reversed(branch[: branch.index(name.lower()) + 1]))
-        return [name]
+            for depth, name in enumerate(branch, start=1):
+                ancestries.setdefault(fold_genre_name(name), list(reversed(branch[:depth])))
+        return ancestries
 
 
 def title(name: str) -> str:
@@ -116,14 +134,15 @@ def title(name: str) -> str:
     """
     if name != name.lower():
         return name
-    return re.sub(r"(?<![\w'\u2019])\w", lambda letter: letter[0].upper(), name)
+    # A combining accent (U+0300 to U+036F) is a part of the letter before it.
+    return re.sub(r"(?<![\w'\u2019\u0300-\u036f])\w", lambda letter: letter[0].upper(), name)
 
 
 def unique(names: Iterable[str]) -> list[str]:
-    """Return the names in their order, without those that differ from an earlier one by case."""
+    """Return the names in their order, each genre once (`fold_genre_name`)."""
     first: dict[str, str] = {}
     for name in names:
-        first.setdefault(name.casefold(), name)
+        first.setdefault(fold_genre_name(name), name)
     return list(first.values())
 
 
@@ -131,7 +150,7 @@ def _read_whitelist(config: ConfigView) -> frozenset[str]:
     path = _file(config, "whitelist")
     if path is None:
         return frozenset()
-    lines = (line.strip().lower() for line in _read("whitelist", path).splitlines())
+    lines = map(fold_genre_name, _read("whitelist", path).splitlines())
     genres = frozenset(line for line in lines if line and not line.startswith("#"))
     if not genres:
         raise _error("whitelist", f"{path} names no genre", "write one on each line")
@@ -147,10 +166,18 @@ def _read_tree(config: ConfigView) -> tuple[tuple[str, ...], ...] | None:
         raise _error(
             "canonical", f"{path} holds no tree", "write it as lastgenre's genres-tree.yaml"
         )
-    return tuple(_branches(tree, ()))
+    try:
+        branches = tuple(islice(_branches(tree, ()), MOST_BRANCHES + 1))
+    except RecursionError:
+        raise _endless("canonical", path) from None
+    if len(branches) > MOST_BRANCHES:
+        raise _error(
+            "canonical", f"{path} has more than {MOST_BRANCHES} branches", "name a smaller tree"
+        )
+    return branches
 
 
-def _branches(tree: Any, above: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
+def _branches(tree: Any, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """Yield every path from the root of a nested YAML tree to one of its leaves."""
     if isinstance(tree, Mapping):
         for name, below in tree.items():
@@ -175,14 +202,22 @@ def _read_aliases(config: ConfigView) -> tuple[tuple[re.Pattern[str], str], ...]
     if not isinstance(aliases, Mapping):
         raise _error("aliases", f"{source} holds no mapping", "write genre: [spelling, ...]")
     return tuple(
-        (_pattern(str(genre), spelling, source), str(genre))
-        for genre, spellings in aliases.items()
-        for spelling in _spellings(str(genre), spellings, source)
+        (_pattern(genre, spelling, source), genre)
+        for name, spellings in aliases.items()
+        for genre in [_name(name)]
+        for spelling in _spellings(genre, spellings, source)
     )
 
 
+def _name(value: Any) -> str:
+    """Return the genre that YAML names; empty where it says that there is none (``~``, ``no``)."""
+    return "" if value is None or value is False else str(value).strip()
+
+
 def _spellings(genre: str, spellings: Any, source: str) -> Sequence[str]:
-    if not isinstance(spellings, list):
+    if not isinstance(spellings, list) or any(
+        isinstance(spelling, list | Mapping) for spelling in spellings
+    ):
         raise _error(
             "aliases", f"{genre!r} in {source} has no list", "write genre: [spelling, ...]"
         )
@@ -192,7 +227,7 @@ def _spellings(genre: str, spellings: Any, source: str) -> Sequence[str]:
 def _pattern(genre: str, spelling: str, source: str) -> re.Pattern[str]:
     """Compile a spelling, and see that the groups which its genre refers to exist."""
     try:
-        pattern = re.compile(spelling, re.IGNORECASE)
+        pattern = re.compile(composed(spelling), re.IGNORECASE)
         pattern.sub(genre, "")
     except (re.error, IndexError) as error:
         raise _error(
@@ -202,7 +237,7 @@ def _pattern(genre: str, spelling: str, source: str) -> re.Pattern[str]:
 
 
 def read_learn_as(config: ConfigView) -> dict[str, str]:
-    """Read the user's mapping from genres, in lower case, to those they are learnt as.
+    """Read the user's mapping from the keys of genres to the genres that they are learnt as.
 
     An empty one means that a genre is not learnt at all.
 
@@ -222,10 +257,7 @@ def read_learn_as(config: ConfigView) -> dict[str, str]:
         isinstance(name, list | Mapping) for name in mapping.values()
     ):
         raise _error("learn_as", f"{source} holds no mapping", "write genre: main genre")
-    return {
-        str(genre).casefold(): "" if name is None or name is False else str(name).strip()
-        for genre, name in mapping.items()
-    }
+    return {fold_genre_name(str(genre)): _name(name) for genre, name in mapping.items()}
 
 
 def _file(config: ConfigView, option: str) -> Path | None:
@@ -255,7 +287,7 @@ def _bundled(option: str) -> Path:
 
 def _read(option: str, path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # with a byte-order mark or without
     except OSError as error:
         problem = error.strerror or error
         remedy = f"name {KINDS[option]}"
@@ -267,10 +299,17 @@ def _read(option: str, path: Path) -> str:
 def _read_yaml(option: str, path: Path) -> Any:
     try:
         return yaml.safe_load(_read(option, path))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter from what looks like a date
         mark = getattr(error, "problem_mark", None)
         place = f" (line {mark.line + 1})" if mark else ""
         raise _error(option, f"{path} is not YAML{place}", "correct it") from None
+    except RecursionError:
+        raise _endless(option, path) from None
+
+
+def _endless(option: str, path: Path) -> UserError:
+    problem = f"{path} refers to itself, or is nested too deeply"
+    return _error(option, problem, "take that part out")
 
 
 def _error(option: str, problem: str, remedy: str) -> UserError:

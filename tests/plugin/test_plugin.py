@@ -203,7 +203,16 @@ def test_genres_outside_the_whitelist_are_not_set(library, tmp_path):
     library.track("a")
     library.beet("agfgenre")
     assert library.genres("a") == []
-    assert "not in the whitelist: 1 track" in summary(library)
+    assert "not wanted by whitelist or aliases: 1 track" in summary(library)
+
+
+def test_a_genre_whose_alias_is_nothing_is_not_set(library):
+    library.configure(aliases={"": ["rock"]})
+    library.track("a")
+    for _ in range(2):
+        library.beet("agfgenre")
+        assert library.genres("a") == library.file_genres("a") == []
+        assert "tagged 0 tracks; not wanted by whitelist or aliases: 1 track" in summary(library)
 
 
 # Going on, and listening again

@@ -155,7 +155,7 @@ def test_a_second_run_looks_at_what_may_change_alone(library, tagger, looked_at,
     assert sorted(tagger.listened) == ["blank", "near", "sure", "unsure"]
     first = summary(library)
     assert "left alone because unsure: 3 tracks" in first
-    assert "not in the whitelist: 1 track; already had genres: 1 track" in first
+    assert "not wanted by whitelist or aliases: 1 track; already had genres: 1 track" in first
 
     looked_at.clear()
     library.beet("agfgenre", "-W")

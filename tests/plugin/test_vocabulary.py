@@ -73,6 +73,22 @@ def test_aliases_come_first(write):
     assert words.translate("Hip-Hop Beats") == []
 
 
+@pytest.mark.parametrize(
+    "aliases", [{"": ["electronic"]}, {None: ["electronic"]}, {r"\1": ["(x)?electronic"]}]
+)
+def test_an_alias_to_nothing_means_that_the_genre_is_not_wanted(aliases, write):
+    for more in ({}, {"canonical": write(TREE)}):
+        words = vocabulary(aliases=aliases, **more)
+        assert words.translate("Electronic") == []
+        assert words.main("Electronic") == ""
+        assert words.translate("Jazz") == ["Jazz"]
+
+
+@pytest.mark.parametrize("nothing", ["~", "''", "' '", "no"])
+def test_a_file_says_that_a_genre_is_not_wanted(write, nothing):
+    assert vocabulary(aliases=write(f"{nothing}: [electronic]\n")).translate("Electronic") == []
+
+
 def test_aliases_may_be_a_file(write):
     assert vocabulary(aliases=write("hip hop: [hip-hop]\n")).translate("Hip-Hop") == ["Hip Hop"]
 

@@ -10,6 +10,7 @@ from beets import ui
 from beets.library import Item
 from mediafile import UnreadableFileError
 
+from agf_core.data.genre_names import composed, fold_genre_name
 from beetsplug.agfgenre.console import name_of, show_changes
 from beetsplug.agfgenre.summary import Summary
 from beetsplug.agfgenre.tag.decision import (
@@ -106,11 +107,11 @@ class GenreApplier:
         kept = len(current_genres(model)) if self._settings.keep_existing else 0
         # What has gone is ours no longer, should the user want it again; but where files are not
         # written, it may come back from them.
-        there = {genre.casefold() for genre in wanted}
+        there = set(map(fold_genre_name, wanted))
         ours = (
             genre
             for genre in set_by_us(model)
-            if genre.casefold() in there or not self._settings.write
+            if fold_genre_name(genre) in there or not self._settings.write
         )
         mark_ours(model, unique([*ours, *wanted[kept:]]))
         model.genres = wanted
@@ -121,13 +122,14 @@ class GenreApplier:
         return True
 
     def _differs(self, model: Model, genres: Sequence[str]) -> bool:
-        return self._wanted(model, genres) != current_genres(model)
+        wanted, there = self._wanted(model, genres), current_genres(model)
+        return list(map(composed, wanted)) != list(map(composed, there))
 
     def _wanted(self, model: Model, genres: Sequence[str]) -> list[str]:
         """Return all genres that a track or an album is to have."""
         there = current_genres(model) if self._settings.keep_existing else []
-        known = {genre.casefold() for genre in there}
-        return there + [genre for genre in genres if genre.casefold() not in known]
+        known = set(map(fold_genre_name, there))
+        return there + [genre for genre in genres if fold_genre_name(genre) not in known]
 
     def _file_says_more(self, model: Model, genres: Sequence[str]) -> bool:
         """Whether writing would replace genres that the library does not know; they are named.

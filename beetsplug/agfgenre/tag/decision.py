@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from beets.library import Album, Item
 
+from agf_core.data.genre_names import fold_genre_name
 from beetsplug.agfgenre.vocabulary import Vocabulary, unique
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Outcome(Enum):
     WITHDRAWN = "taken back because unsure or unwanted by now"
     UNCHANGED = "already right"
     UNSURE = "left alone because unsure"
-    UNWANTED = "not in the whitelist"
+    UNWANTED = "not wanted by whitelist or aliases"
     TAKEN = "already had genres"
     IN_FILE = "left alone because the file has other genres"
     CHANGED = "left alone because changed since"
@@ -115,7 +116,7 @@ def current_genres(model: Model) -> list[str]:
 
 def single(genres: Iterable[str]) -> set[str]:
     """Return genres one by one, where several may be in one text, as some programs write them."""
-    parts = (part.strip().casefold() for genre in genres for part in SEPARATORS.split(genre))
+    parts = (fold_genre_name(part) for genre in genres for part in SEPARATORS.split(genre))
     return {part for part in parts if part}
 
 
@@ -134,8 +135,8 @@ def mark_ours(model: Model, genres: Sequence[str]) -> None:
 
 def is_ours(model: Model, genres: Sequence[str]) -> bool:
     """Tell whether a track or an album has genres because this plugin set them."""
-    ours = {genre.casefold() for genre in set_by_us(model)}
-    return all(genre.casefold() in ours for genre in genres)
+    ours = set(map(fold_genre_name, set_by_us(model)))
+    return all(fold_genre_name(genre) in ours for genre in genres)
 
 
 def _own(model: Model, field: str) -> Any:

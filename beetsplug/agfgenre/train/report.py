@@ -13,6 +13,7 @@ import numpy as np
 
 from agf_core import errors
 from agf_core.bundle.registry import SHIPPED_NAME, ModelStore
+from agf_core.data.genre_names import fold_genre_name
 from agf_core.data.sampling import SetAside
 from agf_core.evaluation import PERSONAL, Comparison, compare, draw_confusion, score_sheet
 from agf_core.features.cache import FeatureCache
@@ -77,13 +78,13 @@ def _ask_active(
         tagger = GenreTagger.load(folder)
     except errors.BundleError:
         return np.array([], int), np.zeros((0, len(genres) + 1))
-    column = {genre.casefold(): i for i, genre in enumerate(genres)}
-    columns = [column.get(label.casefold(), len(genres)) for label in tagger.labels]
+    column = {fold_genre_name(genre): i for i, genre in enumerate(genres)}
+    columns = [column.get(fold_genre_name(label), len(genres)) for label in tagger.labels]
     asked, said = [], []
     for i, track in enumerate(learner.material.tracks[j] for j in held_out.tracks):
         if _are_probabilities(known_tracks.get(track.track_id), len(columns)):
             probabilities = known_tracks[track.track_id]
-        elif column[track.genre.casefold()] not in columns:
+        elif column[fold_genre_name(track.genre)] not in columns:
             probabilities = np.zeros(len(columns))
         elif met is not None and track.artist not in met:
             try:

@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 
 from agf_core import errors
 from agf_core.bundle import format as bundle_format
+from agf_core.data.genre_names import fold_genre_name
 from agf_core.data.sampling import SetAside, at_most
 from agf_core.data.tracks import Track
 from agf_core.evaluation import PERSONAL
@@ -333,7 +334,7 @@ class TrainingRun:
         """Return what the model's labels are called in this library, by the user's own rules."""
         called = {}
         for label in base.metadata.labels:
-            mapped = self._learn_as.get(label.casefold())
+            mapped = self._learn_as.get(fold_genre_name(label))
             called[label] = self._vocabulary.main(label) if mapped is None else mapped
         return {label: name or label for label, name in called.items()}
 

@@ -14,6 +14,7 @@ from beets.util import syspath
 
 from agf_core.bundle.format import LONGEST_NAME
 from agf_core.data.artist_names import fold_artist_name
+from agf_core.data.genre_names import composed, fold_genre_name
 from agf_core.data.sampling import SetAside, learnable_genres
 from agf_core.data.tracks import Track, album_key
 from beetsplug.agfgenre.console import plural
@@ -62,7 +63,9 @@ class TrainingSet:
         for item in lib.items(query):
             result._add(item, vocabulary, learn_as)
         spelling = _common_spellings(track.genre for track in result.tracks)
-        result.tracks = [replace(t, genre=spelling[t.genre.casefold()]) for t in result.tracks]
+        result.tracks = [
+            replace(t, genre=spelling[fold_genre_name(t.genre)]) for t in result.tracks
+        ]
         return result
 
     def _add(self, item: Item, vocabulary: Vocabulary, learn_as: Mapping[str, str]) -> None:
@@ -79,7 +82,7 @@ class TrainingSet:
             labels = []
         elif labels:
             first = labels[0].strip()
-            mapped = learn_as.get(first.casefold())
+            mapped = learn_as.get(fold_genre_name(first))
             genre = vocabulary.main(first) if mapped is None else mapped
             self.unwanted += not genre
             if not genre.isprintable() or len(genre) > LONGEST_NAME:
@@ -92,7 +95,7 @@ class TrainingSet:
                     path=Path(os.fsdecode(syspath(item.path))),
                     artist=artist,
                     genre=genre,
-                    labels=tuple(labels),
+                    labels=tuple(map(composed, labels)),
                     album=str(item.album_id or ""),
                 )
             )
@@ -184,10 +187,10 @@ def why_not(tracks: list[Track], genres: tuple[str, ...], not_learnt: list) -> s
 
 
 def _common_spellings(names: Iterable[str]) -> dict[str, str]:
-    """Return the most common spelling of each name that differs by case alone."""
+    """Return the most common spelling of each name that differs by case or Unicode form alone."""
     spellings: dict[str, Counter[str]] = defaultdict(Counter)
     for name in names:
-        spellings[name.casefold()][name] += 1
+        spellings[fold_genre_name(name)][name] += 1
     return {
         folded: max(sorted(counts), key=lambda name: counts[name])
         for folded, counts in spellings.items()
