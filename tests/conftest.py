@@ -1,6 +1,5 @@
 """What several test modules share."""
 
-import csv
 import os
 import wave
 from pathlib import Path
@@ -140,10 +139,11 @@ def write_wav(tmp_path):
 @pytest.fixture
 def corpus(tmp_path, write_wav):
     """Sixty clips by twenty artists: low noise is Doom, high noise is Chiptune."""
-    from training.datasets.folders import COLUMNS
+    from agf_core.data.tracks import Track
+    from training.datasets.collection import Collection, split_by_folds, write_csv
 
     rng = np.random.default_rng(0)
-    rows = []
+    tracks = []
     for i in range(60):
         noise = rng.normal(size=8_000 * 2)
         genre = ("Doom", "Chiptune", "")[i % 3]
@@ -151,14 +151,9 @@ def corpus(tmp_path, write_wav):
             noise = np.convolve(noise, np.ones(12) / 4, "same")
         elif genre == "Chiptune":
             noise = np.diff(noise, n=2, append=[0, 0])
-        write_wav(f"{i}.wav", 0.05 * noise, 8_000)
+        path = write_wav(f"{i}.wav", 0.05 * noise, 8_000)
         artist = i // 3
-        rows.append(
-            dict(zip(COLUMNS, (i, ".", f"{i}.wav", artist, "a; b", genre, artist % 5), strict=True))
-        )
+        tracks.append(Track(str(i), path, str(artist), genre, ("a", "b"), artist % 5, "here"))
     table = tmp_path / "table.csv"
-    with table.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(Collection("table", tuple(tracks), split_by_folds(tracks)), table)
     return table

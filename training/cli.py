@@ -14,10 +14,11 @@ from training.errors import CollectionError, RunError
 FORESEEN = (BundleError, CacheError, CheckpointError, CollectionError, CorpusError, RunError)
 
 
-def add_corpora(parser: ArgumentParser) -> None:
-    """Add where the clips of the development corpora are (see `training.datasets.folders`)."""
-    parser.add_argument("--table", type=Path, required=True, help="CSV of the clips")
-    parser.add_argument("--audio", type=Path, required=True, help="folder of owner/repository")
+def add_collection(parser: ArgumentParser) -> None:
+    """Add a collection, and the folder that keeps what is made of it."""
+    parser.add_argument(
+        "--table", type=Path, required=True, help="CSV of training.datasets.collection"
+    )
     parser.add_argument("--work", type=Path, required=True, help="features and checkpoints")
 
 

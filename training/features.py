@@ -1,18 +1,25 @@
 """Features of a collection's tracks, computed once and kept."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from agf_core.audio import decode
 from agf_core.data.tracks import Track
+from agf_core.errors import AudioError, DescriptorError
 from agf_core.features.cache import FeatureCache
-from agf_core.features.descriptors import extract, possible_sources
+from agf_core.features.descriptors import (
+    Stored,
+    describe_track,
+    extract,
+    kind_of,
+    possible_sources,
+)
 from agf_core.features.spectrogram import InputSpec, log_mel
 from agf_core.groups.codebook import Observations
 from training.augment import samples_of
-from training.teachers import features
+from training.teachers.features import TASK, heard
 
 LONGEST = 90.0  # seconds of a track, from its middle, that are learnt from
 
@@ -51,7 +58,7 @@ def spectrograms(
     for track in tqdm(tracks, desc="log-mel", unit="clip"):
         try:
             rows = spectrogram(track, spec, cache)
-        except decode.AudioError as error:
+        except AudioError as error:
             tqdm.write(f"left out: {error}")
             continue
         if len(rows) < spec.segment_frames:
@@ -60,6 +67,56 @@ def spectrograms(
         usable.append(track)
         result.append(rows)
     return usable, result
+
+
+def make_features(folder: Path, spec: InputSpec, sources: str, track: Track) -> dict[str, str]:
+    """Put a track's log-mel and descriptors into a cache, for the workers of a cluster.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the cache.
+    sources : str
+        Letters of the descriptors.
+
+    Returns
+    -------
+    dict of str
+        Why something could not be made, by ``log-mel`` or the source's letter. Without a log-mel
+        nothing else is tried.
+    """
+    cache = FeatureCache(folder)
+    try:
+        spectrogram(track, spec, cache)
+    except AudioError as error:
+        return {"log-mel": str(error)}
+    errors = {}
+    for source in sources:
+        try:
+            describe_track(cache, source, (track.track_id, track.path), fmax=spec.fmax)
+        except (AudioError, DescriptorError) as error:
+            errors[source] = str(error)
+    return errors
+
+
+def stored_descriptors(
+    tracks: Sequence[Track], source: str, cache: FeatureCache, *, fmax: float
+) -> Observations:
+    """Return what artist groups of a source are made of, as far as the cache has it.
+
+    Raises
+    ------
+    ValueError
+        When it has nothing of any track.
+    """
+    if source == "s":
+        return [track.labels for track in tracks]
+    kind = kind_of(source, fmax=fmax)
+    stored = Stored(cache, kind, [track.track_id for track in tracks], source)
+    stored.missing = {t for t in stored.track_ids if (kind, t) not in cache}
+    if len(stored.missing) == len(tracks):
+        raise ValueError("no track has been described by them; run training.paper.prepare")
+    return stored
 
 
 def describe(
@@ -91,8 +148,8 @@ def describe(
     for source in possible:
         if source == "s":
             described[source] = [track.labels for track in tracks]
-        elif source == features.TASK:
-            described[source] = features.heard(tracks, cache)
+        elif source == TASK:
+            described[source] = heard(tracks, cache)
         else:
             described[source] = extract(tracks, source, cache, fmax=fmax, processes=processes)
     return described

@@ -7,8 +7,7 @@ import numpy as np
 
 from agf_core.data.splits import hold_out_artists
 from agf_core.data.tracks import Track
-
-CALIBRATION_SHARE = 0.1  # of the training artists, kept back to fit a temperature
+from training.datasets.collection import CALIBRATION_SHARE
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,22 @@
 """Collections, and the CSV by which any of them comes in."""
 
+from dataclasses import replace
+
 import miniature_fma
 import numpy as np
 import pytest
 
 from agf_core.audio import decode
-from training.datasets.collection import GIVEN, check_clip, read_csv, write_csv
+from agf_core.data.tracks import Track
+from training.datasets import folders
+from training.datasets.collection import (
+    GIVEN,
+    Collection,
+    check_clip,
+    read_csv,
+    split_by_folds,
+    write_csv,
+)
 from training.errors import CollectionError
 
 TABLE = """\
@@ -45,6 +56,50 @@ def test_a_csv_is_a_collection(table):
     np.testing.assert_array_equal(collection.part("b", "train"), [1, 3])
     assert collection.part("b", "test").shape == (0,)
     assert collection.divided_artists(GIVEN) == {"anna"}
+
+
+def test_folds_are_splits(tmp_path):
+    made = [
+        Track(f"t{i}", tmp_path / f"{i}.wav", f"artist {i // 2}", "Rock", fold=i // 2 % 3)
+        for i in range(60)
+    ]
+    made[0] = replace(made[0], genre="", genre_weights=(("Pop", 0.5), ("R&B=Soul", 0.25)))
+    table = tmp_path / "folds.csv"
+    write_csv(Collection("folds", tuple(made), split_by_folds(made)), table)
+    again = read_csv(table)
+    assert [t.fold for t in again.tracks] == [t.fold for t in made]
+    assert again.tracks[0].genre_weights == made[0].genre_weights
+    for fold in range(3):
+        split = f"fold{fold}"
+        assert again.part(split, "test").tolist() == [i for i in range(60) if i // 2 % 3 == fold]
+        assert len(again.part(split, "valid")) == 4  # of two of twenty artists
+        assert again.divided_artists(split) == set()
+    table.write_text(table.read_text().replace("t7,7.wav,artist 3,", "t7,7.wav,artist 2,"))
+    with pytest.raises(CollectionError, match="has the artist artist 2 in several folds; put all"):
+        read_csv(table)
+
+
+def test_tables_of_the_development_corpora_become_a_collection(tmp_path, monkeypatch, capsys):
+    head = "track_id,repository,file,artist_key,labels,genre,{}fold\n"
+    clips, songs, table = (tmp_path / name for name in ("clips.csv", "songs.csv", "all.csv"))
+    clips.write_text(
+        head.format("genre_weights,")
+        + "".join(f"c{i},me/clips,{i}.mp3,artist {i},Punk; Rock,Rock,Rock=1,{i}\n" for i in (0, 1))
+        + "c2,me/clips,2.mp3,artist 2,,,Pop=0.5; Rock=0.5,1\n"
+    )
+    songs.write_text(head.format("") + "s0,you/songs,a/0.mp3,,,Pop,0\n")
+    options = [str(clips), str(songs), "--audio", str(tmp_path / "music"), "--table", str(table)]
+    monkeypatch.setattr("sys.argv", ["folders", *options])
+    folders.main()
+    assert "all: 4 tracks by 4 artists, 2 main genres" in capsys.readouterr().out
+    first, _, third, song = read_csv(table).tracks
+    assert first.path.resolve() == tmp_path / "music/me/clips/0.mp3"
+    assert (first.labels, first.source, first.fold) == (("Punk", "Rock"), "me/clips", 0)
+    assert third.genre_weights == (("Pop", 0.5), ("Rock", 0.5))
+    assert (song.artist, song.source, song.fold) == ("s0", "you/songs", 0)  # nobody else's
+    clips.write_text("a,b\n1,2\n")
+    with pytest.raises(SystemExit, match=r"lacks the columns artist_key, file, fold, .*; add them"):
+        folders.main()
 
 
 def test_tracks_go_with_their_parts_and_the_reason_stays(table):
@@ -97,7 +152,7 @@ def test_a_table_that_will_not_do(table, old, new, message):
     text = TABLE.replace(old, new, 1)
     table.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(CollectionError) as caught:
-        read_csv(table)
+        read_csv(table, audio_needed=True)
     assert str(caught.value).startswith(message.format(table))
     assert "\n" not in str(caught.value)
 

@@ -48,8 +48,8 @@ def test_the_figure_shows_a_line_for_each_kind_of_groups(tmp_path):
 
 def test_a_model_that_has_met_the_library_is_refused_in_a_line(tmp_path, monkeypatch):
     table = tmp_path / "clips.csv"
-    table.write_text("track_id,repository,file,artist_key,labels,genre,fold\n")
-    where = ["x", "library", "--table", str(table), "--audio", str(tmp_path), "--work"]
+    table.write_text("path,artist,album,genre,genres,split\na.wav,a,,Rock,Rock,train\n")
+    where = ["x", "library", "--table", str(table), "--work"]
     where += [str(tmp_path), "--model"]
     shipped = bundle_format.load()
     (source, *_) = shipped.metadata.trained_on["sources"]

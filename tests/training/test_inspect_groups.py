@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from agf_core.groups import lda
-from training.datasets.folders import COLUMNS
 from training.studies import inspect_groups
 
 ROOT = Path(__file__).parents[2]
@@ -29,18 +28,18 @@ def corpus(tmp_path, write_wav):
         write_wav(f"{i}.wav", noise)
         genre, labels = ("", "") if artist > 17 else (genre, f"{genre}; {genre}core")
         name = f"artist | {artist}" if artist else "$a_0^b"  # nothing that Markdown or TeX reads
-        rows.append((i, ".", f"{i}.wav", name, labels, genre, artist % 5))
+        rows.append((i, f"{i}.wav", name, "", genre, labels, "train"))
     table = tmp_path / "table.csv"
     with table.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(COLUMNS)
+        writer.writerow(("track_id", "path", "artist", "album", "genre", "genres", "split"))
         writer.writerows(rows)
     return table
 
 
 def command(corpus, *more):
     folder = corpus.parent
-    return ["groups", "--table", str(corpus), "--audio", str(folder), "--work", str(folder / "w"),
+    return ["groups", "--table", str(corpus), "--work", str(folder / "w"),
             "--output", str(folder / "out"), *more]  # fmt: skip
 
 

@@ -14,7 +14,8 @@ from agf_core.bundle import format as bundle_format
 from agf_core.features.cache import FeatureCache
 from agf_core.inference.tagger import GenreTagger
 from agf_core.train.export import groups_from_bundle, network_from_bundle
-from training.datasets.folders import genres_of, read_folder, read_table
+from training.datasets.collection import read_csv
+from training.datasets.folders import genres_of, read_folder
 from training.errors import RunError
 from training.features import describe, spectrograms
 from training.pretrained.cross_validation import cross_validate
@@ -31,7 +32,7 @@ from training.teachers.features import N_FEATURES
 
 def test_from_corpus_to_a_model_that_tags(corpus, tmp_path):
     cache = FeatureCache(tmp_path / "features")
-    tracks, spectra = spectrograms(read_table(corpus, tmp_path), TINY.input, cache)
+    tracks, spectra = spectrograms(read_csv(corpus).tracks, TINY.input, cache)
     assert len(tracks) == 60
     model = ship(TrainingData(tracks, spectra, {}, TINY), tmp_path / "work", tmp_path / "model")
     scores = model.metadata.scores
@@ -49,7 +50,7 @@ def test_from_corpus_to_a_model_that_tags(corpus, tmp_path):
 
 
 def test_parts_can_be_learnt_one_by_one(corpus, tmp_path, monkeypatch, capsys):
-    options = ["--table", str(corpus), "--audio", str(tmp_path), "--device", "cpu"]
+    options = ["--table", str(corpus), "--device", "cpu"]
     monkeypatch.setitem(RECIPES, "paper", TINY)
 
     def run(folder, *more):
@@ -76,7 +77,7 @@ def test_parts_can_be_learnt_one_by_one(corpus, tmp_path, monkeypatch, capsys):
 def test_artist_groups_are_learnt_beside_the_genre(corpus, tmp_path, shared):
     recipe = replace(TINY, tasks="gsm", shared=shared, networks=replace(TINY.networks, epochs=2))
     cache = FeatureCache(tmp_path / "features")
-    tracks, spectra = spectrograms(read_table(corpus, tmp_path), recipe.input, cache)
+    tracks, spectra = spectrograms(read_csv(corpus).tracks, recipe.input, cache)
     descriptors = describe(tracks, recipe.tasks, cache, fmax=4_000.0)
     genres = genres_of(tracks)
     cross_validate(TrainingData(tracks, spectra, descriptors, recipe), tmp_path / "work", only=[0])
@@ -100,7 +101,7 @@ def test_artist_groups_are_learnt_beside_the_genre(corpus, tmp_path, shared):
 
 def test_one_branch_learns_from_all_sources_and_keeps_the_genre(corpus, tmp_path):
     cache = FeatureCache(tmp_path / "features")
-    tracks, spectra = spectrograms(read_table(corpus, tmp_path), ONE_BRANCH.input, cache)
+    tracks, spectra = spectrograms(read_csv(corpus).tracks, ONE_BRANCH.input, cache)
     with pytest.raises(
         ValueError,
         match=r"has not heard .*0\.wav; run python -m training.pretrained.extract_teachers",
@@ -126,7 +127,7 @@ def test_one_branch_learns_from_all_sources_and_keeps_the_genre(corpus, tmp_path
 
 def test_a_foundation_goes_on_teaching_where_it_is_rehearsed(corpus, tmp_path, monkeypatch):
     cache = FeatureCache(tmp_path / "features")
-    tracks, spectra = spectrograms(read_table(corpus, tmp_path), ONE_BRANCH.input, cache)
+    tracks, spectra = spectrograms(read_csv(corpus).tracks, ONE_BRANCH.input, cache)
     heard = [np.full((1, N_FEATURES), len(track.genre), np.float32) for track in tracks]
     rng = np.random.default_rng(0)
     music = [rng.normal(-60, 9, spectra[0].shape).astype(np.float16) for _ in range(9)]
@@ -178,7 +179,7 @@ def test_a_foundation_goes_on_teaching_where_it_is_rehearsed(corpus, tmp_path, m
 
 def test_groups_come_from_training_artists_alone(corpus, tmp_path):
     cache = FeatureCache(tmp_path / "features")
-    tracks = read_table(corpus, tmp_path)
+    tracks = read_csv(corpus).tracks
     descriptors = describe(tracks, "sm", cache, fmax=4_000.0)
     train = np.array([i for i, track in enumerate(tracks) if track.fold])
     genres = genres_of(tracks)
@@ -199,7 +200,7 @@ def test_groups_come_from_training_artists_alone(corpus, tmp_path):
 @pytest.mark.parametrize("recipe", [TINY, ONE_BRANCH], ids=["paper's", "one branch"])
 def test_nothing_of_a_fold_reaches_its_predictions(corpus, tmp_path, recipe):
     """All that is known of fold 0 is replaced by nonsense: the other side must not notice."""
-    clean = read_table(corpus, tmp_path)
+    clean = read_csv(corpus).tracks
     tracks, spectra = spectrograms(clean, TINY.input, FeatureCache(tmp_path / "features"))
     genres = genres_of(tracks)
     recipe = replace(recipe, networks=replace(recipe.networks, epochs=1))
@@ -256,7 +257,7 @@ def test_music_of_which_nothing_is_known_is_what_games_keep_as_such(tmp_path, wr
 
 def test_checkpoints_serve_the_recipe_and_the_tracks_that_they_are_of(corpus, tmp_path):
     tracks, spectra = spectrograms(
-        read_table(corpus, tmp_path), TINY.input, FeatureCache(tmp_path / "features")
+        read_csv(corpus).tracks, TINY.input, FeatureCache(tmp_path / "features")
     )
     one = replace(TINY, networks=replace(TINY.networks, epochs=1))
     final = {"valid": None, "predicted": np.array([], int), "folder": tmp_path / "final"}
@@ -280,20 +281,10 @@ def test_checkpoints_serve_the_recipe_and_the_tracks_that_they_are_of(corpus, tm
 def test_an_unreadable_clip_is_named_and_left_out(corpus, tmp_path, capsys):
     (tmp_path / "7.wav").write_bytes(b"")
     tracks, spectra = spectrograms(
-        read_table(corpus, tmp_path), TINY.input, FeatureCache(tmp_path / "features")
+        read_csv(corpus).tracks, TINY.input, FeatureCache(tmp_path / "features")
     )
     assert len(tracks) == len(spectra) == 59
     assert "7.wav is empty" in capsys.readouterr().out
-
-
-def test_a_table_with_an_artist_in_two_folds_is_refused(corpus, tmp_path):
-    lines = corpus.read_text().splitlines()
-    corpus.write_text("\n".join([*lines, lines[1].replace("0,.", "x,.").rsplit(",", 1)[0] + ",3"]))
-    with pytest.raises(ValueError, match="several folds: 0"):
-        read_table(corpus, tmp_path)
-    corpus.write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="lacks the columns"):
-        read_table(corpus, tmp_path)
 
 
 def test_recipes_are_the_papers_and_ours():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from agf_core.features.cache import FeatureCache
-from training.datasets import folders
+from training.datasets.collection import read_csv
 from training.pretrained import extract_teachers
 from training.pretrained.extract_teachers import Listening
 from training.teachers.features import EFFICIENTAT, MUSICNN, TEACHERS, heard
@@ -54,13 +54,13 @@ def test_the_command_keeps_what_both_hear_and_reads_nothing_twice(
     child, tmp_path, monkeypatch, write_wav
 ):
     rng = np.random.default_rng(0)
-    lines = [",".join(folders.COLUMNS)]
+    lines = ["track_id,path,artist,album,genre,genres,split"]
     for i in range(3):
         write_wav(f"{i}.wav", rng.uniform(-0.1, 0.1, 80_000) * (i + 1), 16_000)
-        lines.append(f"{i},.,{i}.wav,artist {i},Rock,Rock,{i % 2}")
+        lines.append(f"{i},{i}.wav,artist {i},,Rock,Rock,train")
     table, clone = tmp_path / "table.csv", tmp_path / "EfficientAT"
     table.write_text("\n".join(lines))
-    arguments = ["teacher", "--table", str(table), "--audio", str(tmp_path), "--work"]
+    arguments = ["teacher", "--table", str(table), "--work"]
     arguments += [str(tmp_path / "work"), "--python", sys.executable, "--recipe", "paper"]
     arguments += ["--efficientat", str(clone)]
     monkeypatch.setattr("sys.argv", arguments)
@@ -76,7 +76,7 @@ def test_the_command_keeps_what_both_hear_and_reads_nothing_twice(
         with pytest.raises(SystemExit, match="has ended; has its environment what musicnn needs"):
             extract_teachers.main()
     extract_teachers.main()
-    tracks = folders.read_table(table, tmp_path)
+    tracks = read_csv(table).tracks
     cache = FeatureCache(tmp_path / "work" / "features")
     both = heard(tracks, cache)
     assert [rows.shape for rows in both] == [(2, 762)] * 3  # as many as both have heard

@@ -8,20 +8,23 @@ column             what is in it
 ``path``           the audio file; if relative, from the CSV's own folder
 ``artist``         the key that tells artists apart, never empty
 ``album``          its key, or empty
-``genre``          the one main genre, or empty: then it teaches artist groups only
+``genre``          the one main genre, or empty: then it serves artist groups only
 ``genres``         every genre, sub-genres included, joined by ``"; "``
 ``split``          ``train``, ``valid``, ``test``, or empty for none of them
 =================  ==============================================================
 
-Several splits stand in columns ``split_NAME``; the one of a column ``split`` is called `GIVEN`. Two
-columns are optional: ``track_id`` (else it is the path as written) and ``artist_name`` (to show
-instead of the key). Others are passed over.
+Several splits stand in columns ``split_NAME``; the one of a column ``split`` is called `GIVEN`. The
+folds of a cross-validation are splits called ``fold0``, ``fold1`` and so on, whose test part is the
+fold. Optional columns are ``track_id`` (else it is the path as written), ``artist_name`` (to show
+instead of the key), ``source`` (the name of the table without one) and ``genre_weights`` (such as
+``"Pop=0.5; Rock=0.5"``, of tracks of several main genres). Others are ignored.
 """
 
 import csv
 import os
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +34,7 @@ from tqdm import tqdm
 
 from agf_core.audio import decode
 from agf_core.constants import SHORTEST_SECONDS
+from agf_core.data.splits import hold_out_artists
 from agf_core.data.tracks import Track
 from agf_core.utils.workers import in_processes
 from training.errors import CollectionError
@@ -38,7 +42,9 @@ from training.errors import CollectionError
 COLUMNS = ("path", "artist", "album", "genre", "genres")
 PARTS = ("train", "valid", "test")
 GIVEN = "given"
+FOLD = "fold"  # before its number, the name of its split
 SEPARATOR = "; "  # between the genres of a track
+CALIBRATION_SHARE = 0.1  # of the training artists, held out to fit a temperature
 
 
 @dataclass(frozen=True)
@@ -124,7 +130,7 @@ class Collection:
         return "\n".join(lines)
 
 
-def read_csv(table: Path, *, audio_needed: bool = True) -> Collection:
+def read_csv(table: Path, *, audio_needed: bool = False) -> Collection:
     """Read a collection from a CSV, see the top of this module.
 
     Parameters
@@ -137,62 +143,123 @@ def read_csv(table: Path, *, audio_needed: bool = True) -> Collection:
     CollectionError
         When the table is missing or not as it should be, or files that it names are missing.
     """
-    tracks: list[Track] = []
-    names: dict[str, str] = {}
+    rows: list[dict[str, str]] = []
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:  # with the mark that Excel puts
             reader = csv.DictReader(file, strict=True)
-            columns = reader.fieldnames or ()
-            keys = {column: split for column in columns if (split := _split_of(column))}
-            missing = [column for column in COLUMNS if column not in columns]
-            missing += [] if keys else ["split"]
-            if missing:
-                raise CollectionError(f"{table} lacks the columns {', '.join(missing)}; add them.")
-            splits: dict[str, list[str]] = {split: [] for split in keys.values()}
+            split_of = _split_columns(table, reader.fieldnames or ())
             for row in reader:
-                where = f"{table}, line {reader.line_num}"
-                if None in row or None in row.values():
-                    raise CollectionError(f"{where} has not as many cells as there are columns.")
-                for column in ("path", "artist"):
-                    if not row[column]:
-                        raise CollectionError(f"{where} has no {column}; give one.")
-                for column, split in keys.items():
-                    if row[column] not in ("", *PARTS):
-                        raise CollectionError(
-                            f"{where} has {row[column]!r} as {column}; write one of"
-                            f" {', '.join(PARTS)}, or nothing."
-                        )
-                    splits[split].append(row[column])
-                if row.get("artist_name"):
-                    names[row["artist"]] = row["artist_name"]
-                tracks.append(
-                    Track(
-                        track_id=row.get("track_id") or row["path"],
-                        path=table.parent / row["path"],
-                        artist=row["artist"],
-                        genre=row["genre"],
-                        labels=tuple(filter(None, row["genres"].split(SEPARATOR))),
-                        source=table.stem,
-                        album=row["album"],
-                    )
-                )
+                _check_row(row, split_of, f"{table}, line {reader.line_num}")
+                rows.append(row)
     except FileNotFoundError as error:
         raise CollectionError(f"{table} does not exist; give the path of a CSV.") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CollectionError(f"{table} is not a CSV in UTF-8 ({error}).") from error
+    tracks = tuple(_track(row, table, split_of) for row in rows)
+    _check_tracks(tracks, table, audio_needed)
+    return Collection(
+        table.stem,
+        tracks,
+        {split: tuple(row[column] for row in rows) for column, split in split_of.items()},
+        {row["artist"]: row["artist_name"] for row in rows if row.get("artist_name")},
+    )
+
+
+def _split_columns(table: Path, columns: Sequence[str]) -> dict[str, str]:
+    """Return the columns that hold a split, with its name; `CollectionError` if any is missing."""
+    split_of = {
+        column: GIVEN if column == "split" else column.removeprefix("split_")
+        for column in columns
+        if column == "split" or column.startswith("split_")
+    }
+    missing = [column for column in COLUMNS if column not in columns]
+    missing += [] if split_of else ["split"]
+    if missing:
+        raise CollectionError(f"{table} lacks the columns {', '.join(missing)}; add them.")
+    return split_of
+
+
+def _check_row(row: dict[str, str], split_of: Mapping[str, str], where: str) -> None:
+    """Raise a `CollectionError` unless a row has what a track needs."""
+    if None in row or None in row.values():
+        raise CollectionError(f"{where} has not as many cells as there are columns.")
+    for column in ("path", "artist"):
+        if not row[column]:
+            raise CollectionError(f"{where} has no {column}; give one.")
+    for column in split_of:
+        if row[column] not in ("", *PARTS):
+            raise CollectionError(
+                f"{where} has {row[column]!r} as {column}; write one of {', '.join(PARTS)}, or"
+                " nothing."
+            )
+
+
+def _track(row: dict[str, str], table: Path, split_of: Mapping[str, str]) -> Track:
+    """Return the track of a row."""
+    folds = [
+        int(split.removeprefix(FOLD))
+        for column, split in split_of.items()
+        if row[column] == "test" and re.fullmatch(rf"{FOLD}\d+", split)
+    ]
+    return Track(
+        track_id=row.get("track_id") or row["path"],
+        path=table.parent / row["path"],
+        artist=row["artist"],
+        genre=row["genre"],
+        labels=split_cell(row["genres"]),
+        fold=folds[0] if folds else None,
+        source=row.get("source") or table.stem,
+        album=row["album"],
+        genre_weights=read_weights(row.get("genre_weights", "")),
+    )
+
+
+def split_cell(cell: str) -> tuple[str, ...]:
+    """Return what a cell of several genres holds."""
+    return tuple(filter(None, cell.split(SEPARATOR)))
+
+
+def read_weights(cell: str) -> tuple[tuple[str, float], ...]:
+    """Read a cell such as ``Pop=0.5; Rock=0.5``."""
+    parts = [part.rpartition("=") for part in split_cell(cell)]
+    return tuple((genre, float(weight)) for genre, _, weight in parts)
+
+
+def _check_tracks(tracks: Sequence[Track], table: Path, audio_needed: bool) -> None:
+    """Raise a `CollectionError` unless there are tracks, each once, by artists of one fold."""
     if not tracks:
         raise CollectionError(f"{table} has no tracks; add a row for each.")
     twice = [key for key, count in Counter(t.track_id for t in tracks).items() if count > 1]
     if twice:
         raise CollectionError(f"{table} has {twice[0]} more than once; take the others out.")
+    folds = Counter(artist for artist, _ in {(t.artist, t.fold) for t in tracks})
+    if divided := [artist for artist, count in folds.items() if count > 1]:
+        raise CollectionError(
+            f"{table} has the artist {divided[0]} in several folds; put all tracks of an artist"
+            " into one."
+        )
     absent = [track.path for track in tracks if audio_needed and not track.path.is_file()]
     if absent:
         raise CollectionError(
             f"{table} names {len(absent)} files (of {len(tracks)}) that do not exist, such as"
             f" {decode.shown(absent[0])}; correct the paths or take the rows out."
         )
-    parts = {name: tuple(values) for name, values in splits.items()}
-    return Collection(table.stem, tuple(tracks), parts, names)
+
+
+def split_by_folds(tracks: Sequence[Track]) -> dict[str, tuple[str, ...]]:
+    """Return a split for each fold of the tracks, for `Collection.splits`.
+
+    Its test part is the fold; its validation part are some of the other artists, to calibrate on.
+    """
+    splits = {}
+    for fold in sorted({track.fold for track in tracks if track.fold is not None}):
+        parts = np.array(["test" if track.fold == fold else "train" for track in tracks])
+        _, valid = hold_out_artists(
+            tracks, np.flatnonzero(parts == "train"), CALIBRATION_SHARE, seed=0
+        )
+        parts[valid] = "valid"
+        splits[f"{FOLD}{fold}"] = tuple(parts.tolist())
+    return splits
 
 
 def write_csv(collection: Collection, table: Path) -> None:
@@ -201,7 +268,7 @@ def write_csv(collection: Collection, table: Path) -> None:
     What is not in the CSV is lost: reasons for tracks left out, and the shortest length.
     """
     splits = ["split" if name == GIVEN else f"split_{name}" for name in collection.splits]
-    columns = ["track_id", *COLUMNS, "artist_name", *splits]
+    columns = ["track_id", *COLUMNS, "artist_name", "source", "genre_weights", *splits]
     with table.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
@@ -215,13 +282,15 @@ def write_csv(collection: Collection, table: Path) -> None:
                     "genre": track.genre,
                     "genres": SEPARATOR.join(track.labels),
                     "artist_name": collection.artist_names.get(track.artist, ""),
+                    "source": track.source,
+                    "genre_weights": SEPARATOR.join(f"{g}={w:g}" for g, w in track.genre_weights),
                     **dict(zip(splits, parts, strict=True)),
                 }
             )
 
 
 def check_clip(shortest: float, job: tuple[str, Path]) -> None:
-    """Hear whether a clip lasts long enough, from a second of it at the place where it must.
+    """Check that a clip lasts long enough, by a second of it at the place where it must.
 
     Parameters
     ----------
@@ -259,15 +328,8 @@ def sift(collection: Collection, *, processes: int | None = None) -> Collection:
     jobs = [(track.track_id, track.path) for track in collection.tracks]
     n_processes = min(processes or os.cpu_count() or 1, len(jobs))
     done = in_processes(partial(check_clip, collection.shortest), jobs, n_processes)
-    progress = tqdm(done, total=len(jobs), desc="listening", unit="clip")
+    progress = tqdm(done, total=len(jobs), desc="clips", unit="clip")
     errors = {track_id: error for (track_id, _), error in progress if error}
     return collection.without(
         {key: f"track {key}: {errors[key]}" for key, _ in jobs if key in errors}
     )
-
-
-def _split_of(column: str | None) -> str:
-    """Return the name of the split that a column holds, empty for any other column."""
-    if column == "split":
-        return GIVEN
-    return column.removeprefix("split_") if column and column.startswith("split_") else ""

@@ -1,18 +1,28 @@
-"""The development corpora: a table of clips and the folder their repositories were cloned into.
+"""Collections that lie in folders: the development corpora, and music without genres.
 
-Beside them, any folder of music of which nothing is known can be learnt from, with teachers.
+    python -m training.datasets.folders development.csv --audio corpora --table collection.csv
+
+reads tables of clips in repositories that were cloned into a folder, and writes them as one table
+of `training.datasets.collection`, with a split for each fold.
 """
 
+import argparse
 import csv
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from agf_core.audio import decode
 from agf_core.data.tracks import Track
 from agf_core.errors import CorpusError
-from training.recipes import Recipe
+from training.cli import one_line_errors
+from training.datasets.collection import (
+    Collection,
+    read_weights,
+    split_by_folds,
+    split_cell,
+    write_csv,
+)
 
 SHORTEST = 25.0  # seconds of a file that is taken for music; games keep their sounds beside it
 UNLABELLED = {".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wv"}
@@ -27,48 +37,46 @@ COLUMNS = (
 )
 
 
-def read_table(table: Path, audio_root: Path) -> list[Track]:
-    """Read a table of clips.
+def read_tables(tables: Sequence[Path], audio: Path, name: str) -> Collection:
+    """Read tables of clips as one collection, split by their folds.
 
     Parameters
     ----------
-    table : Path
-        A CSV with at least the columns of `COLUMNS`.
-    audio_root : Path
+    tables : sequence of Path
+        CSVs with at least the columns of `COLUMNS`; ``genre_weights`` may be there, too.
+    audio : Path
         Holds each repository as ``owner/name``.
+    name : str
+        Of the collection.
 
     Raises
     ------
     CorpusError
-        When it cannot be read, lacks a column, or has an artist in two folds.
+        When one cannot be read or lacks a column.
     """
-    try:
-        file = table.open(newline="", encoding="utf-8")
-    except OSError as error:
-        raise CorpusError(f"{table} cannot be read: {error.strerror}") from error
-    with file:
-        reader = csv.DictReader(file)
-        missing = set(COLUMNS) - set(reader.fieldnames or ())
-        if missing:
-            raise CorpusError(f"{table} lacks the columns {', '.join(sorted(missing))}")
-        tracks = [
+    tracks: list[Track] = []
+    for table in tables:
+        try:
+            with table.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise CorpusError(f"{table} cannot be read ({error}).") from error
+        if missing := set(COLUMNS).difference(*rows[:1]):
+            raise CorpusError(f"{table} lacks the columns {', '.join(sorted(missing))}; add them.")
+        tracks += [
             Track(
                 track_id=row["track_id"],
-                path=audio_root / row["repository"] / row["file"],
-                artist=row["artist_key"],
+                path=audio / row["repository"] / row["file"],
+                artist=row["artist_key"] or row["track_id"],
                 genre=row["genre"],
-                labels=tuple(label for label in row["labels"].split("; ") if label),
+                labels=split_cell(row["labels"]),
                 fold=int(row["fold"]),
                 source=row["repository"],
-                genre_weights=_weights(row.get("genre_weights") or ""),
+                genre_weights=read_weights(row.get("genre_weights", "")),
             )
-            for row in reader
+            for row in rows
         ]
-    folds = Counter(artist for artist, _ in {(t.artist, t.fold) for t in tracks})
-    split = [artist for artist, count in folds.items() if count > 1]
-    if split:
-        raise CorpusError(f"{table} has artists in several folds: {', '.join(sorted(split)[:5])}")
-    return tracks
+    return Collection(name, tuple(tracks), split_by_folds(tracks))
 
 
 def read_folder(folder: Path) -> list[Track]:
@@ -107,32 +115,23 @@ def _is_long(path: Path) -> bool:
     return duration is None or duration >= SHORTEST
 
 
-def _weights(text: str) -> tuple[tuple[str, float], ...]:
-    """Read ``Pop=0.5; Rock=0.5``."""
-    parts = [part.rpartition("=") for part in text.split("; ") if part]
-    return tuple((genre, float(weight)) for genre, _, weight in parts)
-
-
 def genres_of(tracks: Sequence[Track]) -> tuple[str, ...]:
     """Return the main genres that occur, in alphabetical order."""
     return tuple(sorted({t.genre for t in tracks if t.genre}))
 
 
-def music_for(recipe: Recipe, folder: Path | None) -> list[Track]:
-    """Return the music without genres that a recipe wants, if it wants any.
+@one_line_errors()
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("tables", type=Path, nargs="+", help="CSVs of the clips")
+    parser.add_argument("--audio", type=Path, required=True, help="folder of owner/repository")
+    parser.add_argument("--table", type=Path, required=True, help="CSV to write")
+    arguments = parser.parse_args()
+    collection = read_tables(arguments.tables, arguments.audio, arguments.table.stem)
+    write_csv(collection, arguments.table)
+    print(collection.summary())
 
-    Parameters
-    ----------
-    folder : Path, optional
-        See `read_folder`.
 
-    Raises
-    ------
-    CorpusError
-        When there is none.
-    """
-    if recipe.foundation is None and not recipe.variants:
-        return []
-    if folder is None:
-        raise CorpusError(f"the recipe {recipe.name} wants music without genres: --unlabelled")
-    return read_folder(folder)
+if __name__ == "__main__":
+    main()

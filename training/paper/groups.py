@@ -19,13 +19,12 @@ import numpy as np
 from tqdm import tqdm
 
 from agf_core.features.cache import FeatureCache
-from agf_core.features.descriptors import Stored, kind_of
 from agf_core.features.spectrogram import InputSpec
-from agf_core.groups.codebook import Observations
 from agf_core.groups.lda import ArtistGroups, group_targets
 from agf_core.utils import atomic
 from training import cli
 from training.errors import RunError
+from training.features import stored_descriptors
 from training.paper import cli as paper_cli
 from training.paper import cluster
 from training.paper.prepare import Prepared
@@ -80,16 +79,17 @@ class GroupsJob:
         RunError
             When too little is known of the training tracks.
         """
-        prepared = Prepared.open(self.work, self.spec)
-        collection = prepared.collection
+        collection = Prepared.open(self.work, self.spec).collection
         artists = [track.artist for track in collection.tracks]
         train = collection.part(self.split, "train")
         if self.shuffled:
             artists = shuffle(artists, train, self.seed)
+        cache = FeatureCache(self.work / "features")
         try:
-            groups, targets = group_targets(
-                self.source, self._observations(prepared), artists, train, seed=self.seed
+            described = stored_descriptors(
+                collection.tracks, self.source, cache, fmax=self.spec.fmax
             )
+            groups, targets = group_targets(self.source, described, artists, train, seed=self.seed)
         except ValueError as error:
             raise RunError(
                 f"no groups of {DESCRIPTORS[self.source]} for split {self.split}: {error};"
@@ -119,18 +119,6 @@ class GroupsJob:
             return ArtistGroups.from_arrays(
                 {k: stored[k] for k in stored if k not in ("method", "targets")}
             )
-
-    def _observations(self, prepared: Prepared) -> Observations:
-        tracks = prepared.collection.tracks
-        if self.source == "s":
-            return [track.labels for track in tracks]
-        cache = FeatureCache(self.work / "features")
-        kind = kind_of(self.source, fmax=self.spec.fmax)
-        stored = Stored(cache, kind, [track.track_id for track in tracks], self.source)
-        stored.missing = {t for t in stored.track_ids if (kind, t) not in cache}
-        if len(stored.missing) == len(tracks):
-            raise ValueError("no track has been described by them; run training.paper.prepare")
-        return stored
 
 
 def shuffle(artists: Sequence[str], train: np.ndarray, seed: int) -> list[str]:

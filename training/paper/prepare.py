@@ -1,15 +1,14 @@
-"""What experiments learn from: the features of every track of a collection, made once.
+"""The features of every track of a collection, made once for all experiments.
 
     python -m training.paper.prepare --table fma-medium.csv --work work
 
-listens to every track of a table (see `training.datasets.collection`), on all cores or on the
-workers of a
-Dask scheduler (``--scheduler``). Stopped, it goes on where it was. It leaves in ``work``
+analyses every track of a table (see `training.datasets.collection`), on all cores or on the workers
+of a Dask scheduler (``--scheduler``). Stopped, it goes on where it was. It leaves in ``work``
 
 ===========================  =====================================================================
 ``features/``                log-mel, MFCCs and Essentia's descriptors, a file per track and kind
 ``spectrograms/``            log-mel of all tracks in one file, which is mapped into memory
-``tracks.csv``               the tracks that could be heard; the audio is not needed any more
+``tracks.csv``               the tracks that could be read; the audio is not needed any more
 ``prepared.json``            which table all that was made from
 ===========================  =====================================================================
 
@@ -30,20 +29,19 @@ from tqdm import tqdm
 
 from agf_core.audio import decode
 from agf_core.data.tracks import Track
-from agf_core.errors import DescriptorError
 from agf_core.features.cache import FeatureCache
-from agf_core.features.descriptors import describe_track, kind_of, possible_sources
+from agf_core.features.descriptors import kind_of, possible_sources
 from agf_core.features.spectrogram import InputSpec
 from agf_core.train.dataset import PackedRows, fit_normaliser
 from agf_core.utils import atomic
 from training import cli
 from training.datasets.collection import Collection, read_csv, write_csv
 from training.errors import CollectionError
-from training.features import spectrogram, spectrogram_kind
+from training.features import make_features, spectrogram, spectrogram_kind
 from training.paper import cli as paper_cli
 from training.paper import cluster
 
-HEARD = "me"  # sources that need a track's sound; d is made of m, and s of labels
+FROM_AUDIO = "me"  # sources made of a track's audio; d is made of m, and s of labels
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Prepared:
     ----------
     work : Path
     collection : Collection
-        Without the tracks that could not be heard.
+        Without the tracks that could not be read.
     spectrograms : PackedRows
         Of its tracks, float16 decibels, mapped from a file.
     spec : InputSpec
@@ -93,7 +91,7 @@ class Prepared:
                 " `python -m training.paper.prepare --table TABLE --work WORK` with the "
                 "same --recipe"
             ) from None
-        collection = replace(read_csv(work / "tracks.csv", audio_needed=False), name=name)
+        collection = replace(read_csv(work / "tracks.csv"), name=name)
         try:
             if known["track_ids"] != [track.track_id for track in collection.tracks]:
                 raise ValueError("it is of other tracks")
@@ -109,13 +107,13 @@ def prepare(
     work: Path,
     spec: InputSpec,
     *,
-    sources: str = HEARD,
+    sources: str = FROM_AUDIO,
     scheduler: str | None = None,
     workers: int | None = None,
 ) -> Prepared:
     """Make the features of every track; those that are there are kept.
 
-    Tracks that cannot be heard are named and left out; what a source cannot describe is named.
+    Tracks that cannot be read are left out and listed, as is what a source cannot describe.
 
     Parameters
     ----------
@@ -129,7 +127,7 @@ def prepare(
     CollectionError
         When the table is bad, or `work` was prepared from another.
     """
-    collection = read_csv(table)
+    collection = read_csv(table, audio_needed=True)
     work.mkdir(parents=True, exist_ok=True)
     fingerprint = hashlib.sha256(table.read_bytes()).hexdigest()
     made_from = work / "prepared.json"
@@ -138,7 +136,7 @@ def prepare(
             f"{work} was prepared from another table than {table}, or it has changed since;"
             " give another --work"
         )
-    sources, left_out = possible_sources("".join(s for s in HEARD if s in sources))
+    sources, left_out = possible_sources("".join(s for s in FROM_AUDIO if s in sources))
     if left_out:
         print(left_out)
     cache = FeatureCache(work / "features")
@@ -148,43 +146,27 @@ def prepare(
         for track in collection.tracks
         if any((kind, track.track_id) not in cache for kind in kinds)
     ]
-    unheard = {}
+    unreadable = {}
     if wanted:
-        load_log_mel = partial(_hear, work / "features", spec, sources)
+        make = partial(make_features, work / "features", spec, sources)
         with cluster.connect(scheduler, workers or os.cpu_count() or 1) as client:
-            done = cluster.each(client, load_log_mel, wanted)
+            done = cluster.each(client, make, wanted)
             for track, errors, crash in tqdm(done, total=len(wanted), desc="tracks", unit="track"):
                 for what, why in (errors or {}).items():
                     tqdm.write(f"track {track.track_id}, left out of {what}: {why}")
                 if (kinds[0], track.track_id) not in cache:
                     why = errors["log-mel"] if errors else f"{decode.shown(track.path)}: {crash}"
-                    unheard[track.track_id] = why
+                    unreadable[track.track_id] = why
                 elif crash:
                     tqdm.write(f"track {track.track_id}, left out of {sources}: {crash}")
-    collection = collection.without(unheard)
+    collection = collection.without(unreadable)
     if not collection.tracks:
-        raise CollectionError(f"{table} has no track that can be heard; see above")
+        raise CollectionError(f"{table} has no track that can be read; see above")
     _pack(collection.tracks, spec, cache, *_packed(work, spec))
     write_csv(collection, work / "tracks.csv")
     made_from.write_text(json.dumps({"name": collection.name, "sha256": fingerprint}) + "\n")
     print(collection.summary())
     return Prepared.open(work, spec)
-
-
-def _hear(folder: Path, spec: InputSpec, sources: str, track: Track) -> dict[str, str]:
-    """Put a track's features into the cache; return what could not be made, and why."""
-    cache = FeatureCache(folder)
-    try:
-        spectrogram(track, spec, cache)
-    except decode.AudioError as error:
-        return {"log-mel": str(error)}
-    errors = {}
-    for source in sources:
-        try:
-            describe_track(cache, source, (track.track_id, track.path), fmax=spec.fmax)
-        except (decode.AudioError, DescriptorError) as error:
-            errors[source] = str(error)
-    return errors
 
 
 def _packed(work: Path, spec: InputSpec) -> tuple[Path, Path]:
@@ -217,7 +199,7 @@ def main() -> None:
         "--table", type=Path, required=True, help="CSV of training.datasets.collection"
     )
     parser.add_argument("--work", type=Path, required=True, help="folder to fill")
-    parser.add_argument("--sources", default=HEARD, help="letters; default %(default)s")
+    parser.add_argument("--sources", default=FROM_AUDIO, help="letters; default %(default)s")
     paper_cli.add_recipe(parser)
     cli.add_cluster(parser)
     arguments = parser.parse_args()

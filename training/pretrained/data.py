@@ -12,9 +12,10 @@ from agf_core.data.tracks import Track
 from agf_core.features.cache import FeatureCache
 from agf_core.groups.codebook import Observations
 from training.augment import variants_of
-from training.datasets.folders import genres_of, music_for, read_table
+from training.datasets.collection import read_csv
+from training.datasets.folders import genres_of
 from training.features import describe, spectrograms
-from training.pretrained.pretrain import Foundation, foundation_of
+from training.pretrained.pretrain import Foundation, foundation_of, music_for
 from training.recipes import Recipe
 
 
@@ -60,10 +61,10 @@ def gather(arguments: argparse.Namespace, recipe: Recipe) -> TrainingData:
     Parameters
     ----------
     arguments : argparse.Namespace
-        Options of `add_corpora`, `add_unlabelled` and `add_device`.
+        Options of `add_collection`, `add_unlabelled` and `add_device`.
     """
     cache = FeatureCache(arguments.work / "features")
-    clips = read_table(arguments.table, arguments.audio)
+    clips = read_csv(arguments.table).tracks
     teaching = [clip for clip in clips if clip.genre or recipe.tasks != "g"]
     music = music_for(recipe, arguments.unlabelled)
     wanted = [*teaching, *variants_of(teaching, music, recipe.variants)]

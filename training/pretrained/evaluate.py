@@ -1,9 +1,9 @@
 """How good a way to learn is, or a model: by folds, and on the music of another source.
 
-    WHERE="--table development.csv --audio corpora --work work"
+    WHERE="--table collection.csv --work work"
     python -m training.pretrained.evaluate $WHERE --recipe ours --unlabelled music --output sheet
     python -m training.pretrained.evaluate $WHERE --teacher
-    python -m training.pretrained.evaluate --table other.csv --audio other --work work \
+    python -m training.pretrained.evaluate --table other.csv --work work \
         --bundle MODEL
 
 prints accuracy, macro F1, log loss and calibration error with intervals, then each genre, what
@@ -28,8 +28,9 @@ from agf_core.data.tracks import Track
 from agf_core.evaluation import by_confidence
 from agf_core.features.cache import FeatureCache
 from agf_core.inference.tagger import GenreTagger
-from training.cli import add_corpora, add_device, add_unlabelled, one_line_errors
-from training.datasets.folders import genres_of, read_table
+from training.cli import add_collection, add_device, add_unlabelled, one_line_errors
+from training.datasets.collection import read_csv
+from training.datasets.folders import genres_of
 from training.errors import RunError
 from training.pretrained.cross_validation import (
     calibrated,
@@ -226,7 +227,7 @@ def cost(model: bundle_format.Bundle, tracks: Sequence[Track]) -> str:
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    add_corpora(parser)
+    add_collection(parser)
     add_unlabelled(parser)
     add_device(parser)
     which = parser.add_mutually_exclusive_group(required=True)
@@ -243,7 +244,7 @@ def main() -> None:
 
 def _print(arguments: argparse.Namespace) -> None:
     cache = FeatureCache(arguments.work / "features")
-    tracks: Sequence[Track] = read_table(arguments.table, arguments.audio)
+    tracks: Sequence[Track] = read_csv(arguments.table).tracks
     genres = genres_of(tracks)
     with_folds, model, notes = not arguments.sources, None, []
     if arguments.bundle:

@@ -1,6 +1,6 @@
 """What two teachers hear, which have learnt from far more music than there is here.
 
-    python -m training.pretrained.extract_teachers --table development.csv --audio corpora \
+    python -m training.pretrained.extract_teachers --table collection.csv \
         --unlabelled music         --work work --python PYTHON --efficientat EfficientAT
 
 puts what they hear of every clip beside the other features, to be learnt from as task t; predicting
@@ -119,11 +119,11 @@ def the_clone(path: str) -> str:
 def main() -> None:
     """Run the command."""
     # Here, because these learn from what is heard.
-    from training.cli import add_corpora, add_unlabelled, one_line_errors
+    from training.cli import add_collection, add_unlabelled, one_line_errors
     from training.recipes import RECIPES
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    add_corpora(parser)
+    add_collection(parser)
     add_unlabelled(parser)
     parser.add_argument("--python", required=True, help="of the teachers' environment")
     parser.add_argument("--efficientat", required=True, type=the_clone, help="its clone")
@@ -137,13 +137,14 @@ def main() -> None:
 
 def _listen(arguments: argparse.Namespace) -> None:
     from training.augment import samples_of, variants_of
-    from training.datasets.folders import music_for, read_table
+    from training.datasets.collection import read_csv
     from training.features import LONGEST
+    from training.pretrained.pretrain import music_for
     from training.recipes import RECIPES
 
     recipe = RECIPES[arguments.recipe]
     cache = FeatureCache(arguments.work / "features")
-    tracks = read_table(arguments.table, arguments.audio)
+    tracks = list(read_csv(arguments.table).tracks)
     music = music_for(recipe, arguments.unlabelled)
     tracks += music
     tracks += variants_of(tracks, music, recipe.variants)

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from agf_core.data.tracks import Track
+from agf_core.errors import CorpusError
 from agf_core.features.cache import FeatureCache
 from agf_core.train.dataset import SegmentDataset, fit_normaliser
 from training.augment import variants_of
+from training.datasets.folders import read_folder
 from training.features import spectrograms
 from training.manifest import claim, facts_of
 from training.pretrained.distillation import DistilledNet, train_one_branch
@@ -87,6 +89,26 @@ def lay(
         checkpoint=checkpoint,
     )
     return Foundation(model, mean, std, scale, tuple(tracks), spectra, heard)
+
+
+def music_for(recipe: Recipe, folder: Path | None) -> list[Track]:
+    """Return the music without genres that a recipe wants, if it wants any.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        See `read_folder`.
+
+    Raises
+    ------
+    CorpusError
+        When there is none.
+    """
+    if recipe.foundation is None and not recipe.variants:
+        return []
+    if folder is None:
+        raise CorpusError(f"the recipe {recipe.name} wants music without genres: --unlabelled")
+    return read_folder(folder)
 
 
 def foundation_of(

@@ -1,6 +1,6 @@
 """From the development corpora to the model that ships.
 
-    python -m training.pretrained.release --table development.csv --audio corpora \
+    python -m training.pretrained.release --table collection.csv \
         --unlabelled music --work work
 
 scores the recipe by its folds and across sources, learns the final model from all tracks, and
@@ -21,8 +21,8 @@ import numpy as np
 
 from agf_core import calibration
 from agf_core.bundle import format as bundle_format
-from training.cli import add_corpora, add_device, add_unlabelled, one_line_errors
-from training.datasets.folders import read_table
+from training.cli import add_collection, add_device, add_unlabelled, one_line_errors
+from training.datasets.collection import read_csv
 from training.errors import RunError
 from training.export import Trained, write_bundle
 from training.pretrained.cross_validation import (
@@ -114,7 +114,7 @@ def ship(material: TrainingData, work: Path, output: Path) -> bundle_format.Bund
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    add_corpora(parser)
+    add_collection(parser)
     add_unlabelled(parser)
     add_device(parser)
     parser.add_argument(
@@ -130,7 +130,7 @@ def main() -> None:
 
 def _ship(arguments: argparse.Namespace) -> None:
     recipe = seeded(RECIPES[arguments.recipe], arguments.seed)
-    known = [*parts(read_table(arguments.table, arguments.audio), arguments.seed), FINAL]
+    known = [*parts(read_csv(arguments.table).tracks, arguments.seed), FINAL]
     if unknown := set(arguments.parts or ()).difference(known):
         raise RunError(f"no part is called {', '.join(unknown)}: there are {', '.join(known)}")
     material, work = gather(arguments, recipe), work_folder(arguments.work, recipe)

@@ -1,6 +1,6 @@
 """How good a personal model is: some artists of a collection teach, others are asked about.
 
-    python -m training.studies.finetuning library --table development.csv --audio corpora \
+    python -m training.studies.finetuning library --table collection.csv \
         --work work \
         --library RohitJacob/MusicAnalysis --model MODEL --tracks 100 300 400 --plans quick whole
 
@@ -8,7 +8,7 @@ takes the clips of one repository for a library, and begins with a model that ha
 MODEL is the folder of one, such as `training.pretrained.release` leaves in its folder of work, in
 ``ours-0/Famelgas-MULT_TP2-to-RohitJacob-MusicAnalysis/model``.
 
-    python -m training.studies.finetuning untagged --table development.csv --audio corpora \
+    python -m training.studies.finetuning untagged --table collection.csv \
         --work work \
         --library RohitJacob/MusicAnalysis --model MODEL --shares 0.1 0.25 0.5 --groups m \
         --output docs/results/fine-tuning
@@ -43,8 +43,9 @@ from agf_core.train.dataset import FeatureDataset
 from agf_core.train.export import network_from_bundle
 from agf_core.train.loop import extract_features
 from agf_core.train.networks import GenreNet
-from training.cli import add_corpora, one_line_errors
-from training.datasets.folders import genres_of, read_table
+from training.cli import add_collection, one_line_errors
+from training.datasets.collection import read_csv
+from training.datasets.folders import genres_of
 from training.features import describe, spectrograms
 from training.targets import truth_of
 
@@ -54,7 +55,7 @@ MIN_TRACKS = 10  # of a genre, as in `beet agftrain`
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `begin` needs."""
-    add_corpora(parser)
+    add_collection(parser)
     parser.add_argument("--library", required=True, help="the repository that is the library")
     parser.add_argument("--model", type=Path, required=True, help="to begin with")
 
@@ -74,7 +75,7 @@ def begin(
     model = bundle_format.load(arguments.model)
     if arguments.library in model.metadata.trained_on.get("sources", ()):
         raise CorpusError(f"{arguments.model} has learnt from {arguments.library}")
-    clips = read_table(arguments.table, arguments.audio)
+    clips = read_csv(arguments.table).tracks
     mine = [clip for clip in clips if clip.genre and clip.source == arguments.library]
     if not mine:
         raise CorpusError(f"{arguments.table} has no clips of {arguments.library} with a genre")

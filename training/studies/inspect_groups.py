@@ -1,6 +1,6 @@
 """Looking at artist groups: a figure and a table per source, for a person to judge them by.
 
-    python -m training.studies.inspect_groups --table table.csv --audio corpora --work work \
+    python -m training.studies.inspect_groups --table collection.csv --work work \
         --output groups
 
 makes groups of all artists of the table and writes ``README.md`` and a PNG per source. What stands
@@ -20,7 +20,8 @@ from agf_core.features.cache import FeatureCache
 from agf_core.groups.codebook import Observations
 from agf_core.groups.lda import ArtistGroups
 from training import cli, markdown
-from training.datasets.folders import genres_of, read_table
+from training.datasets.collection import read_csv
+from training.datasets.folders import genres_of
 from training.features import describe
 from training.targets import DESCRIPTORS
 
@@ -220,7 +221,7 @@ def write(views: Sequence[View], output: Path, made: str) -> None:
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    cli.add_corpora(parser)
+    cli.add_collection(parser)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--sources", default="mdes", help="letters of the sources")
     parser.add_argument("--fmax", type=float, default=SAMPLE_RATE / 2, help="of MFCCs, hertz")
@@ -229,7 +230,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.sources) - set(DESCRIPTORS):
         parser.error(f"unknown sources: {', '.join(sorted(unknown))}")
-    tracks = read_table(arguments.table, arguments.audio)
+    tracks = read_csv(arguments.table).tracks
     cache = FeatureCache(arguments.work / "features")
     descriptors = describe(
         tracks, arguments.sources, cache, fmax=arguments.fmax, processes=arguments.processes

@@ -1,6 +1,6 @@
 """`beet agftrain` tried on real libraries: the artists of four folds teach, the fifth is tagged.
 
-    python -m training.studies.libraries --table development.csv --audio corpora --work work \
+    python -m training.studies.libraries --table collection.csv --work work \
         --library RohitJacob/MusicAnalysis --model MODEL
 
 makes, for each fold, a library of that repository's clips with their genres, less those of the

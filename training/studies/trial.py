@@ -1,6 +1,6 @@
 """The product tried whole: a beets library of held-out clips without genres, tagged in one run.
 
-    python -m training.studies.trial --table development.csv --audio corpora \
+    python -m training.studies.trial --table collection.csv \
         --model work/first-0/fold-0/model --fold 0 --tracks 200
 
 Use the model of the same fold: it has not met the artists of these clips.
@@ -21,7 +21,7 @@ import numpy as np
 
 from agf_core.data.tracks import Track
 from training.cli import one_line_errors
-from training.datasets.folders import read_table
+from training.datasets.collection import read_csv
 
 
 def build_library(
@@ -91,12 +91,11 @@ def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--table", type=Path, required=True, help="CSV of the clips")
-    parser.add_argument("--audio", type=Path, required=True, help="folder of owner/repository")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--fold", type=int, required=True)
     parser.add_argument("--tracks", type=int, default=200)
     arguments = parser.parse_args()
-    clips = read_table(arguments.table, arguments.audio)
+    clips = read_csv(arguments.table).tracks
     in_fold = [track for track in clips if track.fold == arguments.fold]
     # Clips with several main genres fill up the library but are not judged.
     chosen = sorted(in_fold, key=lambda track: not track.genre)[: arguments.tracks]

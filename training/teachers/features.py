@@ -1,6 +1,6 @@
 """What two teachers hear, which have learnt from far more music than there is here.
 
-    python -m training.pretrained.extract_teachers --table development.csv --audio corpora \
+    python -m training.pretrained.extract_teachers --table collection.csv \
         --unlabelled music \
         --work work --python PYTHON --efficientat EfficientAT
 
