@@ -2,13 +2,13 @@
 
     python -m training.datasets.fma fma --subset medium --table fma-medium.csv
 
-reads what `training.datasets.fma_download` has put into the folder ``fma``, listens to every
-clip, tells what
-there is and what is left out, and writes the rest as a table (see `training.datasets.collection`).
+reads what `training.datasets.fma_download` has put into the folder ``fma``, checks every clip,
+prints what there is and what is left out, and writes the rest as a table (see
+`training.datasets.collection`).
 
 The layout is that of the archives: ``fma_metadata/tracks.csv``, ``fma_metadata/genres.csv``, and
 clips such as ``fma_medium/000/000002.mp3``. Source: Defferrard et al., "FMA: A Dataset for Music
-Analysis", ISMIR 2017; its metadata is licensed CC BY 4.0 (see ``training/data/README.md``).
+Analysis", ISMIR 2017; its metadata is licensed CC BY 4.0 (see ``data/README.md`` beside this file).
 """
 
 import argparse
