@@ -1,15 +1,57 @@
 """Genres from audio by transfer learning of artist group factors.
 
 The method of "Transfer Learning of Artist Group Factors to Musical Genre Classification"
-(Kim et al., The Web Conference 2018), usable without beets: see `agf_core.inference.tagger`.
-Importing the package itself loads nothing heavy.
+(Kim et al., The Web Conference 2018), usable without beets. Importing the package loads nothing
+else; each public name is imported when it is first used.
+
+>>> import agf_core as agf
+>>> tagger = agf.load()
+>>> tagger.predict_file("song.flac").top(3)  # doctest: +SKIP
 """
 
-import os
+from importlib import import_module
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-# Since 1.29 ONNX Runtime tells its makers about its use, unless it finds this when it starts.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+if TYPE_CHECKING:
+    from agf_core.errors import AgfError, AudioError, BundleError
+    from agf_core.features.descriptors import mfcc
+    from agf_core.features.spectrogram import log_mel
+    from agf_core.finetune.finetuner import FineTuner
+    from agf_core.groups.lda import ArtistGroups
+    from agf_core.inference.tagger import GenreTagger, load
+    from agf_core.metrics import evaluate
+    from agf_core.train.loop import train_networks, train_transfer
+
+__all__ = [
+    "AgfError",
+    "ArtistGroups",
+    "AudioError",
+    "BundleError",
+    "FineTuner",
+    "GenreTagger",
+    "evaluate",
+    "load",
+    "log_mel",
+    "mfcc",
+    "train_networks",
+    "train_transfer",
+]
+
+_HOME = {
+    "AgfError": "errors",
+    "ArtistGroups": "groups.lda",
+    "AudioError": "errors",
+    "BundleError": "errors",
+    "FineTuner": "finetune.finetuner",
+    "GenreTagger": "inference.tagger",
+    "evaluate": "metrics",
+    "load": "inference.tagger",
+    "log_mel": "features.spectrogram",
+    "mfcc": "features.descriptors",
+    "train_networks": "train.loop",
+    "train_transfer": "train.loop",
+}
 
 TRAIN_PACKAGES = (
     "filelock",
@@ -25,8 +67,19 @@ TRAIN_PACKAGES = (
 )  # and Essentia, without which its task is left out
 
 
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def missing_for_learning() -> str:
-    """Say in a line what learning lacks here and how to get it; empty where it lacks nothing."""
+    """Return one line on the packages that learning lacks and how to get them, or ""."""
     missing = [name for name in TRAIN_PACKAGES if find_spec(name) is None]
     if not missing:
         return ""

@@ -1,31 +1,60 @@
-"""What may be wrong with an audio file, and how its name is shown; importing it costs nothing."""
+"""Every error that agf_core raises on purpose, and how a file's name is shown in a message."""
 
 import errno
 import os
 
+LONGEST_MESSAGE = 1_000  # characters
 
-class AudioError(Exception):
-    """No usable audio in a file; the message is one sentence that names the file."""
+
+class AgfError(Exception):
+    """Base of all errors of agf_core; the message is one sentence for the user."""
+
+
+class AudioError(AgfError):
+    """A file has no usable audio; the message names the file."""
 
 
 class NoAudioStreamError(AudioError):
-    """A file that can be read but has no sound: a picture, a silent film."""
+    """A file can be read but has no sound: a picture, a silent film."""
 
 
 class UnreadableAudioError(AudioError):
-    """A file that is missing, forbidden, empty, not audio at all, or damaged beyond use."""
+    """A file is missing, forbidden, empty, not audio at all, or damaged beyond use."""
 
 
 class AudioTooShortError(AudioError):
-    """A file with less sound than a prediction needs."""
+    """A file has less sound than a prediction needs."""
 
 
 class SilentAudioError(AudioError):
-    """A file of digital silence, or nearly."""
+    """A file is digital silence, or nearly."""
 
 
-class DescriptorError(Exception):
-    """Sound of which no descriptors can be made; the message is one sentence."""
+class DescriptorError(AgfError):
+    """No descriptors can be computed from the sound."""
+
+
+class CorpusError(AgfError, ValueError):
+    """A model cannot be trained on a set of tracks as it is; the message says why."""
+
+
+class BundleError(AgfError):
+    """A model cannot be used; the message names it and says what to do.
+
+    Text that comes from the model itself is shown so that it cannot harm a terminal.
+    """
+
+    def __init__(self, message: str) -> None:
+        line = message if message.isprintable() else repr(message)[1:-1]
+        super().__init__(line[:LONGEST_MESSAGE])
+
+
+class CacheError(AgfError):
+    """Features cannot be stored; the message says where and why."""
+
+
+class CheckpointError(AgfError):
+    """A checkpoint cannot be continued from, or written; the message says why and what to do."""
 
 
 def why_not_opened(path: str | bytes | os.PathLike, error: Exception) -> str:
@@ -44,29 +73,3 @@ def shown(path: str | bytes | os.PathLike) -> str:
     """Return a file's name as a message can show it, whatever bytes it is made of."""
     name = os.fsencode(path).decode(errors="backslashreplace")
     return name if name.isprintable() else repr(name)[1:-1]
-
-
-class CorpusError(ValueError):
-    """A corpus cannot be learnt from as it is; the message says why."""
-
-
-LONGEST_MESSAGE = 1_000  # characters
-
-
-class BundleError(Exception):
-    """A model cannot be used; the message is one line that names it and the way out.
-
-    What the model itself says in it may be anything, and is shown so that a terminal can bear it.
-    """
-
-    def __init__(self, message: str) -> None:
-        line = message if message.isprintable() else repr(message)[1:-1]
-        super().__init__(line[:LONGEST_MESSAGE])
-
-
-class CacheError(Exception):
-    """Features cannot be kept; the message says where and why."""
-
-
-class CheckpointError(Exception):
-    """A checkpoint cannot be gone on from, or kept; the message says why and what to do."""

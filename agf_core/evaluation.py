@@ -98,7 +98,7 @@ def score_sheet(
         "overall": {
             name: {
                 score: _rounded(value)
-                for score, value in metrics.bootstrap(p, truth, artists).items()
+                for score, value in metrics.evaluate(p, truth, artists).items()
             }
             for name, p in predictions.items()
         },

@@ -73,7 +73,7 @@ class Score:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-def bootstrap(
+def evaluate(
     probabilities: np.ndarray,
     truth: np.ndarray,
     artists: np.ndarray,
@@ -81,7 +81,7 @@ def bootstrap(
     resamples: int = 1_000,
     seed: int = 0,
 ) -> dict[str, Score]:
-    """All scores with 95 % intervals from a bootstrap over artists.
+    """Return every score with a 95 % interval from a bootstrap over artists.
 
     Tracks of one artist are not independent, so whole artists are drawn with replacement.
 

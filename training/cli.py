@@ -8,10 +8,7 @@ from pathlib import Path
 
 import torch
 
-from agf_core.errors import BundleError, CacheError, CheckpointError, CorpusError
-from training.errors import CollectionError, RunError
-
-FORESEEN = (BundleError, CacheError, CheckpointError, CollectionError, CorpusError, RunError)
+from agf_core.errors import AgfError
 
 
 def add_collection(parser: ArgumentParser) -> None:
@@ -55,7 +52,7 @@ def one_line_errors() -> Iterator[None]:
     """End the command with a line, and no traceback, when something foreseen goes wrong."""
     try:
         yield
-    except FORESEEN as error:
+    except AgfError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("stopped; what is finished is kept: run the command again to go on")

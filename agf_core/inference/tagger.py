@@ -11,6 +11,9 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+
+# Since 1.29 ONNX Runtime reports its use to its makers, unless this is set when it starts.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime
 
 from agf_core import errors
@@ -183,6 +186,11 @@ class GenreTagger:
         except decode.AudioError as error:
             return FileResult(path, error=error)
         return FileResult(path, prediction, lost=lost)
+
+
+def load(folder: str | Path | None = None, *, threads: int | None = None) -> GenreTagger:
+    """Load the model of a folder, or the pretrained one (`GenreTagger.load`)."""
+    return GenreTagger.load(folder, threads=threads)
 
 
 def _available_cores() -> int:

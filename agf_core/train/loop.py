@@ -108,43 +108,17 @@ def fit(
     ValueError
         When a task has fewer than two training tracks with a target.
     """
-    device = examples.device
-    usable = {task: train[~np.isnan(rows[train]).any(axis=1)] for task, rows in targets.items()}
-    for task, tracks in usable.items():
-        if len(tracks) < 2:
-            raise ValueError(f"task {task} has {len(tracks)} training tracks; it needs two or more")
-    soft = {
-        task: torch.as_tensor(rows, dtype=torch.float32).to(device)
-        for task, rows in targets.items()
-    }
-    optimisers = {task: optimisers_of(model, task, schedule, device) for task in targets}
-    kept = {
-        name + task: optimiser
-        for task, several in optimisers.items()
-        for name, optimiser in several.items()
-    }
-    steps = {
-        task: Step(
-            model,
-            task,
-            examples,
-            soft[task],
-            list(optimisers[task].values()),
-            batch_size=schedule.batch_size,
-            bfloat16=schedule.bfloat16,
-        )
-        for task in targets
-    }
-    tasks = list(targets)
-    n_epochs = schedule.epochs * len(tasks)
-    settings = json.dumps(
-        schedule.to_dict() | {task: tracks.tolist() for task, tracks in usable.items()}
-    )
     if patience and valid is None:
         raise ValueError("patience needs tracks to validate on")
-    if patience:  # an addition, so that checkpoints of training without it stay good
-        settings = json.dumps([settings, patience, np.asarray(valid).tolist()])
+    usable = _with_targets(targets, train)
+    optimisers = {task: optimisers_of(model, task, schedule, examples.device) for task in targets}
+    steps = _steps(model, examples, targets, optimisers, schedule)
+    tasks = list(targets)
+    n_epochs = schedule.epochs * len(tasks)
     scored = {tasks[0]: targets[tasks[0]]} if patience else targets
+    criterion = f"{tasks[0]}_log_loss"
+    kept = {n + task: o for task, several in optimisers.items() for n, o in several.items()}
+    settings = _settings(schedule, usable, patience, valid)
     history: list[dict[str, Any]] = []
     best: dict[str, Tensor] = {}
     if checkpoint is not None and checkpoint.exists():
@@ -153,7 +127,6 @@ def fit(
         history = [{"epoch": 0} | _validate(model, examples, scored, valid)]
         best = _copy_of_state(model)
     done = history[-1]["epoch"] if history else 0
-    criterion = f"{tasks[0]}_log_loss"
 
     bar = tqdm(
         range(done, n_epochs),
@@ -167,41 +140,104 @@ def fit(
     for epoch in bar:
         if patience and len(history) - 1 - best_entry(history, criterion) >= patience:
             break
-        # All randomness of an epoch follows from the seed and its number: nothing else to restore.
-        generator = torch.Generator().manual_seed(schedule.seed * 1_000_003 + epoch)
-        model.reseed(schedule.seed * 1_000_003 + epoch)
-        task = tasks[int(torch.randint(len(tasks), (1,), generator=generator))]
-        starts, order = examples.epoch(
-            torch.from_numpy(usable[task]), generator, every_window=schedule.every_window
-        )
-        model.train()
-        loss = torch.zeros((), device=device)
-        for at, batch, first in zip(
-            starts.to(examples.rows.device).split(schedule.batch_size),
-            order.to(device).split(schedule.batch_size),
-            range(0, len(order), schedule.batch_size),
-            strict=True,
-        ):
-            if len(batch) == 1:  # batch normalisation cannot learn from one
-                continue
-            if schedule.one_cycle:
-                steps[task].slow_down(schedule.share((epoch + first / len(order)) / n_epochs))
-            loss += steps[task](at, batch) * len(batch) / len(order)
-        losses.append(float(loss))
-        if (epoch + 1) % schedule.validate_every == 0 or epoch + 1 == n_epochs:
-            entry: dict[str, Any] = {"epoch": epoch + 1, "loss": float(np.mean(losses))}
-            losses = []
-            if valid is not None:
-                entry |= _validate(model, examples, scored, valid)
-            history.append(entry)
-            bar.set_postfix({k: f"{v:.3f}" for k, v in entry.items() if k != "epoch"})
-            if patience and best_entry(history, criterion) == len(history) - 1:
-                best = _copy_of_state(model)
-            if checkpoint is not None:
-                checkpoints.save(checkpoint, model, best, kept, settings, history)
+        losses.append(_train_epoch(model, examples, steps, usable, schedule, epoch, n_epochs))
+        if (epoch + 1) % schedule.validate_every and epoch + 1 < n_epochs:
+            continue
+        entry: dict[str, Any] = {"epoch": epoch + 1, "loss": float(np.mean(losses))}
+        losses = []
+        if valid is not None:
+            entry |= _validate(model, examples, scored, valid)
+        history.append(entry)
+        bar.set_postfix({k: f"{v:.3f}" for k, v in entry.items() if k != "epoch"})
+        if patience and best_entry(history, criterion) == len(history) - 1:
+            best = _copy_of_state(model)
+        if checkpoint is not None:
+            checkpoints.save(checkpoint, model, best, kept, settings, history)
     if patience:
         model.load_state_dict(best)
     return history
+
+
+def _with_targets(targets: Mapping[str, np.ndarray], train: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the training tracks that have a target, per task; `ValueError` for fewer than two."""
+    usable = {task: train[~np.isnan(rows[train]).any(axis=1)] for task, rows in targets.items()}
+    for task, tracks in usable.items():
+        if len(tracks) < 2:
+            raise ValueError(f"task {task} has {len(tracks)} training tracks; it needs two or more")
+    return usable
+
+
+def _steps(
+    model: TaskModel,
+    examples: TrackDataset,
+    targets: Mapping[str, np.ndarray],
+    optimisers: Mapping[str, Mapping[str, torch.optim.Optimizer]],
+    schedule: TrainConfig,
+) -> dict[str, Step]:
+    return {
+        task: Step(
+            model,
+            task,
+            examples,
+            torch.as_tensor(rows, dtype=torch.float32).to(examples.device),
+            list(optimisers[task].values()),
+            batch_size=schedule.batch_size,
+            bfloat16=schedule.bfloat16,
+        )
+        for task, rows in targets.items()
+    }
+
+
+def _settings(
+    schedule: TrainConfig,
+    usable: Mapping[str, np.ndarray],
+    patience: int,
+    valid: np.ndarray | None,
+) -> str:
+    """Return all that a checkpoint depends on, as JSON."""
+    settings = json.dumps(
+        schedule.to_dict() | {task: tracks.tolist() for task, tracks in usable.items()}
+    )
+    if not patience:  # so that checkpoints of training without it stay valid
+        return settings
+    return json.dumps([settings, patience, np.asarray(valid).tolist()])
+
+
+def _train_epoch(
+    model: TaskModel,
+    examples: TrackDataset,
+    steps: Mapping[str, Step],
+    usable: Mapping[str, np.ndarray],
+    schedule: TrainConfig,
+    epoch: int,
+    n_epochs: int,
+) -> float:
+    """Train one task for one epoch and return its mean loss.
+
+    All randomness of an epoch follows from the seed and its number: a checkpoint stores no other
+    state of it.
+    """
+    seed = schedule.seed * 1_000_003 + epoch
+    generator = torch.Generator().manual_seed(seed)
+    model.reseed(seed)
+    task = list(usable)[int(torch.randint(len(usable), (1,), generator=generator))]
+    starts, order = examples.epoch(
+        torch.from_numpy(usable[task]), generator, every_window=schedule.every_window
+    )
+    model.train()
+    loss = torch.zeros((), device=examples.device)
+    for at, batch, first in zip(
+        starts.to(examples.rows.device).split(schedule.batch_size),
+        order.to(examples.device).split(schedule.batch_size),
+        range(0, len(order), schedule.batch_size),
+        strict=True,
+    ):
+        if len(batch) == 1:  # batch normalisation needs more than one
+            continue
+        if schedule.one_cycle:
+            steps[task].slow_down(schedule.share((epoch + first / len(order)) / n_epochs))
+        loss += steps[task](at, batch) * len(batch) / len(order)
+    return float(loss)
 
 
 def best_entry(history: Sequence[Mapping[str, Any]], criterion: str = "g_log_loss") -> int:

@@ -46,16 +46,16 @@ def test_calibration_error_of_known_cases():
 
 def test_bootstrap_draws_whole_artists(predictions):
     p, truth = predictions
-    alone = metrics.bootstrap(p, truth, np.arange(400), resamples=200)
-    grouped = metrics.bootstrap(p, truth, np.arange(400) // 100, resamples=200)
+    alone = metrics.evaluate(p, truth, np.arange(400), resamples=200)
+    grouped = metrics.evaluate(p, truth, np.arange(400) // 100, resamples=200)
     for name, score in alone.items():
         assert score.value == metrics.SCORES[name](p, truth)
         assert score.low < score.high
     assert alone["accuracy"].low < alone["accuracy"].value < alone["accuracy"].high
     # One artist alone gives no interval, and a seed gives the same again.
-    one = metrics.bootstrap(p, truth, np.zeros(400), resamples=20)["accuracy"]
+    one = metrics.evaluate(p, truth, np.zeros(400), resamples=20)["accuracy"]
     assert one.low == one.high == one.value
-    assert metrics.bootstrap(p, truth, np.arange(400) // 100, resamples=200) == grouped
+    assert metrics.evaluate(p, truth, np.arange(400) // 100, resamples=200) == grouped
 
 
 def test_bootstrap_interval_widens_when_tracks_of_an_artist_agree():
@@ -63,8 +63,8 @@ def test_bootstrap_interval_widens_when_tracks_of_an_artist_agree():
     right = np.repeat(rng.random(20) < 0.6, 30)  # an artist is all right or all wrong
     p = np.where(right[:, None], [0.8, 0.2], [0.2, 0.8])
     truth = np.zeros(600, int)
-    by_artist = metrics.bootstrap(p, truth, np.repeat(np.arange(20), 30), resamples=300)
-    by_track = metrics.bootstrap(p, truth, np.arange(600), resamples=300)
+    by_artist = metrics.evaluate(p, truth, np.repeat(np.arange(20), 30), resamples=300)
+    by_track = metrics.evaluate(p, truth, np.arange(600), resamples=300)
 
     def width(scores):
         return scores["accuracy"].high - scores["accuracy"].low

@@ -260,13 +260,13 @@ def _write(
     truth = truth_of(tracks, part.test, experiment.genres)
     artists = np.array([tracks[i].artist for i in part.test])
     temperature = None
-    scores = {"raw": metrics.bootstrap(raw[part.test], truth, artists)}
+    scores = {"raw": metrics.evaluate(raw[part.test], truth, artists)}
     if len(part.kept_back):
         temperature = calibration.fit_temperature(
             raw[part.kept_back], truth_of(tracks, part.kept_back, experiment.genres)
         )
         tempered = calibration.apply_temperature(raw[part.test], temperature)
-        scores["calibrated"] = metrics.bootstrap(tempered, truth, artists)
+        scores["calibrated"] = metrics.evaluate(tempered, truth, artists)
     _write_json(
         folder / "run.json",
         {

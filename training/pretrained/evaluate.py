@@ -126,7 +126,7 @@ def overall(
         "artists": len(set(artists)),
         "overall": {
             name: [round(x, 4) for x in (score.value, score.low, score.high)]
-            for name, score in metrics.bootstrap(
+            for name, score in metrics.evaluate(
                 p, truth_of(tracks, judged, genres), artists
             ).items()
         },
@@ -181,7 +181,7 @@ def table(tracks: Sequence[Track], genres: Sequence[str], asked: Answers) -> str
     ]
     for title, (judged, found) in asked.items():
         artists = np.array([tracks[i].artist for i in judged])
-        scores = metrics.bootstrap(found, truth_of(tracks, judged, genres), artists)
+        scores = metrics.evaluate(found, truth_of(tracks, judged, genres), artists)
         cells = [title, str(len(judged)), str(len(set(artists))), *map(str, scores.values())]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -231,7 +231,7 @@ def untagged(
             truth = truth_of(tracks, judged, genres_of(tracks))
             artists = np.array([tracks[i].artist for i in judged])
             said[name, share] = np.concatenate([probabilities for _, probabilities in parts])
-            scores = metrics.bootstrap(said[name, share], truth, artists)
+            scores = metrics.evaluate(said[name, share], truth, artists)
             accuracy.setdefault(name, []).append(scores["accuracy"])
             print(
                 f"{share:.0%} of artists tagged, groups {name}: {len(judged)} tracks, "

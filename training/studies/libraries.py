@@ -133,7 +133,7 @@ def carry_out(arguments: argparse.Namespace) -> None:
     print(f"{len(judged)} clips by {len(set(artists))} artists, {len(arguments.folds)} libraries")
     print(f"a new model was kept in {kept}")
     for name, p in together.items():
-        print(f"{name}: {metrics.bootstrap(p, truth, artists)['accuracy']} right")
+        print(f"{name}: {metrics.evaluate(p, truth, artists)['accuracy']} right")
     for name in list(together)[:-1]:
         found = compare(together["after"], together[name], truth, artists)
         print(f"after against {name}: {found.difference}, in {found.better_in:.0%} of resamples")
