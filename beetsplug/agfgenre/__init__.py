@@ -154,7 +154,7 @@ class AGFGenrePlugin(BeetsPlugin):
         ears: Tagger = setup.load_tagger(settings)
         if not settings.pretend:
             setup.check_writable(lib)
-        albums, tracks = self._matching(lib, query, settings)
+        albums, tracks = self._matching(lib, query, settings, vocabulary)
         if not (albums or tracks):
             self._log.info("nothing in the library matches")
             return
@@ -233,7 +233,7 @@ class AGFGenrePlugin(BeetsPlugin):
 
     @staticmethod
     def _matching(
-        lib: Library, query: list[str], settings: Settings
+        lib: Library, query: list[str], settings: Settings, vocabulary: Vocabulary
     ) -> tuple[Collection[Album], Matching]:
         """Return the albums that match, and the tracks that are each to stand for itself."""
         try:
@@ -241,9 +241,9 @@ class AGFGenrePlugin(BeetsPlugin):
         except InvalidQueryArgumentValueError as error:
             raise InvalidQueryError(query, error) from None  # which beets shows in a line
         if not settings.albums:
-            return (), Matching(lib, parsed, sort, settings)
+            return (), Matching(lib, parsed, sort, settings, vocabulary)
         alone = AndQuery([parsed, NoneQuery("album_id")])
-        return lib.albums(query), Matching(lib, alone, sort, settings)
+        return lib.albums(query), Matching(lib, alone, sort, settings, vocabulary)
 
     def _with_prior(
         self, ears: Tagger, lib: Library, settings: Settings, *, may_listen: bool = True

@@ -4,6 +4,7 @@
 - ``canonical``: a YAML tree of genres, general ones above special ones;
 - ``aliases``: a YAML mapping from a genre to regular expressions of its other spellings;
 - ``title_case``: whether names that come out in lower case get capitals.
+- ``placeholders``: a list of names that stand in tags for want of a genre, and count as none.
 
 The first three are ``no`` or empty (not used), ``yes`` (the file that comes with lastgenre) or the
 name of a file; ``aliases`` may also be written into the configuration itself, as lastgenre has it.
@@ -64,12 +65,15 @@ class Vocabulary:
         genre without a name is not wanted.
     title_case : bool
         Whether a genre in lower case gets capitals.
+    placeholders : frozenset of str
+        The keys of names that are no genres (`fold_genre_name`).
     """
 
     whitelist: frozenset[str] = frozenset()
     branches: tuple[tuple[str, ...], ...] | None = None
     aliases: tuple[tuple[re.Pattern[str], str], ...] = ()
     title_case: bool = True
+    placeholders: frozenset[str] = frozenset()
 
     @classmethod
     def from_config(cls, config: ConfigView) -> Vocabulary:
@@ -85,7 +89,16 @@ class Vocabulary:
             branches=_read_tree(config),
             aliases=_read_aliases(config),
             title_case=switch("title_case", config["title_case"].get()),
+            placeholders=_read_placeholders(config),
         )
+
+    def genres_of(self, names: Iterable[str] | None) -> list[str]:
+        """Return the names in a tag that are genres: neither blank nor placeholders."""
+        return [name for name in names or () if self._is_genre(name)]
+
+    def _is_genre(self, name: str) -> bool:
+        key = fold_genre_name(name)
+        return key != "" and key not in self.placeholders
 
     def translate(self, label: str) -> list[str]:
         """Return the wanted genres that `label` stands for, the most special first.
@@ -144,6 +157,15 @@ def unique(names: Iterable[str]) -> list[str]:
     for name in names:
         first.setdefault(fold_genre_name(name), name)
     return list(first.values())
+
+
+def _read_placeholders(config: ConfigView) -> frozenset[str]:
+    names = config["placeholders"].get() or []
+    if not isinstance(names, list) or any(
+        isinstance(name, bool) or not isinstance(name, str | int) for name in names
+    ):
+        raise _error("placeholders", f"{names!r} is no list of names", "write ['?', Other, ...]")
+    return frozenset(fold_genre_name(str(name)) for name in names)
 
 
 def _read_whitelist(config: ConfigView) -> frozenset[str]:

@@ -15,7 +15,6 @@ from beetsplug.agfgenre.console import name_of, show_changes
 from beetsplug.agfgenre.summary import Summary
 from beetsplug.agfgenre.tag.decision import (
     Outcome,
-    current_genres,
     decide,
     is_ours,
     mark_ours,
@@ -68,7 +67,11 @@ class GenreApplier:
         """Whether the user wants other genres for this track or album, should there be any."""
         if self._settings.force or self._settings.keep_existing:
             return True
-        return not current_genres(model) or self._may_withdraw(model)
+        return not self.current_genres(model) or self._may_withdraw(model)
+
+    def current_genres(self, model: Model) -> list[str]:
+        """Return the genres that a track or an album has now; placeholders are none."""
+        return self._vocabulary.genres_of(model.genres)
 
     def settle(self, model: Model, heard: Heard) -> bool:
         """Give a track or an album what was heard, as far as wanted; return whether it changed."""
@@ -94,7 +97,9 @@ class GenreApplier:
     def _may_withdraw(self, model: Model) -> bool:
         settings = self._settings
         return (
-            settings.renew and not settings.keep_existing and is_ours(model, current_genres(model))
+            settings.renew
+            and not settings.keep_existing
+            and is_ours(model, self.current_genres(model))
         )
 
     def change(self, model: Model, genres: Sequence[str]) -> bool:
@@ -104,7 +109,7 @@ class GenreApplier:
         wanted = self._wanted(model, genres)
         if self._journal:
             self._journal.note(model, wanted, self._in_file(model))
-        kept = len(current_genres(model)) if self._settings.keep_existing else 0
+        kept = len(self.current_genres(model)) if self._settings.keep_existing else 0
         # What has gone is ours no longer, should the user want it again; but where files are not
         # written, it may come back from them.
         there = set(map(fold_genre_name, wanted))
@@ -122,12 +127,12 @@ class GenreApplier:
         return True
 
     def _differs(self, model: Model, genres: Sequence[str]) -> bool:
-        wanted, there = self._wanted(model, genres), current_genres(model)
+        wanted, there = self._wanted(model, genres), self.current_genres(model)
         return list(map(composed, wanted)) != list(map(composed, there))
 
     def _wanted(self, model: Model, genres: Sequence[str]) -> list[str]:
         """Return all genres that a track or an album is to have."""
-        there = current_genres(model) if self._settings.keep_existing else []
+        there = self.current_genres(model) if self._settings.keep_existing else []
         known = set(map(fold_genre_name, there))
         return there + [genre for genre in genres if fold_genre_name(genre) not in known]
 
@@ -139,8 +144,8 @@ class GenreApplier:
         settings = self._settings
         if settings.force or not settings.write or not (self._journal or settings.pretend):
             return False
-        in_file = self._in_file(model) or []
-        known = single([*current_genres(model), *genres])
+        in_file = self._vocabulary.genres_of(self._in_file(model))
+        known = single([*self.current_genres(model), *genres])
         if not (more := [genre for genre in in_file if not single([genre]) <= known]):
             return False
         self._log.info(

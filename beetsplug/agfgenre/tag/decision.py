@@ -109,11 +109,6 @@ def decide(heard: Heard, vocabulary: Vocabulary, settings: Settings) -> Decision
     return Decision(tuple(unique(chain.from_iterable(names))[: settings.count]))
 
 
-def current_genres(model: Model) -> list[str]:
-    """Return the genres a track or an album has now."""
-    return [genre for genre in model.genres or () if genre.strip()]
-
-
 def single(genres: Iterable[str]) -> set[str]:
     """Return genres one by one, where several may be in one text, as some programs write them."""
     parts = (fold_genre_name(part) for genre in genres for part in SEPARATORS.split(genre))

@@ -23,18 +23,15 @@ if TYPE_CHECKING:
 
     from beetsplug.agfgenre.config import Settings
     from beetsplug.agfgenre.summary import Summary
-
-# What may stand in a text of genres without there being one: blanks, and what beets parts them by.
-BLANKS = "".join(letter for letter in map(chr, range(0x3001)) if letter.isspace())
-NO_GENRE = BLANKS + "\\\N{SYMBOL FOR NULL};"
+    from beetsplug.agfgenre.vocabulary import Vocabulary
 
 AT_ONCE = 500  # tracks that beets builds: it keeps all that it has built of one query
 
-HAS_GENRES = "coalesce(trim(items.genres, ?), '') != ''"
+HAS_GENRES = "coalesce(items.genres, '') NOT IN ({})"  # the texts in which there is no genre
 
 # Casting takes any text for a number: one that is not written as a number is, is none.
 IS_UNSURE = """
-coalesce(items.genres, '') = '' AND items.id IN (
+items.id IN (
     SELECT entity_id
     FROM item_attributes AS model
     JOIN item_attributes AS confidence USING (entity_id)
@@ -74,15 +71,20 @@ class Matching:
     query : Query
     sort : Sort
     settings : Settings
+    vocabulary : Vocabulary
+        It tells which names are genres.
     """
 
-    def __init__(self, lib: Library, query: Query, sort: Sort, settings: Settings) -> None:
+    def __init__(
+        self, lib: Library, query: Query, sort: Sort, settings: Settings, vocabulary: Vocabulary
+    ) -> None:
         self._lib, self._query = lib, query
         self._sort = sort or lib.get_default_item_sort()
         self._least = settings.min_confidence
         by_database = query.clause()[0] is not None
         self._counts = by_database and settings.open_only and not settings.explain
-        self._taken = Condition(HAS_GENRES, NO_GENRE)
+        texts = _without_genre(lib, vocabulary) if self._counts else [""]
+        self._taken = Condition(HAS_GENRES.format(_marks(texts)), *texts)
         self._n_taken = self._count(self._taken) if self._counts else 0
 
     def __bool__(self) -> bool:
@@ -102,10 +104,10 @@ class Matching:
         surely = self._least - 10**-SHOWN_DIGITS  # below, no rounding makes it enough
         unsure = Condition(IS_UNSURE, model_id, surely)
         summary.add(Outcome.TAKEN, Item, self._n_taken)
-        summary.add(Outcome.UNSURE, Item, self._count(unsure))
+        summary.add(Outcome.UNSURE, Item, self._count(NotQuery(self._taken), unsure))
         return self._built(AndQuery([self._query, NotQuery(self._taken), NotQuery(unsure)]))
 
-    def _count(self, *conditions: Condition) -> int:
+    def _count(self, *conditions: Query) -> int:
         """Count the tracks that match and of which that is so; none of them is built."""
         query = AndQuery([self._query, *conditions])
         numbers = self._numbers(query)
@@ -119,8 +121,7 @@ class Matching:
             return
         rest = iter(numbers)
         while block := list(islice(rest, AT_ONCE)):
-            marks = ", ".join("?" * len(block))
-            chosen = self._lib.items(Condition(f"items.id IN ({marks})", *block))
+            chosen = self._lib.items(Condition(f"items.id IN ({_marks(block)})", *block))
             items = {item.id: item for item in chosen}
             yield from (items[number] for number in block if number in items)
 
@@ -144,3 +145,15 @@ class Matching:
                 return [row["id"] for row in transaction.query(statement, values)]
         except sqlite3.OperationalError:
             return None
+
+
+def _without_genre(lib: Library, vocabulary: Vocabulary) -> list[str]:
+    """Return the texts in the database's column of genres in which there is no genre."""
+    with lib.transaction() as transaction:
+        rows = transaction.query("SELECT DISTINCT genres FROM items WHERE genres IS NOT NULL")
+    read = Item._type("genres").from_sql
+    return ["", *(row[0] for row in rows if not vocabulary.genres_of(read(row[0])))]
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))

@@ -16,7 +16,7 @@ from beets.util import syspath
 from beetsplug.agfgenre.console import Progress
 from beetsplug.agfgenre.database import BATCH, store, uninterrupted, writing
 from beetsplug.agfgenre.tag.apply import GenreApplier
-from beetsplug.agfgenre.tag.decision import Heard, Outcome, current_genres
+from beetsplug.agfgenre.tag.decision import Heard, Outcome
 from beetsplug.agfgenre.tag.setup import ModelError
 
 if TYPE_CHECKING:
@@ -264,7 +264,9 @@ class Run:
     def _keep(self, models: Sequence[Model]) -> None:
         if self._settings.pretend:
             self._pretended |= {
-                model.id: current_genres(model) for model in models if isinstance(model, Item)
+                model.id: self._settler.current_genres(model)
+                for model in models
+                if isinstance(model, Item)
             }
             self._complete_albums()
         elif models or self._touched:
@@ -287,7 +289,8 @@ class Run:
             if album is None or not self._settler.may_change(album):
                 continue
             common = {
-                tuple(self._pretended.get(item.id, current_genres(item))) for item in album.items()
+                tuple(self._pretended.get(item.id, self._settler.current_genres(item)))
+                for item in album.items()
             }
             genres = common.pop() if len(common) == 1 else ()
             if genres and self._settler.change(album, genres):

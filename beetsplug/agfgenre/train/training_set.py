@@ -18,7 +18,7 @@ from agf_core.data.genre_names import composed, fold_genre_name
 from agf_core.data.sampling import SetAside, learnable_genres
 from agf_core.data.tracks import Track, album_key
 from beetsplug.agfgenre.console import plural
-from beetsplug.agfgenre.tag.decision import current_genres, is_ours
+from beetsplug.agfgenre.tag.decision import is_ours
 
 if TYPE_CHECKING:
     from beets.library import Item, Library
@@ -70,7 +70,7 @@ class TrainingSet:
 
     def _add(self, item: Item, vocabulary: Vocabulary, learn_as: Mapping[str, str]) -> None:
         self.matched += 1
-        labels = current_genres(item)
+        labels = vocabulary.genres_of(item.genres)
         artist = fold_artist_name(item.artist or item.albumartist or "")
         genre = ""
         if not labels:
