@@ -5,10 +5,13 @@ import hashlib
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds, between attempts to replace a file that is open
 
 
 @contextmanager
@@ -37,12 +40,48 @@ def written(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             if durable:
-                os.fsync(file.fileno())
-        partial.replace(path)
+                sync(file.fileno())
+        replace(partial, path)
     except BaseException:
         with suppress(OSError):
             partial.unlink()
         raise
+
+
+def replace(source: str | bytes | Path, target: str | bytes | Path) -> None:
+    """Rename a file over another; wait a moment where another program has that one open.
+
+    Windows and some network shares refuse to replace an open file.
+
+    Raises
+    ------
+    OSError
+        When it cannot be replaced; both files stay.
+    """
+    for pause in PAUSES:
+        try:
+            os.replace(source, target)
+            return
+        except OSError as error:
+            if not isinstance(error, PermissionError) and error.errno != errno.EBUSY:
+                raise
+            time.sleep(pause)
+    os.replace(source, target)
+
+
+def sync(number: int) -> None:
+    """Force an open file onto the disk, where its file system can do that.
+
+    Parameters
+    ----------
+    number : int
+        Its descriptor; Windows needs one that is open for writing.
+    """
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise
 
 
 def read(path: Path, most: int) -> bytes:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import beets
 from beets import plugins
 from beets.library import FileOperationError, ReadError, WriteError
 from beets.util import displayable_path, syspath
 from mediafile import MediaFile, UnreadableFileError
+
+from agf_core.utils import atomic
 
 if TYPE_CHECKING:
     from beets.library import Item
@@ -47,10 +50,10 @@ def write(item: Item, run: str) -> None:
 
     The tags go into a copy that then takes the file's place. Written in place, as beets does it,
     tags that need more room than there is move all of the music: a process killed just then leaves
-    a broken file, and a full disk may. The new file has the mode, the owner where that may be set,
-    and the extended attributes of the old one. A symbolic link goes on pointing to it. A file that
-    has several names (hard links) would get out of step with the other names: that alone is
-    written in place.
+    a broken file, and a full disk may. The new file has the owner, the group, the extended
+    attributes and the mode of the old one, each as far as the file system allows. A symbolic link
+    goes on pointing to it. A file that has several names (hard links) would get out of step with
+    the other names: that alone is written in place.
 
     Raises
     ------
@@ -67,8 +70,8 @@ def write(item: Item, run: str) -> None:
     try:
         _copy(path, copy)
         _tag(item, copy, tags)
-        _settle_on_disk(copy)
-        os.replace(copy, path)
+        _sync(copy)
+        atomic.replace(copy, path)
     except BaseException:
         with suppress(OSError):
             os.remove(copy)
@@ -117,11 +120,26 @@ def _cause(error: BaseException | None) -> OSError | None:
 
 
 def _copy(path: str | bytes, copy: str) -> None:
+    """Copy a file's content, and carry over what else the system lets one carry over.
+
+    Shares of other systems, and owners that differ, forbid some of it; the content alone matters.
+    """
     shutil.copyfile(path, copy)
     status = os.stat(path)
-    with suppress(OSError, AttributeError):  # only root may give files away; not on Windows
-        os.chown(copy, status.st_uid, status.st_gid)
-    shutil.copystat(path, copy)
+    _attempt("chown", copy, status.st_uid, -1)
+    _attempt("chown", copy, -1, status.st_gid)
+    for name in _attempt("listxattr", path) or ():
+        _attempt("setxattr", copy, name, _attempt("getxattr", path, name))
+    _attempt("utime", copy, (status.st_atime, status.st_mtime))
+    _attempt("chmod", copy, stat.S_IMODE(status.st_mode))
+    _attempt("chflags", copy, getattr(status, "st_flags", 0))
+
+
+def _attempt(call: str, *arguments: Any) -> Any:
+    """Make a system call of `os`; return None where it fails or this system lacks it."""
+    with suppress(OSError, AttributeError, NotImplementedError, TypeError):
+        return getattr(os, call)(*arguments)
+    return None
 
 
 def _tag(item: Item, copy: str, tags: dict) -> None:
@@ -136,7 +154,7 @@ def _tag(item: Item, copy: str, tags: dict) -> None:
         raise WriteError(item.path, error) from error
 
 
-def _settle_on_disk(copy: str) -> None:
-    """See that the copy is on the disk before it is the only one, should the power fail."""
-    with open(copy, "rb") as file:
-        os.fsync(file.fileno())
+def _sync(copy: str) -> None:
+    """Force the copy onto the disk before it becomes the only one: the power may fail."""
+    with open(copy, "r+b") as file:
+        atomic.sync(file.fileno())
