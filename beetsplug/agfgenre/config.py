@@ -1,18 +1,23 @@
-"""What the user asked for, checked at the door."""
+"""The options of the configuration and of the commands, checked before anything is done."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import confuse
 import yaml
 from beets import ui
 from beets.ui import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from confuse import ConfigView
+
+T = TypeVar("T")
+N = TypeVar("N", bound=float)
 
 DEFAULTS: dict[str, Any] = {
     "auto": False,
@@ -57,18 +62,18 @@ LONGEST_NAME = 50  # characters of a model's name: it is a folder's and stands i
 PRIORS = BALANCED, SHIPPED, LIBRARY = "balanced", "shipped", "library"
 
 
-def empty_section(configuration: ConfigView) -> str:
-    """Make a section without options an empty one, which confuse does not take it for.
+def replace_odd_section(configuration: ConfigView) -> str:
+    """Replace a section that is no mapping by an empty one, which confuse cannot do without.
 
     Parameters
     ----------
     configuration : ConfigView
-        The whole of it.
+        All of beets' configuration.
 
     Returns
     -------
     str
-        What stands in the place of options; empty if nothing does.
+        The value that was in the place of options; empty if there was none.
     """
     odd = ""
     for source in configuration.root().sources:
@@ -78,9 +83,85 @@ def empty_section(configuration: ConfigView) -> str:
     return odd
 
 
+class Number(confuse.Template[N]):
+    """A number within limits, both of them allowed; unlike confuse's own, true and false are none.
+
+    Parameters
+    ----------
+    kind : type
+        int or float.
+    low, high : float
+    """
+
+    def __init__(self, kind: type[N], low: float, high: float = math.inf) -> None:
+        super().__init__()
+        self._kind, self._low, self._high = kind, low, high
+
+    def convert(self, value: Any, view: ConfigView) -> N:
+        """Return the number; `confuse.ConfigError` for anything else."""
+        if isinstance(value, bool) or not isinstance(value, int | self._kind):
+            self.fail("must be a number", view, True)
+        if not self._low <= value <= self._high:
+            self.fail("must be within its limits", view)
+        return self._kind(value)
+
+
+SWITCH, YES_OR_NO = confuse.TypeTemplate(bool), "yes or no"
+THREADS = Number(int, 0), "a whole number from 0 up"
+GROUPS = confuse.Optional(confuse.String(pattern=r"^(?!.*(.).*\1)[mdes]*$"))
+
+
+def value_of(config: ConfigView, name: str, template: confuse.Template[T], what: str) -> T:
+    """Return the value of an option.
+
+    Parameters
+    ----------
+    config : ConfigView
+    name : str
+    template : confuse.Template
+    what : str
+        The values it accepts, for people.
+
+    Raises
+    ------
+    UserError
+        If it accepts no such value.
+    """
+    try:
+        return config[name].get(template)
+    except confuse.ConfigError:
+        value, hint = config[name].get(), ""
+    if isinstance(value, str):
+        with suppress(confuse.ConfigError, yaml.YAMLError, ValueError):  # the last from odd dates
+            confuse.RootView([confuse.ConfigSource({name: yaml.safe_load(value)})])[name].get(
+                template
+            )
+            hint = " (without quotes)"
+    raise UserError(f"agfgenre: {name} must be {what}{hint}, not {value!r}")
+
+
+def switch(config: ConfigView, name: str) -> bool:
+    """Return the value of an option that is yes or no; `UserError` if it is neither."""
+    return value_of(config, name, SWITCH, YES_OR_NO)
+
+
+def _with_options(config: ConfigView, options: Mapping[str, Any]) -> ConfigView:
+    """Return the configuration with the options of a command, which win unless None."""
+    given = {name: value for name, value in options.items() if value is not None}
+    sources: list[Any] = [given, *(values for values, _ in config.resolve())]
+    return confuse.RootView([confuse.ConfigSource(values) for values in sources])
+
+
+def _model_folder(config: ConfigView) -> str:
+    value = config["model"].get() or ""
+    if not isinstance(value, str):
+        raise UserError(f"agfgenre: model must be the folder of a model, not {value!r}")
+    return config["model"].as_filename() if value else ""
+
+
 @dataclass(frozen=True)
 class Settings:
-    """The options of one run.
+    """The options of ``beet agfgenre``.
 
     Attributes
     ----------
@@ -89,17 +170,17 @@ class Settings:
     min_confidence : float
         Probability of the first genre below which nothing is set.
     force, keep_existing : bool
-        Handle what has genres too: replace them, or keep them and add to them.
+        Change tracks and albums that have genres, too: replace the genres, or add to them.
     renew : bool
-        Handle what has genres that this plugin has set, too, as if it had none.
+        Decide on genres that this plugin has set as if there were none.
     albums : bool
-        Decide for each album rather than for each track.
+        Decide by album rather than by track.
     threads : int
-        How many threads decode and listen; 0 for as many as there are cores.
+        Files analysed at a time; 0 for as many as there are cores.
     model : str
-        Folder of the model; empty for the active personal model, or the one that ships.
+        Folder of the model; empty for the active personal model, or the shipped one.
     prior : str
-        How music is taken to be made up: one of `PRIORS`; shipped is what the model has learnt.
+        Class prior of the predictions, one of `PRIORS`.
     write : bool
         Write tags to files as well as to the library.
     pretend : bool
@@ -133,23 +214,20 @@ class Settings:
         UserError
             If a value makes no sense.
         """
-
-        def get(name: str) -> Any:
-            value = options.get(name)
-            return config[name].get() if value is None else value
-
+        values = _with_options(config, options)
+        prior = confuse.Choice(PRIORS)
         return cls(
-            count=_number("count", get("count"), int, 1, None),
-            min_confidence=_number("min_confidence", get("min_confidence"), float, 0, 1),
-            force=switch("force", get("force")),
-            keep_existing=switch("keep_existing", get("keep_existing")),
-            renew=switch("renew", get("renew")),
-            albums=switch("albums", get("albums")),
-            threads=_number("threads", get("threads"), int, 0, None),
-            model=_folder(config),
-            prior=_checked(
-                "prior", config["prior"].get(), "balanced, shipped or library", PRIORS.__contains__
+            count=value_of(values, "count", Number(int, 1), "a whole number from 1 up"),
+            min_confidence=value_of(
+                values, "min_confidence", Number(float, 0, 1), "a number from 0 to 1"
             ),
+            force=switch(values, "force"),
+            keep_existing=switch(values, "keep_existing"),
+            renew=switch(values, "renew"),
+            albums=switch(values, "albums"),
+            threads=value_of(values, "threads", *THREADS),
+            model=_model_folder(config),
+            prior=value_of(values, "prior", prior, "balanced, shipped or library"),
             write=ui.should_write(options.get("write")),
             pretend=bool(options.get("pretend")),
             quiet=bool(options.get("quiet")),
@@ -158,33 +236,33 @@ class Settings:
 
     @property
     def open_only(self) -> bool:
-        """Whether only what has no genres yet is to be changed."""
+        """Whether only tracks and albums without genres are to be changed."""
         return not (self.force or self.keep_existing or self.renew)
 
 
 @dataclass(frozen=True)
-class LearnSettings:
-    """The options of one ``beet agftrain``.
+class TrainSettings:
+    """The options of ``beet agftrain``.
 
     Attributes
     ----------
     min_tracks : int
-        A genre with fewer tracks is not learnt.
+        Genres with fewer tracks are left out.
     threads : int
-        How many processes listen; 0 for as many as there are cores.
+        Processes that analyse files; 0 for as many as there are cores.
     model : str
-        Folder of the model to begin with; empty for the one that ships.
+        Folder of the base model; empty for the shipped one.
     quick : bool
         Leave the networks as they are.
     pretend : bool
-        Say what would be learnt from, and do nothing.
+        Show what would be trained on, and do nothing.
     quiet : bool
         Show neither progress nor the report, but the outcome.
     name : str
-        What to call the model; empty for the date.
+        Of the new model; empty for the date.
     groups : str
-        Artist groups to learn beside the genre, of m, d, e and s; empty for those that the model
-        to begin with has learnt.
+        Artist groups to train on beside the genre, of m, d, e and s; empty for those of the base
+        model.
     """
 
     min_tracks: int = 10
@@ -197,7 +275,7 @@ class LearnSettings:
     groups: str = ""
 
     @classmethod
-    def from_config(cls, config: ConfigView, options: Mapping[str, Any]) -> LearnSettings:
+    def from_config(cls, config: ConfigView, options: Mapping[str, Any]) -> TrainSettings:
         """Combine the configuration with the options of the command.
 
         Raises
@@ -205,27 +283,22 @@ class LearnSettings:
         UserError
             If a value makes no sense.
         """
-        threads = options.get("threads")
-        threads = config["threads"].get() if threads is None else threads
         if options.get("quick") and options.get("groups"):
             raise UserError(
-                "agftrain: --quick leaves the networks as they are, which alone learn artist "
-                "groups; it does not go with --groups"
+                "agftrain: --quick cannot be combined with --groups: only training the networks "
+                "uses artist groups, and --quick leaves these as they are"
             )
+        values = _with_options(config, options)
+        groups = value_of(values, "groups", GROUPS, "some of the letters m, d, e and s")
         return cls(
-            min_tracks=_number("min_tracks", config["min_tracks"].get(), int, 2, None),
-            threads=_number("threads", threads, int, 0, None),
-            model=_folder(config),
+            min_tracks=value_of(values, "min_tracks", Number(int, 2), "a whole number from 2 up"),
+            threads=value_of(values, "threads", *THREADS),
+            model=_model_folder(config),
             quick=bool(options.get("quick")),
             pretend=bool(options.get("pretend")),
             quiet=bool(options.get("quiet")),
             name=_model_name(options.get("name") or ""),
-            groups=_checked(
-                "groups",
-                options.get("groups") or config["groups"].get() or "",
-                "some of the letters m, d, e and s",
-                _letters,
-            ),
+            groups=groups or "",
         )
 
 
@@ -240,46 +313,3 @@ def _model_name(name: str) -> str:
     except ValueError as error:
         raise UserError(f"agftrain: {error}") from None
     return name
-
-
-def _letters(value: Any) -> bool:
-    """Whether a value names artist groups, each once."""
-    return isinstance(value, str) and len(set(value)) == len(value) and set(value) <= set("mdes")
-
-
-def _number(name: str, value: Any, kind: type, low: int, high: int | None) -> Any:
-    def right(value: Any) -> bool:
-        numeric = isinstance(value, int | kind) and not isinstance(value, bool)
-        return numeric and low <= value and (high is None or value <= high)
-
-    what = "a whole number" if kind is int else "a number"
-    limits = f"from {low} up" if high is None else f"from {low} to {high}"
-    return kind(_checked(name, value, f"{what} {limits}", right))
-
-
-def switch(name: str, value: Any) -> bool:
-    """Return the value of an option that is yes or no, or raise a `UserError`."""
-    return _checked(name, value, "yes or no", lambda value: isinstance(value, bool))
-
-
-def _checked(name: str, value: Any, what: str, right: Callable[[Any], bool]) -> Any:
-    """Return a value that is right, or raise a `UserError` that says what would be."""
-    if right(value):
-        return value
-    quoted = isinstance(value, str) and right(_unquoted(value))
-    hint = " (without quotes)" if quoted else ""
-    raise UserError(f"agfgenre: {name} must be {what}{hint}, not {value!r}")
-
-
-def _unquoted(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):  # the latter from what looks like a date
-        return text
-
-
-def _folder(config: ConfigView) -> str:
-    value = config["model"].get() or ""
-    if not isinstance(value, str):
-        raise UserError(f"agfgenre: model must be the folder of a model, not {value!r}")
-    return config["model"].as_filename() if value else ""

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on, and at its end."""
+"""What a run prints: progress, changes, tables and numbers."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from beets.util import displayable_path
 if TYPE_CHECKING:
     from beets.logging import BeetsLogger
 
-    from beetsplug.agfgenre.tag.decision import Model
+    from beetsplug.agfgenre.fields import TrackOrAlbum
 
 SECONDS_BETWEEN_LINES = 30.0
 
 
 class Progress:
-    """How far the listening has come: a bar on a terminal, a line now and then elsewhere.
+    """The progress of a step over tracks: a bar on a terminal, a line now and then elsewhere.
 
-    With a total of 0 it says nothing. The bar's title says what is being done.
+    With a total of 0 nothing is shown. The title of the bar says what is being done.
     """
 
-    def __init__(self, total: int, log: BeetsLogger, title: str = "Listening") -> None:
+    def __init__(self, total: int, log: BeetsLogger, title: str = "Analysing") -> None:
         self._total, self._log = total, log
         self._done, self._began = 0, time.monotonic()
-        self._told = self._began
+        self._last_line = self._began
         self._bar = _bar(total, title) if total and sys.stderr.isatty() else None
 
     def step(self) -> None:
-        """Count one more track that has been listened to."""
+        """Count one more track."""
         self._done += 1
         if self._bar is not None:
             self._bar.update()
-        elif self._total and time.monotonic() - self._told >= SECONDS_BETWEEN_LINES:
-            self._tell()
+        elif self._total and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._log_line()
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Keep the bar off the terminal while something else is printed."""
+        """Hide the bar while something else is printed."""
         if self._bar is None:
             yield
             return
@@ -50,16 +50,16 @@ class Progress:
             yield
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
 
-    def _tell(self) -> None:
-        self._told = time.monotonic()
-        rate = self._done / (self._told - self._began)
+    def _log_line(self) -> None:
+        self._last_line = time.monotonic()
+        rate = self._done / (self._last_line - self._began)
         left = (self._total - self._done) / rate
         self._log.info(
-            "{} of {} tracks, {:.1f} a second, {} left",
+            "{} of {} tracks done, {:.1f} a second, {} left",
             *(self._done, self._total, rate, duration(left)),
         )
 
@@ -79,17 +79,17 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def show_changes(model: Model, fields: Sequence[str]) -> None:
-    """Print a track or an album and how its fields differ from what the library has."""
-    ui.print_(name_of(model))
-    ui.show_model_changes(model, fields=fields, print_obj=False)
+def show_changes(obj: TrackOrAlbum, fields: Sequence[str]) -> None:
+    """Print a track or an album and how its fields differ from the library's."""
+    ui.print_(name_of(obj))
+    ui.show_model_changes(obj, fields=fields, print_obj=False)
 
 
-def name_of(model: Model) -> str:
+def name_of(obj: TrackOrAlbum) -> str:
     """Return a track or an album as beets shows it, but a track without title by its file."""
-    if isinstance(model, Item) and not model.title:
-        return displayable_path(model.path)
-    return format(model)
+    if isinstance(obj, Item) and not obj.title:
+        return displayable_path(obj.path)
+    return format(obj)
 
 
 def duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Changing the library: in one piece, and with one clear line where it cannot be done."""
+"""Change the library: whole batches at a time, with one clear line where that fails."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from beets.util import displayable_path
 if TYPE_CHECKING:
     from beets.library import Library
 
-    from beetsplug.agfgenre.tag.decision import Model
+    from beetsplug.agfgenre.fields import TrackOrAlbum
 
-BATCH = 16  # tracks or albums that are written and stored together, and lost if the run is killed
+BATCH = 16  # tracks or albums that are written and stored together
 
 
-def store(model: Model) -> None:
-    """Store a track, or an album by itself."""
-    if isinstance(model, Album):
-        model.store(inherit=False)  # or every track would get the album's genres
+def store(obj: TrackOrAlbum) -> None:
+    """Store a track, or an album without its tracks."""
+    if isinstance(obj, Album):
+        obj.store(inherit=False)  # or every track would get the album's genres
     else:
-        model.store()
+        obj.store()
 
 
 def folder_beside(lib: Library) -> Path | None:
-    """Return the folder for what belongs to a library, which may be missing.
+    """Return the folder for the plugin's files about a library, which need not exist yet.
 
-    None for a library in memory: what belongs to it ends with its process.
+    None for a library in memory, which ends with its process.
     """
     path = os.fsdecode(lib.path)
     return None if path == ":memory:" else Path(path + "-agfgenre")
@@ -43,7 +43,7 @@ def folder_beside(lib: Library) -> Path | None:
 
 @contextmanager
 def writing(lib: Library) -> Iterator[None]:
-    """Turn what the database has against it into one clear line, a `UserError`."""
+    """Raise a `UserError` of one line where the database refuses to be written."""
     try:
         yield
     except (DBAccessError, sqlite3.Error) as error:
@@ -53,7 +53,7 @@ def writing(lib: Library) -> Iterator[None]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back until a file has been written whole."""
+    """Delay Ctrl-C until the end of the block, so that files are written whole."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

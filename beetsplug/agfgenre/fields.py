@@ -1,22 +1,29 @@
-"""The plugin's fields in beets' library, and their types."""
+"""The plugin's fields in beets' library: their types, and how they are read and written."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from beets import ui
 from beets.dbcore import types
+from beets.library import Album, Item
 from beets.util import diff
 
-from beetsplug.agfgenre.tag.decision import SHOWN_DIGITS
+from agf_core.data.genre_names import fold_genre_name
 
 if TYPE_CHECKING:
     from beets.dbcore.db import FormattedMapping
 
+TrackOrAlbum = Item | Album
+
+CONFIDENCE_DIGITS = 2  # of a confidence that is shown, and compared with `min_confidence`
+
+
 # Genres have the type that beets' own `genres` have, so that every query looks into the list.
-FIELDS: dict[str, types.Type] = {
+FIELDS: dict[str, types.Type[Any, Any]] = {
     "agf_genres": types.MULTI_VALUE_DSV,
-    "agf_confidence": types.NullFloat(SHOWN_DIGITS),
+    "agf_confidence": types.NullFloat(CONFIDENCE_DIGITS),
     "agf_model": types.STRING,
     "agf_set": types.MULTI_VALUE_DSV,
 }
@@ -32,3 +39,27 @@ def _field_diff_of_lists(field: str, old: FormattedMapping, new: FormattedMappin
 
 
 diff._field_diff = _field_diff_of_lists
+
+
+def genres_set_by_plugin(obj: TrackOrAlbum) -> tuple[str, ...]:
+    """Return the genres that this plugin has set on a track or an album."""
+    return tuple(own_value(obj, "agf_set") or ())
+
+
+def mark_set_by_plugin(obj: TrackOrAlbum, genres: Sequence[str]) -> None:
+    """Record which genres this plugin has set, without storing the object."""
+    if genres:
+        obj["agf_set"] = list(genres)
+    elif genres_set_by_plugin(obj):
+        del obj["agf_set"]
+
+
+def is_set_by_plugin(obj: TrackOrAlbum, genres: Sequence[str]) -> bool:
+    """Return whether this plugin has set all of these genres of a track or an album."""
+    ours = set(map(fold_genre_name, genres_set_by_plugin(obj)))
+    return all(fold_genre_name(genre) in ours for genre in genres)
+
+
+def own_value(obj: TrackOrAlbum, field: str) -> Any:
+    """Return the value of a field that does not come from the track's album; None without one."""
+    return obj.get(field, with_album=False) if isinstance(obj, Item) else obj.get(field)

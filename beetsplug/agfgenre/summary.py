@@ -1,16 +1,13 @@
-"""What a run tells at its end."""
+"""What became of tracks and albums: the summary at the end of a run."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Self
+from enum import Enum
+from typing import Self
 
 from beets.library import Album, Item
 
-from beetsplug.agfgenre.tag.decision import Outcome
-
-if TYPE_CHECKING:
-    pass
 from beetsplug.agfgenre.console import plural
 
 REASONS = {
@@ -19,6 +16,21 @@ REASONS = {
     "AudioTooShortError": "shorter than one second",
     "SilentAudioError": "silent",
 }
+
+
+class Outcome(Enum):
+    """What became of a track or an album."""
+
+    TAGGED = "tagged"
+    REMOVED = "removed because unsure or no longer wanted"
+    UNCHANGED = "already right"
+    UNSURE = "skipped because unsure"
+    UNWANTED = "not wanted by whitelist or aliases"
+    HAS_GENRES = "already had genres"
+    IN_FILE = "skipped because the file has other genres"
+    CHANGED = "skipped because changed since that run"
+    GONE = "no longer in the library"
+    FAILED = "failed"
 
 
 class Summary:
@@ -35,12 +47,12 @@ class Summary:
         self._outcomes[outcome, kind] += count
 
     def fail(self, error: Exception | None) -> None:
-        """Count a track that could not be listened to."""
+        """Count a track that could not be analysed."""
         self._outcomes[Outcome.FAILED, Item] += 1
         self._reasons[REASONS.get(type(error).__name__, "for other reasons")] += 1
 
     def __iadd__(self, other: Summary) -> Self:
-        """Count what another has counted, too."""
+        """Add the counts of another summary."""
         self._outcomes += other._outcomes
         self._reasons += other._reasons
         self.unwritten += other.unwritten
@@ -48,7 +60,7 @@ class Summary:
         return self
 
     def __bool__(self) -> bool:
-        """Whether there is anything to tell."""
+        """Whether anything was counted."""
         return bool(self._outcomes)
 
     @property
@@ -58,23 +70,23 @@ class Summary:
 
     @property
     def failed(self) -> int:
-        """How many tracks could not be listened to."""
+        """How many tracks could not be analysed."""
         return self._outcomes[Outcome.FAILED, Item]
 
     @property
     def all_failed(self) -> bool:
-        """Whether there was something to do and nothing of it could be done."""
+        """Whether there was something to do and all of it failed."""
         return bool(self.failed) and self.failed == self._outcomes.total()
 
     def text(self, done: str = "tagged") -> str:
-        """Return the whole summary as one line; `done` says what was done to what was changed."""
+        """Return the summary as one line; `done` is the verb for what was changed."""
         parts = [f"{done} {self._amount(Outcome.TAGGED)}"]
         if self.unwritten:
             files = plural(self.unwritten, "file")
             parts.append(f"of these, {files} could not be written (`beet write` tries again)")
         if self.missing:
             files = plural(self.missing, "file")
-            parts.append(f"of these, {files} could not be found (`beet update` looks into it)")
+            parts.append(f"of these, {files} could not be found (see `beet update`)")
         parts += [
             f"{outcome.value}: {self._amount(outcome)}"
             for outcome in Outcome

@@ -88,7 +88,7 @@ class Vocabulary:
             whitelist=_read_whitelist(config),
             branches=_read_tree(config),
             aliases=_read_aliases(config),
-            title_case=switch("title_case", config["title_case"].get()),
+            title_case=switch(config, "title_case"),
             placeholders=_read_placeholders(config),
         )
 

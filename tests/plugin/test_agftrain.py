@@ -547,7 +547,8 @@ def test_pretending_quietly_says_only_what_is_wrong(library, capsys):
 
 def test_without_the_training_extra_one_line_says_what_to_install(library, monkeypatch):
     monkeypatch.setattr(
-        "beetsplug.agfgenre.missing_for_learning", lambda: "learning needs torch: pip install x"
+        "beetsplug.agfgenre.commands.missing_for_learning",
+        lambda: "learning needs torch: pip install x",
     )
     with pytest.raises(ui.UserError, match="agftrain: learning needs torch: pip install x"):
         library.beet("agftrain")

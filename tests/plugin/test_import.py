@@ -73,7 +73,7 @@ def test_albums_as_they_are_get_genres_in_the_library_only(library, threaded):
     assert library.lib.albums().get().genres == ["Rock"]
 
 
-AS_IS = "imported as they are: genres are in the library only"
+AS_IS = "files imported as they are have their genres in the library only"
 
 
 @pytest.mark.parametrize("autotag", [False, True])

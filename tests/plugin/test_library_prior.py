@@ -56,8 +56,8 @@ def estimated(*sounds) -> np.ndarray:
     return label_shift.estimate(np.array(rows), LEARNT)
 
 
-TOLD = "to learn what the library is made of"
-TOO_FEW = "fewer than 30 tracks can be heard, too few to tell what the library is made of"
+TOLD = "to estimate the genres of the library"
+TOO_FEW = "fewer than 30 tracks could be analysed, too few to estimate the genres of the library"
 
 
 # What a prior does
@@ -106,7 +106,7 @@ def test_a_model_that_does_not_know_its_prior_is_named_and_listens_as_it_is(
     assert tagger.listened == ["d0"]
     (line,) = library.log.lines_at("WARNING")
     assert line.endswith(
-        f"fake-1 does not say what it has learnt from: `prior: {wanted}` changes nothing"
+        f"the model fake-1 does not state its training prior, so `prior: {wanted}` has no effect"
     )
 
 
@@ -143,8 +143,8 @@ def test_the_library_is_listened_to_once_and_what_it_is_made_of_is_kept(library,
     fill(library)
     library.beet("agfgenre", "title:d0")
     assert sorted(tagger.listened) == sorted(tagger.sounds)  # d0, which was drawn, once
-    assert library.log.having(f"listening to 31 tracks {TOLD}")
-    assert library.log.having("the library is made of Electronic 64%, Rock 28%")
+    assert library.log.having(f"analysing 31 tracks {TOLD}")
+    assert library.log.having("estimated genres of the library: Electronic 64%, Rock 28%")
     item = library.get("d0")
     assert item.genres == ["Electronic"]
     shares = json.loads(kept(library)[0].read_text())["prior"]
@@ -175,7 +175,7 @@ def test_quiet_says_nothing_of_it(library, capsys):
     fill(library)
     library.beet("agfgenre", "-q")
     assert capsys.readouterr().out == ""
-    assert not library.log.having("library is made of")
+    assert not library.log.having("genres of the library")
     assert kept(library)
 
 
@@ -226,13 +226,13 @@ def test_ctrl_c_loses_nothing(library, tagger, after):
     tagger.interrupt_after = after
     with pytest.raises(SystemExit, match="130"):
         library.beet("agfgenre", "title:d0")
-    assert library.log.lines[-1] == "INFO: stopped: run again to go on"
+    assert library.log.lines[-1] == "INFO: stopped, run again to continue"
     assert tagger.open == 0
     assert library.genres("d0") == []
     tagger.interrupt_after = None
     library.beet("agfgenre", "title:e0")
     assert sorted(tagger.listened) == sorted(tagger.sounds)
-    assert library.log.having(f"listening to {41 - after} tracks {TOLD}")
+    assert library.log.having(f"analysing {41 - after} tracks {TOLD}")
     shares = json.loads(kept(library)[0].read_text())["prior"]
     assert shares == pytest.approx(estimated(*[ELECTRONIC] * 40, DOUBTFUL).tolist())
 
@@ -240,13 +240,13 @@ def test_ctrl_c_loses_nothing(library, tagger, after):
 def test_a_run_that_is_killed_loses_the_last_few_tracks_at_most(library, tagger, monkeypatch):
     fill(library, electronic=40)
     tagger.interrupt_after = 2 * database.BATCH + 1
-    write = library_prior.Kept.write
+    write = library_prior.StoredEstimate.write
 
-    def write_unless_dead(self, path, ears):
+    def write_unless_dead(self, path, tagger):
         if len(tagger.listened) != tagger.interrupt_after:
-            write(self, path, ears)
+            write(self, path, tagger)
 
-    monkeypatch.setattr(library_prior.Kept, "write", write_unless_dead)
+    monkeypatch.setattr(library_prior.StoredEstimate, "write", write_unless_dead)
     with pytest.raises(SystemExit, match="130"):
         library.beet("agfgenre")
     assert len(json.loads(kept(library)[0].read_text())["heard"]) == 2 * database.BATCH
@@ -328,7 +328,7 @@ def test_each_model_keeps_its_own(library, tagger):
 def test_where_it_cannot_be_kept_one_line_says_so(library):
     fill(library)
     folder(library).write_text("in the way")
-    with pytest.raises(ui.UserError, match=r"cannot be kept in .*-agfgenre .*nothing is changed"):
+    with pytest.raises(ui.UserError, match=r"cannot be written .*nothing is changed"):
         library.beet("agfgenre")
     assert library.genres("d0") == []
 
@@ -366,7 +366,7 @@ def test_putting_back_is_not_disturbed(library):
     library.beet("agfgenre", "--undo")
     assert library.genres("d0") == []
     library.beet("agfgenre", "--undo")
-    assert library.log.having("there is nothing to put back")
+    assert library.log.having("there is nothing to restore")
     assert kept(library)
 
 

@@ -34,7 +34,7 @@ def test_failed_files_are_named_counted_and_tried_again(library, tagger):
 def test_nothing_but_failures_is_an_error(library, tagger):
     tagger.sounds["a"] = UnreadableAudioError("a.wav cannot be read")
     library.track("a")
-    with pytest.raises(ui.UserError, match="none of the files could be listened to"):
+    with pytest.raises(ui.UserError, match="none of the files could be analysed"):
         library.beet("agfgenre")
 
 
@@ -53,7 +53,7 @@ def test_file_that_cannot_be_written_is_named_and_stored_in_the_library(library,
     assert broken.count("b.wav") == 1
     assert (
         "tagged 3 tracks; of these, 1 file could not be written (`beet write` tries again); "
-        "of these, 1 file could not be found (`beet update` looks into it)"
+        "of these, 1 file could not be found (see `beet update`)"
     ) in summary(library)
 
 
@@ -77,8 +77,8 @@ def test_forbidden_file_is_named_once(library, monkeypatch):
     library.beet("agfgenre")
     (line,) = library.log.lines_at("ERROR")
     assert line.endswith(
-        "a.wav cannot be written (Operation not permitted: neither it nor its folder may be "
-        "closed to writing); the library is changed, the file is not"
+        "a.wav cannot be written (Operation not permitted; allow writing to it and its "
+        "folder); the library is changed, the file is not"
     )
     assert line.count("a.wav") == 1
 
@@ -106,7 +106,7 @@ def test_damage_that_was_passed_over_is_told(library, tagger):
     listen = tagger._result
     tagger._result = lambda path: replace(listen(path), lost=2.5)
     library.beet("agfgenre")
-    assert library.log.having("a.wav: 2.5 s that were to be heard are damaged")
+    assert library.log.having("a.wav: 2.5 s of the analysed part are damaged")
     assert library.genres("a") == ["Rock"]
 
 

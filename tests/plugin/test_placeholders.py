@@ -55,7 +55,7 @@ def test_placeholders_stay_where_nothing_better_is_known(library, tagger):
     for options in ([], [], ["-r"], ["-f"]):
         library.beet("agfgenre", *options)
         assert library.genres("a") == ["Other"]
-        assert "left alone because unsure: 1 track" in summary(library)
+        assert "skipped because unsure: 1 track" in summary(library)
     assert tagger.listened == ["a"]
 
 

@@ -71,8 +71,8 @@ def test_its_fields_can_be_taken_away(library, options):
     library.beet("modify", "-y", "-M", "-W", *(f"{field}!" for field in fields))
     library.beet("modify", "-y", "-M", "-W", "-a", *(f"{field}!" for field in fields))
     album.load()
-    for model in (album, *album.items()):
-        assert not set(fields) & set(model.keys())
+    for obj in (album, *album.items()):
+        assert not set(fields) & set(obj.keys())
 
 
 def test_quiet_prints_nothing_but_the_summary(library, capsys):
@@ -153,9 +153,9 @@ def test_options_that_are_none_are_named(library, tagger):
     library.configure(min_confidance=0.3, colour="red")
     library.track("a")
     library.beet("agfgenre")
-    (close,) = library.log.having("min_confidance, which is no option")
+    (close,) = library.log.having("`min_confidance` in the configuration is not an option")
     assert close.endswith("did you mean min_confidence?")
-    (far,) = library.log.having("colour, which is no option")
+    (far,) = library.log.having("`colour` in the configuration is not an option")
     assert "did you mean" not in far
     assert library.genres("a") == ["Rock"]
 
@@ -190,7 +190,7 @@ def test_unsure_tracks_are_left_alone_and_decided_on_anew_without_listening(libr
     library.track("a")
     library.beet("agfgenre")
     assert library.genres("a") == []
-    assert "left alone because unsure: 1 track" in summary(library)
+    assert "skipped because unsure: 1 track" in summary(library)
     library.configure(min_confidence=0.4)
     library.beet("agfgenre")
     assert library.genres("a") == library.file_genres("a") == ["Hip-Hop"]
@@ -250,7 +250,7 @@ def test_interrupted_run_keeps_what_was_heard_and_can_go_on(library, tagger):
         library.beet("agfgenre")
     assert [library.genres(f"{n:02}") != [] for n in range(30)] == [True] * 21 + [False] * 9
     assert tagger.open == 0
-    assert "tagged 21 tracks; stopped: run again to go on" in summary(library)
+    assert "tagged 21 tracks; stopped, run again to continue" in summary(library)
     tagger.interrupt_after = None
     library.beet("agfgenre")
     assert len(tagger.listened) == 30
@@ -279,9 +279,9 @@ def test_help(library, capsys):
         library.run_command("agfgenre", "-h")
     out = " ".join(capsys.readouterr().out.split())
     assert "agfgenre [options] [QUERY]" in out
-    assert "in compilations for each track" in out
+    assert "compilations: by track" in out
     assert "as import.write says" in out
-    assert "listens to tracks that have genres, too" in out
+    assert "analyses tracks that have genres, too" in out
 
 
 def test_auto_that_makes_no_sense_is_one_line_and_stops_nothing(library):
@@ -289,13 +289,13 @@ def test_auto_that_makes_no_sense_is_one_line_and_stops_nothing(library):
     library.track("a")
     library.beet("ls")
     (line,) = library.log.lines_at("WARNING")
-    assert line == "WARNING: auto must be yes or no, not 'maybe' (taken for no)"
+    assert line == "WARNING: auto must be yes or no, not 'maybe'; `auto: no` is used"
 
 
-@pytest.mark.parametrize(
-    ("section", "told"),
-    [(None, []), (True, ["WARNING: the configuration says True, not options (taken for none)"])],
-)
+NO_OPTIONS = "`agfgenre: True` in the configuration is no list of options; the defaults are used"
+
+
+@pytest.mark.parametrize(("section", "told"), [(None, []), (True, [f"WARNING: {NO_OPTIONS}"])])
 def test_a_section_without_options_is_an_empty_one(library, section, told):
     library.config.set({"agfgenre": section})
     library.track("a")
@@ -360,12 +360,12 @@ def test_progress_off_a_terminal_is_a_line_now_and_then(library, tagger, monkeyp
     for title in "ab":
         library.track(title)
     library.beet("agfgenre")
-    assert len(library.log.having("of 2 tracks")) == 2
+    assert len(library.log.having("of 2 tracks done")) == 2
     assert library.log.having("0:00:00 left")
     tagger.model_id = "fake-2"
     library.beet("agfgenre", "-q", "-f")
     assert tagger.listened == ["a", "b", "a", "b"]
-    assert len(library.log.having(" tracks, ")) == 2
+    assert len(library.log.having(" tracks done, ")) == 2
 
 
 def test_progress_on_a_terminal_is_a_bar_that_goes_away(library, monkeypatch, capsys):
@@ -374,7 +374,7 @@ def test_progress_on_a_terminal_is_a_bar_that_goes_away(library, monkeypatch, ca
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     library.beet("agfgenre")
     output = capsys.readouterr()
-    assert "Listening" in output.err
+    assert "Analysing" in output.err
     assert "2" in output.err
     assert output.out.count("+ Rock") == 2
 

@@ -3,6 +3,8 @@
 import pytest
 from beets_helpers import ELECTRONIC, EVEN, summary
 
+from beetsplug.agfgenre.tag import run
+
 
 @pytest.fixture
 def tagged(library, tagger):
@@ -36,7 +38,7 @@ def test_renewing_decides_anew_about_what_the_plugin_has_set(tagged, capsys):
     tagged.beet("agfgenre", "-r")
     assert [tagged.genres(t) for t in "abc"] == [["Electronic"], [], ["Jazz"]]
     assert [tagged.file_genres(t) for t in "abc"] == [["Electronic"], [], ["Jazz"]]
-    assert "taken back because unsure or unwanted by now: 1 track" in summary(tagged)
+    assert "removed because unsure or no longer wanted: 1 track" in summary(tagged)
     assert "already had genres: 1 track" in summary(tagged)
     assert "- Rock" in capsys.readouterr().out
 
@@ -127,22 +129,40 @@ def test_an_album_that_a_killed_run_has_left_behind_is_completed(library, tagger
     assert "tagged 1 album; already right: 2 tracks" in summary(library)
 
 
-def test_what_has_been_heard_before_completes_albums_at_once(library, tagger, monkeypatch):
+def test_tracks_analysed_before_come_first_and_complete_their_albums(library, tagger):
+    library.track("c")
     album = library.album("ab")
+    library.configure(min_confidence=1)
+    library.beet("agfgenre", "-q", "title::[ab]")
+    library.configure(min_confidence=0.5)
+    tagger.interrupt_after = 2
+    with pytest.raises(SystemExit, match="130"):
+        library.beet("agfgenre", "-q")
+    album.load()
+    assert album.genres == library.genres("a") == library.genres("b") == ["Rock"]
+    assert library.genres("c") == []
+
+
+def test_nothing_is_written_while_tracks_are_selected(library, tagger, monkeypatch):
+    library.album("ab")
     library.configure(min_confidence=1)
     library.beet("agfgenre", "-q")
     library.configure(min_confidence=0.5)
+    for title in "cde":
+        library.track(title)
     monkeypatch.setattr("beetsplug.agfgenre.tag.run.BATCH", 1)
-    monkeypatch.setattr("beetsplug.agfgenre.tag.run.Run.listen", lambda *given, **more: killed())
-    monkeypatch.setattr("beetsplug.agfgenre.tag.run.Run.__exit__", lambda *given: None)
+    monkeypatch.setattr("beetsplug.agfgenre.tag.prefilter.AT_ONCE", 1)
+    states = []
+    select = run.Run._is_wanted
 
-    def killed():
-        raise SystemExit
+    def selected(self, obj):
+        states.append([item.genres for item in library.lib.items()])
+        return select(self, obj)
 
-    with pytest.raises(SystemExit):
-        library.beet("agfgenre", "-q")
-    album.load()
-    assert album.genres == ["Rock"]
+    monkeypatch.setattr(run.Run, "_is_wanted", selected)
+    library.beet("agfgenre", "-q")
+    assert states == [[[]] * 5] * 5
+    assert [library.genres(title) for title in "abcde"] == [["Rock"]] * 5
 
 
 def test_stopped_an_album_goes_by_what_its_tracks_have(library, tagger):

@@ -5,8 +5,8 @@ from beets.library import Item
 from agf_core.audio.decode import SilentAudioError
 from agf_core.inference.tagger import Prediction
 from beetsplug.agfgenre.config import Settings
-from beetsplug.agfgenre.summary import Summary
-from beetsplug.agfgenre.tag.decision import Decision, Heard, Outcome, decide, rank
+from beetsplug.agfgenre.summary import Outcome, Summary
+from beetsplug.agfgenre.tag.decision import Decision, StoredPrediction, decide, rank
 from beetsplug.agfgenre.vocabulary import Vocabulary
 
 LABELS = tuple("abcdefg")
@@ -33,18 +33,18 @@ def test_rank_is_the_mean_best_first():
     ],
 )
 def test_candidates_are_at_least_half_as_probable_and_at_most_five(shares, genres):
-    assert "".join(Heard.of([prediction(*shares)]).genres) == genres
+    assert "".join(StoredPrediction.of([prediction(*shares)]).genres) == genres
 
 
-def test_what_is_remembered_is_recalled_for_the_same_model_only():
+def test_a_stored_prediction_is_read_for_the_same_model_only():
     item = Item()
-    heard = Heard(("a", "b"), 0.75)
-    heard.remember(item, "model-1")
-    assert Heard.recall(item, "model-1") == heard
-    assert Heard.recall(item, "model-2") is None
-    assert Heard.recall(Item(), "model-1") is None
+    stored = StoredPrediction(("a", "b"), 0.75)
+    stored.write(item, "model-1")
+    assert StoredPrediction.read(item, "model-1") == stored
+    assert StoredPrediction.read(item, "model-2") is None
+    assert StoredPrediction.read(Item(), "model-1") is None
     del item["agf_confidence"]
-    assert Heard.recall(item, "model-1") is None
+    assert StoredPrediction.read(item, "model-1") is None
 
 
 @pytest.mark.parametrize(
@@ -60,13 +60,16 @@ def test_what_is_remembered_is_recalled_for_the_same_model_only():
 )
 def test_decision(confidence, wanted, count, decision):
     words = Vocabulary(whitelist=frozenset(wanted), title_case=False)
-    heard = Heard(("a", "b", "c"), confidence)
-    assert decide(heard, words, Settings(count=count, min_confidence=0.5)) == decision
+    stored = StoredPrediction(("a", "b", "c"), confidence)
+    assert decide(stored, words, Settings(count=count, min_confidence=0.5)) == decision
 
 
 def test_candidates_that_mean_the_same_are_one_genre():
     words = Vocabulary(branches=(("top", "a"), ("top", "b"), ("c",)))
-    assert decide(Heard(("a", "b", "c"), 0.9), words, Settings(count=2)).genres == ("Top", "C")
+    assert decide(StoredPrediction(("a", "b", "c"), 0.9), words, Settings(count=2)).genres == (
+        "Top",
+        "C",
+    )
 
 
 def test_empty_summary():
@@ -87,7 +90,7 @@ def test_summary_counts_by_kind_and_reason():
     assert summary.text("would tag") == (
         "would tag 1 track; "
         "of these, 2 files could not be written (`beet write` tries again); "
-        "of these, 1 file could not be found (`beet update` looks into it); "
-        "left alone because unsure: 2 tracks; "
+        "of these, 1 file could not be found (see `beet update`); "
+        "skipped because unsure: 2 tracks; "
         "failed: 3 tracks (1 for other reasons, 2 silent)"
     )

@@ -51,11 +51,11 @@ def test_the_last_run_is_put_back_in_library_and_files(library, capsys):
     library.beet("agfgenre", "--undo")
     assert genres(library) == OLD
     assert capsys.readouterr().out.count("- Rock") == 3
-    assert "put back 3 tracks" in told(library)
-    assert library.get("a").agf_genres == ["Rock"]  # what was heard is true still
+    assert "restored 3 tracks" in told(library)
+    assert library.get("a").agf_genres == ["Rock"]  # the prediction still holds
     assert journals(library) == []
     library.beet("agfgenre", "--undo")
-    assert "there is nothing to put back" in told(library)
+    assert "there is nothing to restore" in told(library)
 
 
 def test_what_the_user_tags_after_an_undo_is_the_users(library):
@@ -95,18 +95,18 @@ def test_notes_of_an_older_release_are_put_back_too(library):
 
 def test_an_undo_that_is_stopped_says_what_it_has_done(library, monkeypatch):
     library.beet("agfgenre", "-f")
-    put_back, done = undo._Undo._put_back, []
+    restore, done = undo._Undo._restore, []
 
     def stopped(self, note, model):
         if done:
             raise KeyboardInterrupt
         done.append(note)
-        return put_back(self, note, model)
+        return restore(self, note, model)
 
-    monkeypatch.setattr(undo._Undo, "_put_back", stopped)
+    monkeypatch.setattr(undo._Undo, "_restore", stopped)
     with pytest.raises(SystemExit, match="130"):
         library.beet("agfgenre", "--undo")
-    assert "put back 1 track; stopped: run again to go on" in told(library)
+    assert "restored 1 track; stopped, run again to continue" in told(library)
 
 
 def test_what_was_taken_back_is_put_back(library):
@@ -121,7 +121,7 @@ def test_what_was_taken_back_is_put_back(library):
 def test_putting_back_goes_with_no_other_wish(library):
     library.beet("agfgenre", "-f")
     for option in ("-f", "-k", "-r", "-a", "--explain"):
-        with pytest.raises(ui.UserError, match="it does not go with --"):
+        with pytest.raises(ui.UserError, match="--undo cannot be combined with --"):
             library.beet("agfgenre", "--undo", option)
     assert genres(library) == NEW
 
@@ -130,7 +130,7 @@ def test_pretending_changes_nothing(library, capsys):
     library.beet("agfgenre", "-f")
     library.beet("agfgenre", "--undo", "-p")
     assert "- Rock" in capsys.readouterr().out
-    assert "would put back 3 tracks" in told(library)
+    assert "would restore 3 tracks" in told(library)
     assert genres(library) == NEW
     library.beet("agfgenre", "--undo", "-q")
     assert genres(library) == OLD
@@ -153,7 +153,7 @@ def test_a_query_puts_back_what_matches_and_leaves_the_rest_for_later(library):
     library.beet("agfgenre", "--undo", "title:b")
     assert genres(library) == [["Rock"], ["Jazz", "Soul"], ["Rock"]]
     library.beet("agfgenre", "--undo", "title:b")
-    assert "there is nothing to put back" in told(library)
+    assert "there is nothing to restore" in told(library)
     library.beet("agfgenre", "--undo")
     assert genres(library) == OLD
 
@@ -171,9 +171,9 @@ def test_what_was_changed_since_is_left_alone_and_named(library, where):
     assert library.file_genres("a") == ["Folk"]
     assert library.genres("a") == (["Folk"] if where == "library" else ["Rock"])
     assert [library.genres(title) for title in "bc"] == OLD[1:]
-    (line,) = library.log.having("left alone, for its genres have been changed since")
+    (line,) = library.log.having("skipped, its genres have changed since that run")
     assert " - a: " in line
-    assert "put back 2 tracks; left alone because changed since: 1 track" in told(library)
+    assert "restored 2 tracks; skipped because changed since that run: 1 track" in told(library)
 
 
 def test_what_is_no_longer_there_is_counted_and_its_number_is_not_taken_for_it(library):
@@ -182,7 +182,7 @@ def test_what_is_no_longer_there_is_counted_and_its_number_is_not_taken_for_it(l
     library.get("c").remove()
     library.track("d", genres=["Rock"])  # with the number of c
     library.beet("agfgenre", "--undo")
-    assert "put back 1 track; no longer in the library: 2 tracks" in told(library)
+    assert "restored 1 track; no longer in the library: 2 tracks" in told(library)
     assert library.genres("d") == ["Rock"]
 
 
@@ -191,7 +191,7 @@ def test_an_album_that_one_run_has_changed_twice_comes_back(library):
     album.genres = ["Jazz"]
     with closing(Journal(library.lib)) as journal:
         for genres in ([], ["Rock"]):
-            journal.note(album, genres)
+            journal.record(album, genres)
             album.genres = genres
     album.store(inherit=False)
     library.beet("agfgenre", "--undo")
@@ -225,8 +225,8 @@ def test_a_file_that_is_gone_is_put_back_in_the_library(library):
     os.remove(library.get("a").path)
     library.beet("agfgenre", "--undo")
     assert library.genres("a") == []
-    assert "put back 3 tracks" in told(library)
-    assert library.log.having("only the library is put back")
+    assert "restored 3 tracks" in told(library)
+    assert library.log.having("its genres are restored in the library only")
 
 
 # Files that know more than the library
@@ -242,10 +242,10 @@ def tag_file(library, title: str, *genres: str) -> None:
 def test_genres_that_only_the_file_has_are_left_alone_and_named(library, wish):
     tag_file(library, "a", "Tango")
     library.beet("agfgenre", *wish, "-p")
-    assert library.log.having("a: left alone, for its file has genres that the library does not")
-    assert "left alone because the file has other genres: 1 track" in told(library)
+    assert library.log.having("a: skipped, its file has genres that the library lacks")
+    assert "skipped because the file has other genres: 1 track" in told(library)
     library.beet("agfgenre", *wish)
-    assert "left alone because the file has other genres: 1 track" in told(library)
+    assert "skipped because the file has other genres: 1 track" in told(library)
     assert library.genres("a") == []
     assert library.file_genres("a") == ["Tango"]
     assert library.genres("c") == library.file_genres("c") == ["Rock"]
@@ -291,7 +291,7 @@ def kill(library, monkeypatch, when: str) -> None:
         patch.setattr(
             "beetsplug.agfgenre.tag.journal.Journal.close", lambda self: self._file.close()
         )
-        patch.setattr("beetsplug.agfgenre.tag.run.Run._keep", lambda self, models: None)
+        patch.setattr("beetsplug.agfgenre.tag.run.Run._store", lambda self, objs: None)
         patch.setattr("beetsplug.agfgenre.tag.file_writer.os.remove", lambda path: None)
         with pytest.raises(KilledError):
             library.beet("agfgenre", "-f")
@@ -347,7 +347,7 @@ def test_notes_are_there_before_anything_is_changed(library, monkeypatch):
         "pathlib.Path.mkdir",
         lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")),
     )
-    with pytest.raises(ui.UserError, match=r"cannot be noted in .*-agfgenre \(No space left"):
+    with pytest.raises(ui.UserError, match=r"journal .*-agfgenre cannot be written \(No space"):
         library.beet("agfgenre", "-f")
     monkeypatch.undo()
     assert genres(library) == OLD
@@ -355,7 +355,7 @@ def test_notes_are_there_before_anything_is_changed(library, monkeypatch):
 
 def test_a_run_that_goes_on_is_left_in_peace(library):
     other = journal.Journal(library.lib)
-    other.note(library.get("a"), ["Folk"])
+    other.record(library.get("a"), ["Folk"])
     library.beet("agfgenre", "-f")
     assert {path.suffix for path in journals(library)} == {".open", ".jsonl"}
     library.beet("agfgenre", "--undo")
@@ -369,7 +369,7 @@ def test_only_the_last_runs_are_kept(library, monkeypatch):
     monkeypatch.setattr(journal, "RUNS_KEPT", 2)
     for number in range(4):
         notes = journal.Journal(library.lib)
-        notes.note(library.get("a"), [str(number)])
+        notes.record(library.get("a"), [str(number)])
         notes.close()
     kept = [json.loads(path.read_text())["new"] for path in journals(library)]
     assert kept == [["2"], ["3"]]
@@ -389,7 +389,7 @@ def test_nothing_is_noted_of_a_library_in_memory(monkeypatch, tmp_path):
         library.beet("agfgenre")
         assert library.file_genres("a") == ["Rock"]
         library.beet("agfgenre", "--undo")
-        assert "there is nothing to put back" in told(library)
+        assert "there is nothing to restore" in told(library)
     assert not list(tmp_path.glob("*-agfgenre"))
 
 

@@ -1,4 +1,4 @@
-"""What a track or an album gets: decided, shown, and written to its file."""
+"""Give a track or an album its genres: record, show and write what changes."""
 
 from __future__ import annotations
 
@@ -7,21 +7,18 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from beets import ui
-from beets.library import Item
+from beets.library import Album, Item
 from mediafile import UnreadableFileError
 
 from agf_core.data.genre_names import composed, fold_genre_name
 from beetsplug.agfgenre.console import name_of, show_changes
-from beetsplug.agfgenre.summary import Summary
-from beetsplug.agfgenre.tag.decision import (
-    Outcome,
-    decide,
-    is_ours,
-    mark_ours,
-    rank,
-    set_by_us,
-    single,
+from beetsplug.agfgenre.fields import (
+    genres_set_by_plugin,
+    is_set_by_plugin,
+    mark_set_by_plugin,
 )
+from beetsplug.agfgenre.summary import Outcome, Summary
+from beetsplug.agfgenre.tag.decision import Decision, decide, rank, single
 from beetsplug.agfgenre.tag.file_writer import genres_in_file, try_write
 from beetsplug.agfgenre.vocabulary import unique
 
@@ -30,7 +27,8 @@ if TYPE_CHECKING:
 
     from agf_core.inference.prediction import Prediction
     from beetsplug.agfgenre.config import Settings
-    from beetsplug.agfgenre.tag.decision import Heard, Model
+    from beetsplug.agfgenre.fields import TrackOrAlbum
+    from beetsplug.agfgenre.tag.decision import StoredPrediction
     from beetsplug.agfgenre.tag.journal import Journal
     from beetsplug.agfgenre.vocabulary import Vocabulary
 
@@ -39,9 +37,9 @@ EXPLAINED = 5  # genres
 
 
 class GenreApplier:
-    """Gives tracks and albums the genres that were heard in them, and counts what became of them.
+    """Gives tracks and albums their genres, and counts what became of them.
 
-    It changes objects and files; storing the objects is left to its user.
+    It changes objects and files; its user stores the objects.
 
     Parameters
     ----------
@@ -49,7 +47,7 @@ class GenreApplier:
     settings : Settings
     log : BeetsLogger
     journal : Journal, optional
-        Where it is noted what is replaced; without one, no file is written.
+        Where changes are recorded before they are made; without one, no file is written.
     """
 
     def __init__(
@@ -63,113 +61,124 @@ class GenreApplier:
         self._journal = None if settings.pretend else journal
         self.summary = Summary()
 
-    def may_change(self, model: Model) -> bool:
-        """Whether the user wants other genres for this track or album, should there be any."""
+    def may_change(self, obj: TrackOrAlbum) -> bool:
+        """Return whether the user wants other genres for a track or an album, should there be any.
+
+        That is so of one without genres, and by the options of some that have them.
+        """
         if self._settings.force or self._settings.keep_existing:
             return True
-        return not self.current_genres(model) or self._may_withdraw(model)
+        return not self.current_genres(obj) or self._may_remove(obj)
 
-    def current_genres(self, model: Model) -> list[str]:
+    def current_genres(self, obj: TrackOrAlbum) -> list[str]:
         """Return the genres that a track or an album has now; placeholders are none."""
-        return self._vocabulary.genres_of(model.genres)
+        return self._vocabulary.genres_of(obj.genres)
 
-    def settle(self, model: Model, heard: Heard) -> bool:
-        """Give a track or an album what was heard, as far as wanted; return whether it changed."""
-        decision = decide(heard, self._vocabulary, self._settings)
+    def decide(self, obj: TrackOrAlbum, prediction: StoredPrediction) -> Decision:
+        """Decide by a prediction what a track or an album gets; change nothing."""
+        decision = decide(prediction, self._vocabulary, self._settings)
+        if not self.may_change(obj):
+            return Decision(outcome=Outcome.HAS_GENRES)
+        if not decision.genres and not self._may_remove(obj):
+            return decision
+        if not self._differs(obj, decision.genres):
+            return Decision(outcome=Outcome.UNCHANGED) if decision.genres else decision
+        return decision if decision.genres else Decision(outcome=Outcome.REMOVED)
+
+    def apply(self, obj: TrackOrAlbum, decision: Decision) -> bool:
+        """Do what was decided, and count it; return whether the object has changed."""
         outcome = decision.outcome
-        if not self.may_change(model):
-            outcome = Outcome.TAKEN
-        elif outcome is Outcome.TAGGED or self._may_withdraw(model):
-            if not self._differs(model, decision.genres):
-                outcome = Outcome.UNCHANGED if decision.genres else outcome
-            elif self._file_says_more(model, decision.genres):
-                outcome = Outcome.IN_FILE
-            else:
-                self.change(model, decision.genres)
-                outcome = Outcome.TAGGED if decision.genres else Outcome.WITHDRAWN
-        self.summary.add(outcome, type(model))
-        return outcome in (Outcome.TAGGED, Outcome.WITHDRAWN)
+        if decision.changes and self._file_has_others(obj, decision.genres):
+            outcome = Outcome.IN_FILE
+        elif decision.changes:
+            self._change(obj, decision.genres)
+        self.summary.add(outcome, type(obj))
+        return decision.changes and outcome is not Outcome.IN_FILE
 
-    def withdraw(self, model: Model) -> bool:
-        """Take back genres of ours, if the user wants that; return whether there were any."""
-        return self._may_withdraw(model) and self.change(model, ())
+    def apply_common(self, album: Album, genres: Sequence[str]) -> bool:
+        """Give an album the genres that its tracks have in common; return whether it has changed.
 
-    def _may_withdraw(self, model: Model) -> bool:
+        Without any, those that the plugin had set are removed, if the user wants that.
+        """
+        if not (genres or self._may_remove(album)) or not self._differs(album, genres):
+            return False
+        self._change(album, genres)
+        self.summary.add(Outcome.TAGGED if genres else Outcome.REMOVED, type(album))
+        return True
+
+    def _may_remove(self, obj: TrackOrAlbum) -> bool:
         settings = self._settings
         return (
             settings.renew
             and not settings.keep_existing
-            and is_ours(model, self.current_genres(model))
+            and is_set_by_plugin(obj, self.current_genres(obj))
         )
 
-    def change(self, model: Model, genres: Sequence[str]) -> bool:
-        """Set genres, show the difference and write the file; return whether they are new."""
-        if not self._differs(model, genres):
-            return False
-        wanted = self._wanted(model, genres)
+    def _change(self, obj: TrackOrAlbum, genres: Sequence[str]) -> None:
+        """Record, set and show genres, and write the file."""
+        wanted = self._wanted(obj, genres)
         if self._journal:
-            self._journal.note(model, wanted, self._in_file(model))
-        kept = len(self.current_genres(model)) if self._settings.keep_existing else 0
-        # What has gone is ours no longer, should the user want it again; but where files are not
-        # written, it may come back from them.
+            self._journal.record(obj, wanted, self._in_file(obj))
+        kept = len(self.current_genres(obj)) if self._settings.keep_existing else 0
+        # A genre that is removed is no longer ours: the user may set it again. But where files are
+        # not written, it may come back from them.
         there = set(map(fold_genre_name, wanted))
         ours = (
             genre
-            for genre in set_by_us(model)
+            for genre in genres_set_by_plugin(obj)
             if fold_genre_name(genre) in there or not self._settings.write
         )
-        mark_ours(model, unique([*ours, *wanted[kept:]]))
-        model.genres = wanted
+        mark_set_by_plugin(obj, unique([*ours, *wanted[kept:]]))
+        obj.genres = wanted
         if not self._settings.quiet:
-            show_changes(model, SHOWN_FIELDS)
-        if self._journal and self._settings.write and isinstance(model, Item):
-            try_write(model, self._journal.run, self.summary, self._log)
-        return True
+            show_changes(obj, SHOWN_FIELDS)
+        if self._journal and self._settings.write and isinstance(obj, Item):
+            try_write(obj, self._journal.run, self.summary, self._log)
 
-    def _differs(self, model: Model, genres: Sequence[str]) -> bool:
-        wanted, there = self._wanted(model, genres), self.current_genres(model)
+    def _differs(self, obj: TrackOrAlbum, genres: Sequence[str]) -> bool:
+        wanted, there = self._wanted(obj, genres), self.current_genres(obj)
         return list(map(composed, wanted)) != list(map(composed, there))
 
-    def _wanted(self, model: Model, genres: Sequence[str]) -> list[str]:
+    def _wanted(self, obj: TrackOrAlbum, genres: Sequence[str]) -> list[str]:
         """Return all genres that a track or an album is to have."""
-        there = self.current_genres(model) if self._settings.keep_existing else []
+        there = self.current_genres(obj) if self._settings.keep_existing else []
         known = set(map(fold_genre_name, there))
         return there + [genre for genre in genres if fold_genre_name(genre) not in known]
 
-    def _file_says_more(self, model: Model, genres: Sequence[str]) -> bool:
-        """Whether writing would replace genres that the library does not know; they are named.
+    def _file_has_others(self, obj: TrackOrAlbum, genres: Sequence[str]) -> bool:
+        """Return whether writing would replace genres that the library lacks; report them.
 
-        Those that are to be written may be there from a run that was killed.
+        The file may have those that are to be written from a run that was killed.
         """
         settings = self._settings
         if settings.force or not settings.write or not (self._journal or settings.pretend):
             return False
-        in_file = self._vocabulary.genres_of(self._in_file(model))
-        known = single([*self.current_genres(model), *genres])
-        if not (more := [genre for genre in in_file if not single([genre]) <= known]):
-            return False
-        self._log.info(
-            "{}: left alone, for its file has genres that the library does not know ({}); "
-            "`beet update` takes them over, -f replaces them",
-            *(name_of(model), ", ".join(more)),
-        )
-        return True
+        known = single([*self.current_genres(obj), *genres])
+        in_file = self._vocabulary.genres_of(self._in_file(obj))
+        others = [genre for genre in in_file if not single([genre]) <= known]
+        if others:
+            self._log.info(
+                "{}: skipped, its file has genres that the library lacks ({}); import them with "
+                "`beet update`, or replace them with -f",
+                *(name_of(obj), ", ".join(others)),
+            )
+        return bool(others)
 
-    def _in_file(self, model: Model) -> list[str] | None:
-        """Return the genres of a track's file; an album has none, nor has a broken file."""
-        if isinstance(model, Item):
+    def _in_file(self, obj: TrackOrAlbum) -> list[str] | None:
+        """Return the genres of a track's file; None for an album and for an unreadable file."""
+        if isinstance(obj, Item):
             with suppress(UnreadableFileError):
-                return genres_in_file(model)
+                return genres_in_file(obj)
         return None
 
-    def explain(self, model: Model, predictions: Sequence[Prediction]) -> None:
-        """Show the most probable genres, if the user wants to know."""
+    def explain(self, obj: TrackOrAlbum, predictions: Sequence[Prediction]) -> None:
+        """Show the most probable genres, if the user wants to see them."""
         if self._settings.explain:
-            ui.print_(name_of(model))
+            ui.print_(name_of(obj))
             shares = rank(predictions)[:EXPLAINED]
             ui.print_("  " + ", ".join(f"{genre} {share:.2f}" for genre, share in shares))
 
     def fail(self, error: Exception | None) -> None:
-        """Count and name a file that could not be listened to."""
+        """Count and report a file that could not be analysed."""
         self.summary.fail(error)
         self._log.warning("{}", error)

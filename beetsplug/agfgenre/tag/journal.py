@@ -1,4 +1,10 @@
-"""The journal of a run, from which `beet agfgenre --undo` restores genres."""
+"""The journal of a run: what it replaced, so that `beet agfgenre --undo` can restore it.
+
+Every run has a journal beside the library, ``library.db-agfgenre/<time>.jsonl``, with one line of
+JSON for each change of a track or an album. The line is written before the change is made, so that
+a killed run can be undone as well. While a run is going on, its journal ends in ``.open``; an open
+journal that no process has locked is one of a killed run.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +21,9 @@ from beets.library import Item
 from beets.ui import UserError
 from beets.util import syspath
 
+from agf_core.utils import atomic
 from beetsplug.agfgenre.database import folder_beside
-from beetsplug.agfgenre.tag.decision import set_by_us
+from beetsplug.agfgenre.fields import genres_set_by_plugin
 from beetsplug.agfgenre.tag.file_writer import copy_beside
 
 try:
@@ -27,7 +34,7 @@ except ImportError:  # Windows, where a file that is in use cannot be renamed or
 if TYPE_CHECKING:
     from beets.library import Library
 
-    from beetsplug.agfgenre.tag.decision import Model
+    from beetsplug.agfgenre.fields import TrackOrAlbum
 
 
 RUNS_KEPT = 20
@@ -35,21 +42,21 @@ OPEN, CLOSED = ".open", ".jsonl"
 
 
 @dataclass(frozen=True)
-class Note:
-    """What a track or an album had, and what it gets.
+class Change:
+    """The genres that a track or an album had, and those that it gets.
 
     Attributes
     ----------
     id : int
         In the library.
     added : float
-        When it came there: numbers are used again, times are not.
+        When it was added to the library: ids are used again, times are not.
     path : str or None
         Of a track's file; an album has none.
     old, new : list of str
         Genres.
     ours : list of str or None
-        Genres that the plugin had set until then; notes of older releases do not say.
+        Genres that the plugin had set before; journals of older releases do not have it.
     in_file : list of str or None
         Genres that the file had, where those were neither `old` nor `new`.
     """
@@ -62,19 +69,19 @@ class Note:
     ours: list[str] | None = None
     in_file: list[str] | None = None
 
-    def find(self, lib: Library) -> Model | None:
-        """Return the track or the album, if it is there still."""
-        model = lib.get_album(self.id) if self.path is None else lib.get_item(self.id)
-        return model if model and model.added == self.added else None
+    def find(self, lib: Library) -> TrackOrAlbum | None:
+        """Return the track or the album, if the library still has it."""
+        obj = lib.get_album(self.id) if self.path is None else lib.get_item(self.id)
+        return obj if obj and obj.added == self.added else None
 
 
 class Journal:
-    """The notes of one run.
+    """The journal that a run writes.
 
     Parameters
     ----------
     lib : Library
-        A library in memory ends with its process: of such a one nothing is noted.
+        A library in memory ends with its process and has no journal.
     """
 
     def __init__(self, lib: Library) -> None:
@@ -83,12 +90,14 @@ class Journal:
         self._path = folder and folder / (self.run + OPEN)
         self._file: TextIO | None = None
 
-    def note(self, model: Model, new: Sequence[str], in_file: Sequence[str] | None = None) -> None:
-        """Note the genres of a track or an album, and which it is going to get.
+    def record(
+        self, obj: TrackOrAlbum, new: Sequence[str], in_file: Sequence[str] | None = None
+    ) -> None:
+        """Record the genres of a track or an album, and those that it is going to get.
 
         Parameters
         ----------
-        model : Album or Item
+        obj : Item or Album
         new : sequence of str
         in_file : sequence of str, optional
             Those of its file, if it has one.
@@ -96,26 +105,26 @@ class Journal:
         Raises
         ------
         UserError
-            If that cannot be noted: then nothing may be replaced.
+            If the journal cannot be written: then nothing may be replaced.
         """
         if self._path is None:
             return
-        path = os.fsdecode(syspath(model.path)) if isinstance(model, Item) else None
-        old, ours = list(model.genres or ()), list(set_by_us(model))
-        # A file that has the new ones already has them from a run that was killed.
-        told = in_file is None or _alike(in_file, old) or _alike(in_file, new)
-        others = None if told else list(in_file or ())
-        note = Note(cast(int, model.id), model.added, path, old, list(new), ours, others)
+        path = os.fsdecode(syspath(obj.path)) if isinstance(obj, Item) else None
+        old, ours = list(obj.genres or ()), list(genres_set_by_plugin(obj))
+        # A file that has the new genres already has them from a run that was killed.
+        known = in_file is None or same_genres(in_file, old) or same_genres(in_file, new)
+        others = None if known else list(in_file or ())
+        change = Change(cast(int, obj.id), obj.added, path, old, list(new), ours, others)
         try:
             if self._file is None:
                 self._file = self._begin()
-            self._file.write(_line(note))
+            self._file.write(_line(change))
             self._file.flush()
         except OSError as error:
             raise UserError(
-                f"agfgenre: what is to be replaced cannot be noted in {self._path.parent}"
-                f" ({error.strerror}); see that it may be written and has room; nothing more is "
-                "changed"
+                f"agfgenre: the journal in {self._path.parent} cannot be written "
+                f"({error.strerror}); make room there or allow writing, and run again; nothing "
+                "more is changed"
             ) from error
 
     def close(self) -> None:
@@ -130,47 +139,101 @@ class Journal:
         self._path.parent.mkdir(exist_ok=True)
         tidy(self._path.parent, RUNS_KEPT - 1)  # and this one
         file = self._path.open("w", encoding="ascii")
-        _locked(file)
+        _lock(file)
         return file
 
 
 def tidy(folder: Path, kept: int = RUNS_KEPT) -> None:
-    """Remove the copies that killed runs left, and the notes of all but the last runs."""
+    """Remove the copies of files that killed runs left, and all but the last journals."""
     for path in folder.glob(f"*{OPEN}"):
         with path.open(encoding="ascii") as file:
-            if not _locked(file):
-                continue  # it goes on
-            for note in _read(file):
-                if note.path is not None:
+            if not _lock(file):
+                continue  # the run is going on
+            for change in _read(file):
+                if change.path is not None:
                     with suppress(OSError):
-                        os.remove(copy_beside(os.path.realpath(note.path), path.stem))
+                        os.remove(copy_beside(os.path.realpath(change.path), path.stem))
         with suppress(OSError):
             path.rename(path.with_suffix(CLOSED))
     for path in sorted(folder.glob(f"*{CLOSED}"))[:-kept]:
         path.unlink(missing_ok=True)
 
 
-def _alike(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Compare genres; where ``id3v23`` is set, several are one in the file, joined by a slash."""
+def journals(lib: Library) -> Iterator[tuple[Path, list[Change]]]:
+    """Yield the journals of a library with their changes, the last run first.
+
+    Raises
+    ------
+    UserError
+        If the journals cannot be used.
+    """
+    folder = folder_beside(lib)
+    if folder is None or not folder.is_dir():
+        return
+    with usable(folder):
+        tidy(folder)
+        paths = sorted(folder.glob(f"*{CLOSED}"), reverse=True)
+    for path in paths:
+        with usable(folder), path.open(encoding="ascii") as file:
+            changes = list(_read(file))
+        yield path, changes
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Path]:
+    """Mark a journal as open and lock it; close it again at the end, if it is still there."""
+    working = path.with_suffix(OPEN)
+    with usable(path.parent):
+        path.rename(working)
+    try:
+        with working.open(encoding="ascii") as file:
+            _lock(file)
+            yield working
+    finally:
+        with suppress(OSError):
+            working.rename(path)
+
+
+def replace_changes(path: Path, changes: Sequence[Change]) -> None:
+    """Leave only these changes in a journal; remove a journal that is left without any."""
+    with usable(path.parent):
+        if not changes:
+            path.unlink()
+            return
+        with atomic.written(path) as file:
+            file.writelines(_line(change).encode("ascii") for change in changes)
+
+
+@contextmanager
+def usable(folder: Path) -> Iterator[None]:
+    """Raise a `UserError` of one line where the system refuses to read or write journals."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"agfgenre: the journals in {folder} cannot be used ({error.strerror}); allow reading "
+            "and writing there, and run again"
+        ) from error
+
+
+def same_genres(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Compare genres; where ``id3v23`` is set, the file has several as one, joined by a slash."""
     return "/".join(one) == "/".join(other)
 
 
-# The files
+def _line(change: Change) -> str:
+    return json.dumps(asdict(change)) + "\n"
 
 
-def _line(note: Note) -> str:
-    return json.dumps(asdict(note)) + "\n"
-
-
-def _read(file: TextIO) -> Iterator[Note]:
-    """Yield a run's notes; a line that was being written when the run was killed is none."""
+def _read(file: TextIO) -> Iterator[Change]:
+    """Yield the changes of a journal; skip a line that was cut off when the run was killed."""
     for line in file:
         with suppress(ValueError, TypeError):
-            yield Note(**json.loads(line))
+            yield Change(**json.loads(line))
 
 
-def _locked(file: TextIO) -> bool:
-    """Lock a file as long as it is open; False if another process has done so."""
+def _lock(file: TextIO) -> bool:
+    """Lock a file as long as it is open; return False if another process has locked it."""
     if fcntl is not None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -179,30 +242,3 @@ def _locked(file: TextIO) -> bool:
         except OSError:
             pass  # a file system without locks
     return True
-
-
-@contextmanager
-def _usable(folder: Path) -> Iterator[None]:
-    """Turn what the disk has against the notes into one clear line."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"agfgenre: the notes in {folder} cannot be used ({error.strerror}); see that they "
-            "may be written"
-        ) from error
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Path]:
-    """Hold a run's notes as those of a run that goes on, and let go of them if they are left."""
-    working = path.with_suffix(OPEN)
-    with _usable(path.parent):
-        path.rename(working)
-    try:
-        with working.open(encoding="ascii") as file:
-            _locked(file)
-            yield working
-    finally:
-        with suppress(OSError):
-            working.rename(path)

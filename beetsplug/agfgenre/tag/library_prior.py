@@ -1,7 +1,7 @@
-"""How the library is made up: heard in a part of it, and kept beside it.
+"""The class prior of a library, estimated from predictions of a sample of its tracks.
 
-For each model there is a file of JSON, ``library.db-agfgenre/prior-<16 digits>.json``. One that is
-damaged, or another model's, is made again.
+For each model there is a JSON file beside the library, ``library.db-agfgenre/prior-<16
+digits>.json``. One that is damaged, or another model's, is made again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from beets.ui import UserError
@@ -34,188 +34,194 @@ if TYPE_CHECKING:
     from agf_core.inference.prior_adjusted import Tagger
     from beetsplug.agfgenre.config import Settings
 
-SAMPLE = 500  # tracks that are listened to, at most
-FEWEST = 30  # tracks that say anything about a library
-GROWN = 1.5  # times as many tracks as there were: made up anew
+SAMPLE = 500  # tracks that are analysed, at most
+FEWEST = 30  # analysed tracks that an estimate needs
+GROWN = 1.5  # times as many tracks as there were: estimated again
 LARGEST = 2**24  # bytes of a file
-DIGITS = 6  # of a probability that is kept
+DIGITS = 6  # of a stored probability
 SHOWN = 5  # genres
 
 
 @dataclass
-class Kept:
-    """What has been heard of a library by a model.
+class StoredEstimate:
+    """A library's class prior for a model, and the predictions it was estimated from.
 
     Attributes
     ----------
-    heard : dict
-        Probabilities, by the numbers of tracks.
+    predictions : dict
+        Probabilities by the ids of tracks.
     tracks : int
         How many the library had when the prior was estimated.
     prior : list of float or None
         The estimate, if there is one.
     """
 
-    heard: dict[int, list[float]] = field(default_factory=dict)
+    predictions: dict[int, list[float]] = field(default_factory=dict)
     tracks: int = 0
     prior: list[float] | None = None
 
     @classmethod
-    def read(cls, path: Path, ears: Tagger) -> Kept:
-        """Read what was written; nothing, where there is nothing that could have been."""
+    def read(cls, path: Path, tagger: Tagger) -> StoredEstimate:
+        """Read the file of a model; an empty estimate if it is missing or cannot be valid."""
         try:
             values = json.loads(atomic.read(path, LARGEST))
-            if values["model"] != ears.model_id:
-                raise ValueError("it is another model's")
-            kept = cls(
+            if values["model"] != tagger.model_id:
+                raise ValueError("the file is another model's")
+            stored = cls(
                 {int(number): row for number, row in values["heard"].items()},
                 int(values["tracks"]),
                 values["prior"],
             )
-            n = len(ears.labels)
-            check_probabilities(np.array(list(kept.heard.values()), np.float64), n)
-            if kept.prior is not None:
-                check_prior(np.array(kept.prior, np.float64), n)
-        except Exception:  # whatever a file can do to whoever reads it
+            n = len(tagger.labels)
+            check_probabilities(np.array(list(stored.predictions.values()), np.float64), n)
+            if stored.prior is not None:
+                check_prior(np.array(stored.prior, np.float64), n)
+        except Exception:  # whatever is wrong with the file
             return cls()
-        return kept
+        return stored
 
-    def write(self, path: Path, ears: Tagger) -> None:
-        """Keep it; `UserError` where that cannot be done."""
-        values = {"model": ears.model_id, "tracks": self.tracks, "prior": self.prior}
-        text = json.dumps(values | {"heard": self.heard})
+    def write(self, path: Path, tagger: Tagger) -> None:
+        """Write the file of a model; `UserError` where that fails."""
+        values = {"model": tagger.model_id, "tracks": self.tracks, "prior": self.prior}
+        text = json.dumps(values | {"heard": self.predictions})
         try:
             with uninterrupted(), atomic.written(path) as file:
                 file.write(text.encode("ascii"))
         except OSError as error:
             raise UserError(
-                f"agfgenre: what is heard of the library cannot be kept in {path.parent}"
-                f" ({error.strerror}); nothing is changed"
+                f"agfgenre: {path} cannot be written ({error.strerror}); make room there or allow "
+                "writing, and run again; nothing is changed"
             ) from error
 
 
 def with_prior(
-    ears: Tagger, lib: Library, settings: Settings, log: BeetsLogger, *, may_listen: bool
+    tagger: Tagger, lib: Library, settings: Settings, log: BeetsLogger, *, may_analyse: bool = True
 ) -> Tagger:
-    """Return what hears with the prior that the settings want, as far as that can be had.
+    """Return a tagger whose predictions hold for the prior of the settings, if that is possible.
 
     Parameters
     ----------
-    may_listen : bool
-        Whether a part of the library may be listened to, to find out how it is made up. Where it
-        may not, what was found out before is taken.
+    may_analyse : bool
+        Whether a sample of the library may be analysed to estimate its prior; otherwise the last
+        estimate is used.
 
     Raises
     ------
     ModelError
         If the model cannot be run.
     UserError
-        If what is heard cannot be kept.
+        If the estimate cannot be stored.
     """
     if settings.prior == SHIPPED:
-        return ears
-    if ears.prior is None:
+        return tagger
+    if tagger.prior is None:
         log.warning(
-            "{} does not say what it has learnt from: `prior: {}` changes nothing",
-            *(ears.model_id, settings.prior),
+            "the model {} does not state its training prior, so `prior: {}` has no effect",
+            *(tagger.model_id, settings.prior),
         )
-        return ears
+        return tagger
     if settings.prior == BALANCED:
-        return PriorAdjustedTagger(ears, np.full(len(ears.labels), 1 / len(ears.labels)), BALANCED)
-    return _Library(ears, ears.prior, lib, settings, log).prepared(may_listen)
+        n = len(tagger.labels)
+        return PriorAdjustedTagger(tagger, np.full(n, 1 / n), BALANCED)
+    return _LibraryPrior(tagger, tagger.prior, lib, settings, log).adjusted(may_analyse)
 
 
-class _Library:
-    """A library whose prior is wanted, and what hears it with a prior that it has learnt."""
+class _LibraryPrior:
+    """A library's class prior, estimated from predictions that hold for the training prior."""
 
     def __init__(
-        self, ears: Tagger, learnt: np.ndarray, lib: Library, settings: Settings, log: BeetsLogger
+        self,
+        tagger: Tagger,
+        training_prior: np.ndarray,
+        lib: Library,
+        settings: Settings,
+        log: BeetsLogger,
     ) -> None:
-        self._ears, self._learnt, self._lib = ears, learnt, lib
+        self._tagger, self._training_prior, self._lib = tagger, training_prior, lib
         self._settings, self._log = settings, log
         folder = folder_beside(lib)
-        name = hashlib.sha256(ears.model_id.encode()).hexdigest()[:16]
+        name = hashlib.sha256(tagger.model_id.encode()).hexdigest()[:16]
         self._path = folder and folder / f"prior-{name}.json"
-        self._kept = Kept.read(self._path, ears) if self._path else Kept()
-        self._just_heard: dict[bytes | str, FileResult] = {}
+        self._stored = StoredEstimate.read(self._path, tagger) if self._path else StoredEstimate()
+        self._results: dict[bytes | str, FileResult[Any]] = {}  # of this run
 
-    def prepared(self, may_listen: bool) -> Tagger:
-        """Return what hears with the library's prior, or without, where it cannot be told."""
-        if may_listen:
+    def adjusted(self, may_analyse: bool) -> Tagger:
+        """Return the tagger adjusted to the library's prior; as it is if there is no estimate."""
+        if may_analyse:
             with self._lib.transaction() as transaction:
                 numbers = [row[0] for row in transaction.query("SELECT id FROM items")]
-            if self._kept.prior is None or len(numbers) >= GROWN * self._kept.tracks:
+            if self._stored.prior is None or len(numbers) >= GROWN * self._stored.tracks:
                 self._estimate(numbers)
-        prior = self._kept.prior
+        prior = self._stored.prior
         if prior is None:
-            return self._ears
+            return self._tagger
         name = hashlib.sha256(json.dumps(prior).encode()).hexdigest()[:8]
         return PriorAdjustedTagger(
-            self._ears, np.array(prior), f"{LIBRARY}-{name}", self._just_heard
+            self._tagger, np.array(prior), f"{LIBRARY}-{name}", self._results
         )
 
     def _estimate(self, numbers: Sequence[int]) -> None:
-        """Estimate the prior anew, if enough tracks can be heard."""
-        kept = self._kept
+        """Estimate the prior again, if enough tracks can be analysed."""
+        stored = self._stored
         chosen = sorted(numbers, key=_drawn)[:SAMPLE]
         if len(chosen) >= FEWEST:
-            self._listen([number for number in chosen if number not in kept.heard])
-        heard = {number: kept.heard[number] for number in chosen if number in kept.heard}
-        if len(heard) >= FEWEST:
-            shares = estimate(np.array(list(heard.values())), self._learnt)
-            self._kept = Kept(heard, len(numbers), shares.tolist())
-            self._keep()
-            self._tell("the library is made of {}", _described(self._ears.labels, shares))
-        elif kept.prior is None:
+            self._analyse([number for number in chosen if number not in stored.predictions])
+        there = {n: stored.predictions[n] for n in chosen if n in stored.predictions}
+        if len(there) >= FEWEST:
+            shares = estimate(np.array(list(there.values())), self._training_prior)
+            self._stored = StoredEstimate(there, len(numbers), shares.tolist())
+            self._store()
+            self._report("estimated genres of the library: {}", _top(self._tagger.labels, shares))
+        elif stored.prior is None:
             self._log.warning(
-                "fewer than {} tracks can be heard, too few to tell what the library is made of; "
-                "`prior: {}` changes nothing",
+                "fewer than {} tracks could be analysed, too few to estimate the genres of the "
+                "library, so `prior: {}` has no effect",
                 *(FEWEST, LIBRARY),
             )
 
-    def _listen(self, numbers: Sequence[int]) -> None:
-        """Listen to tracks; if stopped, keep what was heard."""
+    def _analyse(self, numbers: Sequence[int]) -> None:
+        """Analyse tracks; store the predictions also if stopped."""
         items = [(number, self._lib.get_item(number)) for number in numbers]
         there = [(number, syspath(item.path)) for number, item in items if item]
         if not there:
             return
         what = plural(len(there), "track")
-        self._tell("listening to {} to learn what the library is made of", what)
+        self._report("analysing {} to estimate the genres of the library", what)
         progress = Progress(0 if self._settings.quiet else len(there), self._log)
-        results = self._ears.predict_files(path for _, path in there)
+        results = self._tagger.predict_files(path for _, path in there)
         try:
             for (number, path), result in zip(there, results, strict=True):
-                self._just_heard[path] = result
+                self._results[path] = result
                 if result.prediction:
                     row = result.prediction.probabilities
-                    self._kept.heard[number] = row.round(DIGITS).tolist()
+                    self._stored.predictions[number] = row.round(DIGITS).tolist()
                 progress.step()
-                if len(self._just_heard) % BATCH == 0:
-                    self._keep()
+                if len(self._results) % BATCH == 0:
+                    self._store()
         except BundleError as error:
             raise ModelError(f"agfgenre: {error}") from None
         except KeyboardInterrupt:
-            self._log.info("stopped: run again to go on")
+            self._log.info("stopped, run again to continue")
             raise
         finally:
             results.close()
             progress.close()
-            self._keep()
+            self._store()
 
-    def _keep(self) -> None:
+    def _store(self) -> None:
         if self._path and not self._settings.pretend:
-            self._kept.write(self._path, self._ears)
+            self._stored.write(self._path, self._tagger)
 
-    def _tell(self, message: str, what: str) -> None:
+    def _report(self, message: str, what: str) -> None:
         if not self._settings.quiet:
             self._log.info(message, what)
 
 
 def _drawn(number: int) -> bytes:
-    """Return by what tracks are drawn: at random, but always the same of the same library."""
+    """Return the key by which a sample is drawn: random, but the same for the same library."""
     return hashlib.sha256(str(number).encode()).digest()
 
 
-def _described(labels: Sequence[str], shares: np.ndarray) -> str:
+def _top(labels: Sequence[str], shares: np.ndarray) -> str:
     most = Prediction(tuple(labels), shares).top(SHOWN)
     return ", ".join(f"{genre} {share:.0%}" for genre, share in most)

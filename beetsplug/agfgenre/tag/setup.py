@@ -1,4 +1,4 @@
-"""What a run needs before it starts: the model, and a library that can be written."""
+"""What a run needs before it starts: a model, and a library that can be written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from beetsplug.agfgenre.database import writing
 if TYPE_CHECKING:
     from beets.library import Library
 
-    from agf_core.inference.worker import IsolatedTagger
+    from agf_core.inference.prior_adjusted import Tagger
     from beetsplug.agfgenre.config import Settings
 
 
@@ -19,7 +19,7 @@ class ModelError(UserError):
     """A model cannot be used at all."""
 
 
-def load_tagger(settings: Settings) -> IsolatedTagger:
+def load_tagger(settings: Settings) -> Tagger:
     """Load the model of the configuration.
 
     Raises
@@ -33,7 +33,7 @@ def load_tagger(settings: Settings) -> IsolatedTagger:
         from beetsplug.agfgenre.models import chosen_model
     except ImportError as error:
         remedy = "pip install --force-reinstall beets-agf"
-        raise ModelError(f"agfgenre: {error}; to mend the installation: {remedy}") from None
+        raise ModelError(f"agfgenre: {error}; repair the installation with `{remedy}`") from None
     try:
         return IsolatedTagger(chosen_model(settings.model), threads=settings.threads or None)
     except BundleError as error:
@@ -41,7 +41,7 @@ def load_tagger(settings: Settings) -> IsolatedTagger:
 
 
 def check_writable(lib: Library) -> None:
-    """See that the library can be written, by a change that is taken back at once.
+    """Check that the library can be written, by a change that is rolled back at once.
 
     Raises
     ------

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from beets.library import Library
     from beets.logging import BeetsLogger
 
-    from beetsplug.agfgenre.config import LearnSettings
+    from beetsplug.agfgenre.config import TrainSettings
     from beetsplug.agfgenre.vocabulary import Vocabulary
 
 LOCK = "lock"  # beside the checkpoints
@@ -122,7 +122,7 @@ class TrainingRun:
     vocabulary : Vocabulary
     learn_as : mapping
         See `beetsplug.agfgenre.vocabulary.read_learn_as`.
-    settings : LearnSettings
+    settings : TrainSettings
     log : BeetsLogger
     """
 
@@ -131,7 +131,7 @@ class TrainingRun:
         lib: Library,
         vocabulary: Vocabulary,
         learn_as: Mapping[str, str],
-        settings: LearnSettings,
+        settings: TrainSettings,
         log: BeetsLogger,
     ) -> None:
         self._vocabulary, self._learn_as = vocabulary, learn_as
@@ -141,7 +141,7 @@ class TrainingRun:
         self._processes = settings.threads or None
         self._show = not settings.quiet and sys.stderr.isatty()
 
-    def learn(self, teaching: TrainingSet) -> bool:
+    def train(self, teaching: TrainingSet) -> bool:
         """Learn; return whether the new model is better than the active one, and active now.
 
         Raises
@@ -151,11 +151,11 @@ class TrainingRun:
         """
         with alone(self._work):
             try:
-                return self._learn(teaching)
+                return self._train(teaching)
             finally:
                 ignore_interrupts_at_exit()
 
-    def _learn(self, teaching: TrainingSet) -> bool:
+    def _train(self, teaching: TrainingSet) -> bool:
         store = model_store()
         try:
             base = bundle_format.load(self._settings.model or None)

@@ -18,7 +18,7 @@ from agf_core.data.genre_names import composed, fold_genre_name
 from agf_core.data.sampling import SetAside, learnable_genres
 from agf_core.data.tracks import Track, album_key
 from beetsplug.agfgenre.console import plural
-from beetsplug.agfgenre.tag.decision import is_ours
+from beetsplug.agfgenre.fields import is_set_by_plugin
 
 if TYPE_CHECKING:
     from beets.library import Item, Library
@@ -77,7 +77,7 @@ class TrainingSet:
             self.untagged += 1
         if not artist:
             self.nobody += bool(labels)
-        elif labels and is_ours(item, labels[:1]):  # it must not teach itself
+        elif labels and is_set_by_plugin(item, labels[:1]):  # it must not teach itself
             self.own += 1
             labels = []
         elif labels:
@@ -100,7 +100,7 @@ class TrainingSet:
                 )
             )
 
-    def look(self, min_tracks: int) -> Iterator[str]:
+    def preview(self, min_tracks: int) -> Iterator[str]:
         """Yield lines that say what would be learnt from.
 
         Raises
@@ -158,7 +158,7 @@ def choose(tracks: Sequence[Track], min_tracks: int) -> tuple[tuple[str, ...], l
     return genres, not_learnt
 
 
-def why_not(tracks: list[Track], genres: tuple[str, ...], not_learnt: list) -> str:
+def why_not(tracks: list[Track], genres: tuple[str, ...], not_learnt: list[SetAside]) -> str:
     """Return, in a sentence, why nothing can be learnt; empty if something can."""
     tagged = [track for track in tracks if track.genre]
     if not tracks:

@@ -1,0 +1,237 @@
+"""The commands ``beet agfgenre``, ``beet agftrain`` and ``beet agfmodels``."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from beets import ui
+from beets.dbcore.query import (
+    AndQuery,
+    InvalidQueryArgumentValueError,
+    InvalidQueryError,
+    NoneQuery,
+    Query,
+)
+from beets.library import Album, Item, parse_query_parts
+from beets.ui import Subcommand, UserError
+
+from agf_core import missing_for_learning
+from beetsplug.agfgenre.config import DEFAULTS, Settings, TrainSettings
+from beetsplug.agfgenre.summary import Summary
+from beetsplug.agfgenre.tag import setup, undo
+from beetsplug.agfgenre.tag.journal import Journal
+from beetsplug.agfgenre.tag.prefilter import Matches
+from beetsplug.agfgenre.tag.run import Run
+from beetsplug.agfgenre.vocabulary import Vocabulary, read_learn_as
+
+if TYPE_CHECKING:
+    import optparse
+    from collections.abc import Callable
+
+    from beets.library import Library
+    from beets.logging import BeetsLogger
+    from confuse import ConfigView
+
+    Command = Callable[[Library, optparse.Values, list[str]], None]
+
+INTERRUPTED = 130  # exit status of what Ctrl-C has stopped, as shells have it
+NOT_BETTER = 3  # exit status of `beet agftrain` when the new model is not better
+
+SWITCHES = (
+    # on, off, name, what "on" does
+    (("-f", "--force"), ("-F", "--no-force"), "force", "replace existing genres"),
+    (
+        ("-k", "--keep-existing"),
+        ("-K", "--no-keep-existing"),
+        "keep_existing",
+        "keep existing genres and add to them",
+    ),
+    (
+        ("-r", "--renew"),
+        ("-R", "--no-renew"),
+        "renew",
+        "decide again on genres that agfgenre has set; remove them if it is unsure now",
+    ),
+    (
+        ("-a", "--albums"),
+        ("-A", "--items"),
+        "albums",
+        "match albums and give each one genre for all of its tracks (compilations: by track)",
+    ),
+    (
+        ("-w", "--write"),
+        ("-W", "--nowrite"),
+        "write",
+        "write genres to the files (default: as import.write says)",
+    ),
+)
+
+
+def tag_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
+    """Return ``beet agfgenre``."""
+    command = Subcommand("agfgenre", help="set genres by analysing the audio")
+    command.parser.set_usage("%prog [options] [QUERY]")
+    add = command.parser.add_option
+    for on, off, name, meaning in SWITCHES:
+        add(*on, dest=name, action="store_true", help=meaning)
+        add(*off, dest=name, action="store_false", help=f"opposite of {on[0]}")
+    add("-p", "--pretend", action="store_true", help="show changes, but make none")
+    add("-q", "--quiet", action="store_true", help="show neither changes nor progress")
+    add("-t", "--threads", type="int", help="number of files analysed at a time (0: one a core)")
+    explain = "show every track's most probable genres; analyses tracks that have genres, too"
+    add("--explain", action="store_true", help=explain)
+    add("--undo", action="store_true", help="restore the genres that the last run replaced")
+
+    def run(lib: Library, options: optparse.Values, query: list[str]) -> None:
+        _warn_of_unknown_options(config, log)
+        settings = Settings.from_config(config, vars(options))
+        if options.undo:
+            others = ("force", "keep_existing", "renew", "albums", "explain")
+            if given := [name for name in others if getattr(options, name)]:
+                option = given[0].replace("_", "-")
+                raise UserError(f"agfgenre: --undo cannot be combined with --{option}")
+            _undo(lib, query, settings, log)
+        else:
+            _tag(lib, query, settings, Vocabulary.from_config(config), log)
+
+    command.func = _stoppable(run)
+    return command
+
+
+def _tag(
+    lib: Library, query: list[str], settings: Settings, vocabulary: Vocabulary, log: BeetsLogger
+) -> None:
+    from beetsplug.agfgenre.tag import library_prior  # which needs numpy
+
+    tagger = setup.load_tagger(settings)
+    if not settings.pretend:
+        setup.check_writable(lib)
+    albums, tracks = _matches(lib, query, by_album=settings.albums)
+    if not (albums or tracks):
+        log.info("nothing in the library matches")
+        return
+    tagger = library_prior.with_prior(tagger, lib, settings, log)
+    done = "would tag" if settings.pretend else "tagged"
+    with closing(Journal(lib)) as journal:
+        run = Run(lib, tagger, vocabulary, settings, log, journal)
+        try:
+            run.select(albums, tracks)
+            run.process(show_progress=not settings.quiet)
+        except KeyboardInterrupt:
+            log.info("{}; stopped, run again to continue", run.summary.text(done))
+            raise
+    log.info("{}", run.summary.text(done))
+    if run.summary.all_failed:
+        raise UserError("agfgenre: none of the files could be analysed")
+
+
+def _matches(
+    lib: Library, query: list[str], by_album: bool
+) -> tuple[Matches[Album] | tuple[()], Matches[Item]]:
+    """Return the albums that match, and the tracks that match and are decided on one by one."""
+    try:
+        parsed, sort = parse_query_parts(query, Item)
+        if not by_album:
+            return (), Matches(lib, Item, parsed, sort)
+        alone: Query = AndQuery([parsed, NoneQuery("album_id")])
+        return (
+            Matches(lib, Album, *parse_query_parts(query, Album)),
+            Matches(lib, Item, alone, sort),
+        )
+    except InvalidQueryArgumentValueError as error:
+        raise InvalidQueryError(query, error) from None  # which beets shows in a line
+
+
+def _undo(lib: Library, query: list[str], settings: Settings, log: BeetsLogger) -> None:
+    if not settings.pretend:
+        setup.check_writable(lib)
+    done = "would restore" if settings.pretend else "restored"
+    summary = Summary()
+    try:
+        if not undo.restore(lib, query, settings, log, summary):
+            log.info("there is nothing to restore{}", " of what matches" if query else "")
+            return
+    except KeyboardInterrupt:
+        log.info("{}; stopped, run again to continue", summary.text(done))
+        raise
+    log.info("{}", summary.text(done))
+
+
+def train_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
+    """Return ``beet agftrain``."""
+    command = Subcommand("agftrain", help="train a model on the genres of your library")
+    command.parser.set_usage("%prog [options] [QUERY]")
+    add = command.parser.add_option
+    add("--quick", action="store_true", help="train the last layers only")
+    add("-p", "--pretend", action="store_true", help="show what would be trained on")
+    add("-q", "--quiet", action="store_true", help="show neither progress nor the report")
+    add("-t", "--threads", type="int", help="number of files analysed at a time (0: one a core)")
+    add("--groups", help="artist groups to train on beside the genre: letters of m, d, e and s")
+    add("--name", help="name of the new model (default: the date)")
+
+    def run(lib: Library, options: optparse.Values, query: list[str]) -> None:
+        from beetsplug.agfgenre.train.training_set import TrainingSet  # which needs numpy
+
+        _warn_of_unknown_options(config, log)
+        settings = TrainSettings.from_config(config, vars(options))
+        if not settings.pretend and (missing := missing_for_learning()):
+            raise UserError(f"agftrain: {missing}")
+        vocabulary, learn_as = Vocabulary.from_config(config), read_learn_as(config)
+        training_set = TrainingSet.of(lib, query, vocabulary, learn_as)
+        if not training_set.matched:
+            raise UserError("agftrain: nothing in the library matches")
+        if settings.pretend:
+            for line in training_set.preview(settings.min_tracks):
+                if not settings.quiet:
+                    ui.print_(line)
+            return
+        from agf_core.errors import CacheError, CheckpointError
+        from beetsplug.agfgenre.train.run import TrainingRun
+
+        try:
+            better = TrainingRun(lib, vocabulary, learn_as, settings, log).train(training_set)
+        except (CacheError, CheckpointError) as error:
+            raise UserError(f"agftrain: {error}; nothing is changed") from None
+        except KeyboardInterrupt:
+            log.info("stopped, run again to continue")
+            raise
+        if not better:
+            raise SystemExit(NOT_BETTER)
+
+    command.func = _stoppable(run)
+    return command
+
+
+def models_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
+    """Return ``beet agfmodels``."""
+    command = Subcommand("agfmodels", help="list models; show, use or remove one")
+    command.parser.set_usage("%prog [show NAME | use NAME | remove NAME]")
+
+    def run(lib: Library, options: optparse.Values, arguments: list[str]) -> None:
+        from beetsplug.agfgenre import models
+
+        models.manage(arguments, Settings.from_config(config, {}), log)
+
+    command.func = run
+    return command
+
+
+def _warn_of_unknown_options(config: ConfigView, log: BeetsLogger) -> None:
+    for name in config.keys() - DEFAULTS.keys():
+        close = get_close_matches(name, DEFAULTS, 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        log.warning("`{}` in the configuration is not an option of agfgenre{}", name, hint)
+
+
+def _stoppable(command: Command) -> Command:
+    """Return a command that exits with a status of its own on Ctrl-C; beets' would be 0."""
+
+    def run(lib: Library, options: optparse.Values, arguments: list[str]) -> None:
+        try:
+            command(lib, options, arguments)
+        except KeyboardInterrupt:
+            raise SystemExit(INTERRUPTED) from None
+
+    return run
