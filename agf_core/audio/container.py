@@ -1,8 +1,8 @@
-"""Opening what may hold sound, and finding the sound in it.
+"""Open an audio file safely and find its audio stream.
 
-What a file holds is told from its content, not its name. libav gets a Python file object, never a
-path, and is forbidden every protocol: odd names mean nothing to it, and no file can make it open
-another file or a network connection.
+The content of a file decides its format, not its name. libav gets a Python file object, never a
+path, and may use no protocol: odd names mean nothing to it, and no file can make it open another
+file or a network connection.
 """
 
 import io
@@ -22,9 +22,9 @@ Path = str | bytes | os.PathLike
 
 READ_SIZE = 1 << 16  # bytes read at a time
 
-# The containers that are opened: all that may hold sound, and pictures and films, of which it can
-# then be said that they hold none. Left out is all that refers to other files or hosts (playlists,
-# concatenations, session descriptions), and what turns any text or bytes into media.
+# The containers that are opened: all that may hold audio, and pictures and films, so that the error
+# can be that they hold none. Excluded are formats that refer to other files or hosts (playlists,
+# concatenations, session descriptions) and formats that turn any text or bytes into media.
 CONTAINERS = (
     "aa,aac,aax,ac3,aea,aiff,amr,amrnb,amrwb,ape,asf,asf_o,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,"
     "iff,ircam,matroska,mlp,mmf,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,mpeg,mpegts,nut,ogg,oma,qcp,"
@@ -32,10 +32,10 @@ CONTAINERS = (
     "bmp_pipe,gif,gif_pipe,image2,jpeg_pipe,mjpeg,mpegvideo,png_pipe,svg_pipe,tiff_pipe,webp_pipe"
 )
 
-# Codecs with a checksum in each frame; without it being checked, damaged ones decode to noise.
+# Codecs with a checksum in each frame; unless it is checked, damaged frames decode to noise.
 CHECKSUMMED = ("flac", "tta", "wavpack")
 
-# Tags need not be UTF-8. From PyAV 19 on that is so by itself.
+# Tags need not be UTF-8; PyAV 19 and later accept that by default.
 TAGS: dict[str, Any] = (
     {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 )
@@ -46,21 +46,21 @@ LIBAV_ERRORS += (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeEr
 
 
 class _File(io.FileIO):
-    """A file as libav wants it: nameless, and answering errors, since PyAV prints raised ones."""
+    """A file without a name that returns errors, since PyAV prints those that are raised."""
 
     def __init__(self, path: Path):
         super().__init__(os.fspath(path))
-        self.name = ""  # type: ignore[misc]  # libav would go by it
+        self.name = ""  # type: ignore[misc]  # libav would use it
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place; below zero if there is none such."""
+        """Move to a position and return it, or -1 if there is none such."""
         try:
             return super().seek(offset, whence)
         except (OSError, ValueError, OverflowError):
             return -1
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read at most size bytes; nothing where the disk fails, as if the file ended there."""
+        """Read at most `size` bytes; none where the disk fails, as if the file ended there."""
         try:
             return super().read(size) or b""
         except OSError:
@@ -68,11 +68,16 @@ class _File(io.FileIO):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[InputContainer, av.AudioStream]]:
-    """Open a file, and find the sound in it."""
+def open_audio(path: Path) -> Iterator[tuple[InputContainer, av.AudioStream]]:
+    """Open a file and yield its container and its audio stream.
+
+    Raises
+    ------
+    NoAudioStreamError, UnreadableAudioError
+    """
     name = shown(path)
     try:
-        status = os.stat(path)  # before opening, since to open a pipe waits for a writer
+        status = os.stat(path)  # before opening: opening a pipe would wait for a writer
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableAudioError(f"{name} is not a file; give the name of an audio file.")
         file = _File(path)
@@ -81,7 +86,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, av.AudioStream]]:
 
     with file:
         if status.st_size == 0:
-            raise UnreadableAudioError(f"{name} is empty; replace it by an intact copy.")
+            raise UnreadableAudioError(f"{name} is empty; replace it with an intact copy.")
         try:
             container = av.open(
                 file,
@@ -94,15 +99,15 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, av.AudioStream]]:
             raise UnreadableAudioError(f"{name} cannot be opened ({error}).") from error
         except LIBAV_ERRORS as error:
             raise UnreadableAudioError(
-                f"{name} is not audio in a format known here, or is too damaged to tell."
+                f"{name} is not audio in a supported format, or is too damaged to be recognised."
             ) from error
         with container:
             stream = container.streams.best("audio")
             if not isinstance(stream, av.AudioStream):
-                raise NoAudioStreamError(f"{name} has no sound in it; give an audio file.")
+                raise NoAudioStreamError(f"{name} has no audio stream; give an audio file.")
             if not stream.codec_context:
-                raise UnreadableAudioError(f"{name} is in a codec not known here; convert it.")
-            stream.codec_context.thread_count = 1  # several files at a time are decoded instead
+                raise UnreadableAudioError(f"{name} has a codec that is not supported; convert it.")
+            stream.codec_context.thread_count = 1  # several files are decoded at a time instead
             if stream.codec_context.name in CHECKSUMMED:
                 stream.codec_context.options = {"err_detect": "crccheck+explode"}
             try:

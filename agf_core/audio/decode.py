@@ -1,4 +1,4 @@
-"""From a file to samples: mono, at one rate, whole or an excerpt, by way of libav (PyAV)."""
+"""Decode a file, or an excerpt of it, to mono samples at one rate, by libav (PyAV)."""
 
 import dataclasses
 import hashlib
@@ -11,7 +11,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 
-from agf_core.audio.container import LIBAV_ERRORS, Path, opened
+from agf_core.audio.container import LIBAV_ERRORS, Path, open_audio
 from agf_core.audio.downmix import Downmixer
 from agf_core.constants import SAMPLE_RATE, SHORTEST_SECONDS
 from agf_core.errors import (
@@ -23,7 +23,7 @@ from agf_core.errors import (
     shown,
 )
 
-__all__ = [  # with what may be wrong with a file, for whoever reads files
+__all__ = [  # with the errors that reading a file can raise
     "Audio",
     "AudioError",
     "AudioTooShortError",
@@ -36,26 +36,24 @@ __all__ = [  # with what may be wrong with a file, for whoever reads files
     "shown",
 ]
 
-PREROLL = 0.5  # seconds decoded and dropped after a seek: a codec needs them to find its feet
-FAST_SEEK_FROM = (
-    1800.0  # seconds; what lies roughly after this is sought by proportion, where that is quicker
-)
-GAP_TOLERANCE = 0.015  # seconds by which time stamps may be off before something counts as lost
-EDGE_TOLERANCE = 0.25  # seconds that may be missing at a file's ends: codecs need to get going
+PREROLL = 0.5  # seconds decoded and dropped after a seek, until the output of a codec is right
+FAST_SEEK_FROM = 1800.0  # seconds; rough starts after this are found by proportion
+GAP_TOLERANCE = 0.015  # seconds by which a time stamp may be late before a gap counts as lost
+EDGE_TOLERANCE = 0.25  # seconds that may be missing at both ends of a file: codecs start late
 RATES = range(1_000, 6_000_000)  # hertz that a stream may have; DSD reaches 2.8 million
-KEY_BYTES = 1 << 20  # of a stream, of which its key is made
+KEY_BYTES = 1 << 20  # of a stream, from which its key is computed
 DEMUX_ERRORS = 20  # in a row, after which a file is taken to have ended
 
-# Containers in which libav's seeking arrives elsewhere than it says: mpc8 by a packet, 1.7 s.
+# Containers in which libav seeks to a wrong position: in mpc8 by a packet, 1.7 s.
 UNSEEKABLE = ("mpc8",)
 
-# Containers that are nothing but frames, of whose number libav knows nothing.
+# Containers of frames alone, which do not store how many there are.
 WITHOUT_HEADER = ("aac", "ac3", "dts", "eac3", "mlp", "truehd")
 
 
 @dataclasses.dataclass(frozen=True)
 class Audio:
-    """Samples of a file, and what is known about them.
+    """Samples of a file, with their position in it.
 
     Parameters
     ----------
@@ -64,12 +62,12 @@ class Audio:
     sample_rate : int
         Hertz.
     start : float
-        Where in the file the samples begin, in seconds.
+        Position of the first sample in the file, in seconds.
     duration : float or None
-        Of the whole file as its container tells, in seconds; None if it does not.
+        Of the whole file according to its container, in seconds; None if unknown.
     lost : float
-        Seconds of what was wanted that could not be decoded; what lies on both sides of a lost
-        stretch is joined.
+        Seconds of the requested stretch that could not be decoded; the samples before and after a
+        gap are joined.
     """
 
     samples: np.ndarray
@@ -80,22 +78,22 @@ class Audio:
 
     @property
     def seconds(self) -> float:
-        """How long the samples last."""
+        """Length of the samples, in seconds."""
         return len(self.samples) / self.sample_rate
 
 
 def read(
     path: Path, *, start: float = 0.0, seconds: float | None = None, sample_rate: int = SAMPLE_RATE
 ) -> Audio:
-    """Read a stretch of a file, decoding no more than that.
+    """Decode a stretch of a file, and no more than that.
 
     Parameters
     ----------
     path : str, bytes or os.PathLike
     start : float
-        Where to begin, in seconds.
+        Position of the first sample, in seconds.
     seconds : float or None
-        How much to read; None reads to the end.
+        Length of the stretch; None reads to the end.
     sample_rate : int
         Hertz, to which the samples are converted.
 
@@ -111,34 +109,34 @@ def read(
         raise ValueError(f"start must be zero or more seconds, not {start}")
     if seconds is not None:
         _check_seconds(seconds)
-    return _enough(_read(path, start, seconds, sample_rate), path, seconds)
+    return _checked(_read(path, start, seconds, sample_rate), path, seconds)
 
 
 def read_excerpt(
     path: Path, seconds: float, *, pieces: int = 1, sample_rate: int = SAMPLE_RATE
 ) -> Audio:
-    """Read pieces of a file that are evenly spread over it, or all of it when it is shorter.
+    """Decode pieces that are evenly spread over a file, or all of it when it is shorter.
 
-    One piece is the middle. It is read instead of several, too, when the container tells no
-    duration, or when one of them cannot be reached. When it tells none, or one so wrong that hardly
-    anything is there, the file's packets are counted, and the middle of what is really there is
+    One piece is the middle. The middle is also read instead of several pieces when the container
+    stores no duration, or when a piece cannot be reached. When the duration is unknown, or so wrong
+    that hardly any audio is found, the packets of the file are counted, and the middle of them is
     read.
 
     Parameters
     ----------
     path : str, bytes or os.PathLike
     seconds : float
-        How much to read, all pieces together.
+        Length of all pieces together.
     pieces : int
-        Of the same length each; they are joined.
+        Number of pieces, of equal length; they are joined.
     sample_rate : int
         Hertz, to which the samples are converted.
 
     Returns
     -------
     Audio
-        ``start`` is that of the first piece. ``lost`` is that of all pieces, or of the middle by
-        the container's word, also when another part was read.
+        ``start`` is that of the first piece. ``lost`` is that of all pieces, or at least that of
+        the middle by the stored duration, also when another part was read.
 
     Raises
     ------
@@ -154,33 +152,32 @@ def read_excerpt(
         others = [_read(path, start, seconds, sample_rate) for start in sorted({middle, 0.0})]
         audio = max(reversed(others), key=lambda other: other.seconds)
         audio = dataclasses.replace(audio, lost=max(lost, audio.lost))
-    return _enough(audio, path, seconds)
+    return _checked(audio, path, seconds)
 
 
 def content_key(path: Path) -> str:
-    """Key of the sound in a file: the same wherever the file lies and whatever its tags say.
+    """Compute a key of the audio in a file, independent of its name, place and tags.
 
-    It is made of the first packets of the stream, a megabyte of them, as they are stored: nothing
-    is decoded, and tags lie outside of packets, so that it takes milliseconds and outlives every
-    change of tags. Files that differ only after their first megabyte (26 s of MP3 at 320 kbit/s,
-    6 s of a WAVE file) share a key.
+    It is a hash of the first megabyte of the packets of the stream, as they are stored. Nothing is
+    decoded, which takes milliseconds, and tags lie outside of packets. Files that differ only after
+    their first megabyte (26 s of MP3 at 320 kbit/s, 6 s of a WAVE file) share a key.
 
     Raises
     ------
     NoAudioStreamError, UnreadableAudioError
     """
-    with opened(path) as (container, stream):
+    with open_audio(path) as (container, stream):
         codec = stream.codec_context
         digest = hashlib.sha256(f"{codec.name} {codec.sample_rate} {codec.channels}".encode())
         left = KEY_BYTES
-        with suppress(*LIBAV_ERRORS):  # damage: what lies before it is key enough
+        with suppress(*LIBAV_ERRORS):  # damage: the packets before it make the key
             for packet in container.demux(stream):
                 digest.update(memoryview(packet)[:left])
                 left -= packet.size
                 if left <= 0:
                     break
         if left == KEY_BYTES:
-            raise UnreadableAudioError(f"{shown(path)} has no sound in it that can be read.")
+            raise UnreadableAudioError(f"{shown(path)} has no audio that can be read.")
         return digest.hexdigest()[:32]
 
 
@@ -189,38 +186,38 @@ def _check_seconds(seconds: float) -> None:
         raise ValueError(f"seconds must be more than zero, not {seconds}")
 
 
-def _enough(audio: Audio, path: Path, seconds: float | None) -> Audio:
-    """Return what was read if there is enough of it, else raise the error that says why not."""
+def _checked(audio: Audio, path: Path, seconds: float | None) -> Audio:
+    """Return `audio` if it is long enough, else raise an error with the reason."""
     needed = SHORTEST_SECONDS if seconds is None else min(seconds, SHORTEST_SECONDS)
     if audio.seconds >= needed - 0.01:
         return audio
     if audio.seconds + audio.lost >= needed:
         raise UnreadableAudioError(
             f"{shown(path)} is damaged, only {audio.seconds:.1f} s of it can be decoded;"
-            " replace it by an intact copy."
+            " replace it with an intact copy."
         )
     where = f" after the first {audio.start:g} s" if audio.start else ""
     raise AudioTooShortError(
-        f"{shown(path)} has only {audio.seconds:.2f} s of sound{where};"
+        f"{shown(path)} has only {audio.seconds:.2f} s of audio{where};"
         f" at least {needed:g} s is needed."
     )
 
 
 def _read(path: Path, start: float | None, seconds: float | None, sample_rate: int) -> Audio:
-    """Do the work of `read`, however little there is; start None means the middle."""
+    """Decode as `read` does, of any length; `start` None means the middle."""
     audio = None
     if start is None or start > PREROLL:
-        with opened(path) as (container, stream):
+        with open_audio(path) as (container, stream):
             audio = _decode(container, stream, start, seconds, sample_rate, seek=True)
-    if audio is None:  # it begins at the beginning, or seeking did not get there
-        with opened(path) as (container, stream):
+    if audio is None:  # at the beginning, or seeking does not reach it
+        with open_audio(path) as (container, stream):
             audio = _decode(container, stream, start, seconds, sample_rate, seek=False)
     return audio  # type: ignore[return-value]  # without a seek it is never None
 
 
 def _read_pieces(path: Path, seconds: float, pieces: int, sample_rate: int) -> Audio | None:
-    """Read evenly spread pieces; None if the file is too short for that or does not allow it."""
-    with opened(path) as (container, stream):
+    """Decode evenly spread pieces; None if the file is too short or one cannot be reached."""
+    with open_audio(path) as (container, stream):
         duration = _duration(container, stream)
         if duration is None or duration <= seconds:
             return None
@@ -242,68 +239,91 @@ def _decode(
     start: float | None,
     seconds: float | None,
     sample_rate: int,
+    *,
     seek: bool,
     roughly: bool = False,
 ) -> Audio | None:
-    """Decode a stretch of an open file; None if a seek was asked for and did not get there.
+    """Decode a stretch of an open file; None if `seek` is set and seeking does not reach it.
 
-    The middle, or what begins `roughly` somewhere, may be a little off in long files.
+    In long files the middle, or any start with `roughly` set, may be a little off.
     """
     duration = _duration(container, stream)
     roughly = roughly or start is None
     if start is None:
         start = max(0.0, ((duration or 0.0) - (seconds or 0.0)) / 2)
     end = math.inf if seconds is None else start + seconds
-    tick = float(stream.time_base or 1)  # seconds
-    origin = stream.start_time or 0  # ticks
-    target = origin + int(min(max(0.0, start - PREROLL) / tick, 2.0**60))  # ticks
-    if seek and start > PREROLL and container.format.name in UNSEEKABLE:
-        return None
+    target = _ticks(stream, max(0.0, start - PREROLL))
     seek = seek and start > PREROLL
-    if seek:
-        if roughly and start > FAST_SEEK_FROM:
-            container.flags = container.flags | av.container.Flags.fast_seek.value  # type: ignore
-        try:
-            container.seek(target, stream=stream)
-        except LIBAV_ERRORS:
-            return None
+    if seek and not _seek(container, stream, target, fast=roughly and start > FAST_SEEK_FROM):
+        return None
 
     mixer = Downmixer(sample_rate)
-    now = None if seek else 0.0  # seconds, at which the frame begins
     begin = start  # seconds, of the first sample
     reached = start  # seconds, up to where all is decoded or counted as lost
     lost = 0.0
-    for frame in _frames(container, stream, target):
-        told = None if frame.pts is None else (frame.pts - origin) * tick
-        if told is not None and (now is None or told > now + GAP_TOLERANCE):
-            now = told
+    for now, frame in _timed_frames(container, stream, target, None if seek else 0.0):
         rate, size = frame.sample_rate, frame.samples
         if now is None or (seek and mixer.empty and now > start + 0.5 / rate):
             return None
+        then = now + size / rate
         first = max(0, round((start - now) * rate))
-        last = size if now + size / rate <= end else max(0, round((end - now) * rate))
+        last = size if then <= end else max(0, round((end - now) * rate))
         if now > reached + (EDGE_TOLERANCE if mixer.empty else 0.0):
             lost += min(now, end) - reached
         if first < last:
             begin = max(start, now) if mixer.empty else begin
             mixer.add(frame, first, last)
-        now += size / rate
-        reached = max(reached, min(now, end))
-        if now >= end:
+        reached = max(reached, min(then, end))
+        if then >= end:
             break
     if seek and mixer.empty:
         return None
-    promised = min(end, duration or 0.0)
-    if promised > reached + EDGE_TOLERANCE and not _guessed(container, stream):
-        lost += promised - reached
+    expected = min(end, duration or 0.0)
+    if expected > reached + EDGE_TOLERANCE and not _duration_is_estimated(container, stream):
+        lost += expected - reached
     samples = mixer.finish(None if seconds is None else round(seconds * sample_rate))
     return Audio(samples, sample_rate, begin, duration, lost)
+
+
+def _ticks(stream: av.AudioStream, seconds: float) -> int:
+    """Return the time stamp of a position in a stream."""
+    return (stream.start_time or 0) + int(min(seconds / float(stream.time_base or 1), 2.0**60))
+
+
+def _seek(container: InputContainer, stream: av.AudioStream, target: int, *, fast: bool) -> bool:
+    """Move to a time stamp, or a little before it; False where that is not possible."""
+    if container.format.name in UNSEEKABLE:
+        return False
+    if fast:
+        container.flags = container.flags | av.container.Flags.fast_seek.value  # type: ignore
+    try:
+        container.seek(target, stream=stream)
+    except LIBAV_ERRORS:
+        return False
+    return True
+
+
+def _timed_frames(
+    container: InputContainer, stream: av.AudioStream, target: int, now: float | None
+) -> Iterator[tuple[float | None, av.AudioFrame]]:
+    """Yield all frames from `target` on, each with the time at which it begins, in seconds.
+
+    Frames follow each other without a gap unless a time stamp is later than that. The first begins
+    at `now`; None, where that is not known, lasts until the first time stamp.
+    """
+    for frame in _frames(container, stream, target):
+        if frame.pts is not None:
+            stamp = (frame.pts - (stream.start_time or 0)) * float(stream.time_base or 1)
+            now = stamp if now is None or stamp > now + GAP_TOLERANCE else now
+        yield now, frame
+        if now is not None:
+            now += frame.samples / frame.sample_rate
 
 
 def _frames(
     container: InputContainer, stream: av.AudioStream, target: int
 ) -> Iterator[av.AudioFrame]:
-    """Yield all frames from target (in ticks) on, passing over packets that cannot be decoded."""
+    """Yield all frames from `target` (in ticks) on, skipping packets that cannot be decoded."""
     errors = 0
     while errors < DEMUX_ERRORS:
         try:
@@ -322,7 +342,7 @@ def _frames(
 
 
 def _duration(container: InputContainer, stream: av.AudioStream) -> float | None:
-    """Return how long the container says the sound is, in seconds."""
+    """Return the duration that the container stores, in seconds."""
     if stream.duration and stream.duration > 0 and stream.time_base:
         return float(stream.duration * stream.time_base)
     if container.duration and container.duration > 0:
@@ -330,11 +350,11 @@ def _duration(container: InputContainer, stream: av.AudioStream) -> float | None
     return None
 
 
-def _guessed(container: InputContainer, stream: av.AudioStream) -> bool:
-    """Tell whether a duration is only libav's guess by the bit rate, as for mp3 without a header.
+def _duration_is_estimated(container: InputContainer, stream: av.AudioStream) -> bool:
+    """Whether a duration is only an estimate from the bit rate, as for mp3 without a header.
 
-    Such streams count time in ticks finer than samples, and a guess is hardly ever a whole number
-    of samples.
+    Such streams count time in ticks finer than samples, and an estimate is hardly ever a whole
+    number of samples.
     """
     if container.format.name in WITHOUT_HEADER:
         return True
@@ -344,8 +364,8 @@ def _guessed(container: InputContainer, stream: av.AudioStream) -> bool:
 
 
 def _count_seconds(path: Path) -> float:
-    """Return how long a file's packets last, in seconds; quicker than decoding them."""
-    with opened(path) as (container, stream):
+    """Return the duration of the packets of a file, in seconds, without decoding them."""
+    with open_audio(path) as (container, stream):
         ticks = 0
         try:
             for packet in container.demux(stream):

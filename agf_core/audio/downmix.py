@@ -1,4 +1,4 @@
-"""Decoded frames of any kind, made into mono samples at one rate."""
+"""Mix decoded frames of any format down to mono samples at one rate."""
 
 import av
 import numpy as np
@@ -6,7 +6,7 @@ import numpy as np
 BATCH = 1 << 16  # samples mixed down at a time
 LOUDEST = 4.0  # times full scale; damaged mp3 frames may decode to thousands
 
-# Sample formats: how numpy sees them, and what their full scale is. Planar ones end in p.
+# Sample formats: their numpy type and their full scale. Names of planar ones end in p.
 FORMATS: dict[str, tuple[np.dtype, float]] = {
     "u8": (np.dtype("u1"), 2.0**7),
     "s16": (np.dtype("i2"), 2.0**15),
@@ -18,18 +18,18 @@ FORMATS: dict[str, tuple[np.dtype, float]] = {
 
 
 class Downmixer:
-    """Makes frames of any kind into mono samples at one rate, a batch at a time.
+    """Convert frames of any format to mono samples at one rate, a batch at a time.
 
-    Mono is the plain average of the channels, as in librosa: libswresample's own matrices weigh
-    channels by their place and leave the bass channel out, and a recording's level would depend
-    on its layout.
+    Mono is the plain average of the channels, as in librosa: libswresample's own matrices weight
+    channels by their position and drop the bass channel, so that the level of a recording would
+    depend on its layout.
     """
 
     def __init__(self, sample_rate: int):
         self.sample_rate = sample_rate  # hertz
-        self.kind = ("", 0, 0)  # sample format, channels, hertz of what comes in
+        self.kind = ("", 0, 0)  # sample format, channels and hertz of the input
         self.batch = av.AudioFifo()  # of frames of that kind
-        self.done: list[np.ndarray] = []  # mono, at our rate
+        self.done: list[np.ndarray] = []  # mono, at the output rate
         self.resampler: av.AudioResampler | None = None
 
     @property
@@ -38,7 +38,7 @@ class Downmixer:
         return not self.kind[0]
 
     def add(self, frame: av.AudioFrame, first: int, last: int) -> None:
-        """Take the samples from first up to last of a frame."""
+        """Add the samples of a frame from index `first` up to `last`."""
         kind = (frame.format.name, frame.layout.nb_channels, frame.sample_rate)
         if kind != self.kind:  # only at the start, and where streams are chained
             self._mix()
@@ -47,7 +47,7 @@ class Downmixer:
         part = last - first < frame.samples  # only where the stretch begins and ends
         if part:
             self._mix()
-        frame.pts = None  # or the batch would have opinions about time
+        frame.pts = None  # or the batch would compare time stamps
         self.batch.write(frame)
         if part:
             self._mix(slice(first, last))
@@ -90,7 +90,7 @@ class Downmixer:
         self.done += [out.to_ndarray()[0] for out in self.resampler.resample(frame)]
 
     def _drain(self) -> None:
-        """Get out what the resampler still holds."""
+        """Collect the samples that the resampler still holds."""
         if self.resampler is not None:
             self.done += [out.to_ndarray()[0] for out in self.resampler.resample(None)]
             self.resampler = None

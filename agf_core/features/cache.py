@@ -1,4 +1,4 @@
-"""Features of tracks, kept between runs."""
+"""Cache of features of tracks, kept on disk between runs."""
 
 import io
 import re
@@ -16,21 +16,21 @@ LARGEST = 2**30  # bytes of an entry; ten hours of MFCCs are a tenth of that
 
 
 def anything(feature: np.ndarray) -> bool:
-    """Take any feature."""
+    """Accept any feature."""
     return True
 
 
 class FeatureCache:
-    """One file per track and kind of feature below a folder.
+    """Cache with one file per track and kind of feature, below a folder.
 
-    A file is written whole or not at all, in numpy's format with a checksum behind it that goes
-    with its name. One that is damaged, or another's, is made again, and so is one that is not such
-    a feature as was asked for, whatever its checksum says. No pickle is read.
+    A file is written whole or not at all, in numpy's format, followed by a checksum of content and
+    name. A file that is damaged, renamed, or does not fit the requested feature is computed again.
+    No pickle is read.
 
     Parameters
     ----------
     folder : Path
-        Made when first needed.
+        Created when first needed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,7 +53,7 @@ class FeatureCache:
         Raises
         ------
         CacheError
-            When what was computed cannot be stored.
+            When the feature cannot be stored.
         """
         with suppress(KeyError):
             return self.stored(kind, track_id, fits)
@@ -64,22 +64,22 @@ class FeatureCache:
                 file.write(atomic.sealed(_encoded(value), _name(path)))
         except OSError as error:
             raise CacheError(
-                f"what is heard cannot be kept: {path} cannot be written ({error.strerror}); "
-                "make room there, or see that it may be written"
+                f"features cannot be stored: {path} cannot be written ({error.strerror}); "
+                "free some space there, or make the folder writable"
             ) from error
         return value
 
     def stored(
         self, kind: str, track_id: str, fits: Callable[[np.ndarray], bool] = anything
     ) -> np.ndarray:
-        """Return the stored feature; `KeyError` where there is none that fits (see `get`)."""
+        """Return the stored feature; raise `KeyError` where there is none that fits (see `get`)."""
         found = _stored(self._path(kind, track_id))
         if found is None or not fits(found):
             raise KeyError(f"{kind} of {track_id}")
         return found
 
     def __contains__(self, item: tuple[str, str]) -> bool:
-        """Tell whether a feature, given by kind and track, is stored and whole."""
+        """Whether a feature, given by kind and track, is stored and intact."""
         return _stored(self._path(*item)) is not None
 
     def _path(self, kind: str, track_id: str) -> Path:
@@ -91,7 +91,7 @@ def _stored(path: Path) -> np.ndarray | None:
     """Return the feature in a file, or None where there is none."""
     try:
         return _decoded(atomic.unsealed(atomic.read(path, LARGEST), _name(path)))
-    except Exception:  # whatever a file can do to whoever reads it
+    except Exception:  # a damaged file can raise anything
         return None
 
 
@@ -106,11 +106,11 @@ def _encoded(value: np.ndarray) -> bytes:
 
 
 def _decoded(content: bytes) -> np.ndarray:
-    """Return the array in a file; any exception where there is none in it."""
+    """Return the array in a file; raise any exception where it holds none."""
     buffer = io.BytesIO(content)
     if npy.read_magic(buffer) != (1, 0):
         raise ValueError("of another version")
     shape, fortran, dtype = npy.read_array_header_1_0(buffer)
-    # Not `read_array`, which makes room for whatever the shape says.
+    # Not `read_array`, which allocates whatever size the header claims.
     flat = np.frombuffer(content[buffer.tell() :], dtype).copy()
     return flat.reshape(shape, order="F" if fortran else "C")

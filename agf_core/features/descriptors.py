@@ -1,4 +1,4 @@
-"""Descriptors of tracks from which artist groups are made (paper, section 3.1).
+"""Descriptors of tracks, the input of artist groups (paper, section 3.1).
 
 =======  ====================================  =========================
 source   one observation                       shape per track
@@ -8,7 +8,7 @@ source   one observation                       shape per track
 ``e``    Essentia's MusicExtractor             (1, len(ESSENTIA_ENTRIES))
 =======  ====================================  =========================
 
-`extract` makes them once per track, in processes of their own (`agf_core.utils.workers`).
+`extract` computes them once per track, in worker processes (`agf_core.utils.workers`).
 """
 
 import os
@@ -52,7 +52,7 @@ FRAME_WISE = {
     "rhythm": "beats_loudness beats_loudness_band_ratio:6",
     "tonal": "chords_strength hpcp:36 hpcp_crest hpcp_entropy",
 }
-"""Descriptors of which Essentia gives every statistic, with their sizes."""
+"""Descriptors of which Essentia computes every statistic, with their sizes."""
 
 WHOLE_TRACK = {
     "lowlevel": (
@@ -70,16 +70,17 @@ WHOLE_TRACK = {
         "tuning_equal_tempered_deviation tuning_frequency tuning_nontempered_energy_ratio"
     ),
 }
-"""Descriptors that Essentia gives once.
+"""Descriptors that Essentia computes once per track.
 
-Left out is what has no fixed number of entries (positions of beats: their number is there), what is
-a word (keys, scales, chords: the histogram of chords and the pitch classes hold as much), and the
-tempo histogram, whose 250 bins are nearly all empty: their ranks say nothing.
+Excluded are descriptors without a fixed number of entries (positions of beats: their number is
+included), words (keys, scales, chords: the histogram of chords and the pitch classes hold as much),
+and the tempo histogram, whose 250 bins are nearly all empty, so that their ranks carry no
+information.
 """
 
 
 def _layout() -> dict[str, int]:
-    """Return every name in Essentia's pool that is kept, and how many numbers it holds."""
+    """Return every name of Essentia's pool that is used, and how many numbers it holds."""
 
     def named(group: str, words: str) -> Iterator[tuple[str, int]]:
         for word in words.split():
@@ -99,11 +100,11 @@ def _layout() -> dict[str, int]:
 
 LAYOUT = _layout()
 ESSENTIA_ENTRIES = tuple(f"{name}[{i}]" for name, size in LAYOUT.items() for i in range(size))
-"""The name of every entry of an Essentia vector, in order: always the same, whatever the track."""
+"""The name of every entry of an Essentia vector, in order: the same for every track."""
 
 
 def possible_sources(sources: str) -> tuple[str, str]:
-    """Return the sources that can be used here, and a line that says what is left out, if any."""
+    """Return the sources that can be computed here, and a line on those that cannot, or ""."""
     if "e" in sources and find_spec("essentia") is None:
         return sources.replace("e", ""), (
             "task e is left out: essentia is not installed (pip install 'beets-agf[train]')"
@@ -112,14 +113,14 @@ def possible_sources(sources: str) -> tuple[str, str]:
 
 
 def mfcc(samples: np.ndarray, fmax: float = SAMPLE_RATE / 2) -> np.ndarray:
-    """Mel-frequency cepstral coefficients, by librosa.
+    """Compute mel-frequency cepstral coefficients, by librosa.
 
     Parameters
     ----------
     samples : np.ndarray [shape=(n,)]
         Mono, at 44.1 kHz.
     fmax : float
-        Where the mel bands end, hertz.
+        Upper end of the mel bands, hertz.
 
     Returns
     -------
@@ -140,25 +141,25 @@ def mfcc(samples: np.ndarray, fmax: float = SAMPLE_RATE / 2) -> np.ndarray:
 
 
 def essentia_vector(samples: np.ndarray, folder: Path | None = None) -> np.ndarray:
-    """Every statistic of Essentia's MusicExtractor.
+    """Compute every statistic of Essentia's MusicExtractor.
 
     Parameters
     ----------
     samples : np.ndarray [shape=(n,)]
-        Mono, at 44.1 kHz. Essentia gets them as a file, and never the original: its own decoding
-        crashes on some.
+        Mono, at 44.1 kHz. Essentia reads them from a temporary file, never the original: its own
+        decoder crashes on some.
     folder : Path, optional
-        For that file.
+        For the temporary file.
 
     Returns
     -------
     np.ndarray [shape=(len(ESSENTIA_ENTRIES),), dtype=float32]
-        NaN where Essentia gives no finite number.
+        NaN where Essentia computes no finite number.
 
     Raises
     ------
     DescriptorError
-        When it gives none at all, as for silence.
+        When Essentia fails, as for silence.
     """
     import essentia
     from scipy.io import wavfile
@@ -179,7 +180,7 @@ def essentia_vector(samples: np.ndarray, folder: Path | None = None) -> np.ndarr
         try:
             pool, _ = extractor(str(path))
         except RuntimeError as error:
-            raise DescriptorError(f"Essentia gives up ({error}).") from error
+            raise DescriptorError(f"Essentia cannot describe it ({error}).") from error
     given = set(pool.descriptorNames())
     parts = []
     for name, size in LAYOUT.items():
@@ -191,10 +192,10 @@ def essentia_vector(samples: np.ndarray, folder: Path | None = None) -> np.ndarr
 
 
 class Stored(OnDemand[np.ndarray]):
-    """Descriptors in a cache, each read when asked for: a corpus need not fit in memory.
+    """Descriptors in a cache, each read on access: a corpus need not fit in memory.
 
     Items are np.ndarray [shape=(n_observations, n_columns), dtype=float32], in the order of the
-    tracks, with no rows where a track could not be described.
+    tracks, without rows where a track could not be described.
     """
 
     def __init__(
@@ -207,7 +208,7 @@ class Stored(OnDemand[np.ndarray]):
         return len(self.track_ids)
 
     def item(self, index: int) -> np.ndarray:
-        """Return one track's."""
+        """Return the descriptors of one track."""
         if self.track_ids[index] in self.missing:
             return np.empty((0, _columns(self.source)), np.float32)
         rows = self.cache.stored(
@@ -217,7 +218,7 @@ class Stored(OnDemand[np.ndarray]):
 
 
 def kind_of(source: str, *, seconds: float | None = None, fmax: float = SAMPLE_RATE / 2) -> str:
-    """Return the kind under which a source's descriptors are in the cache; see `extract`."""
+    """Return the kind under which descriptors of a source are cached; see `extract`."""
     if source not in ("m", "d", "e"):
         raise ValueError(f"the source is {source!r}, not m, d or e")
     if source == "e":
@@ -238,24 +239,24 @@ def extract(
     processes: int | None = None,
     progress: bool = True,
 ) -> Stored:
-    """Describe every track once; what is in the cache is not made again.
+    """Compute the descriptors of every track that are not in the cache yet.
 
     Parameters
     ----------
     source : str
-        ``m``, ``d`` or ``e``; the differences are made of the MFCCs whenever they are read.
+        ``m``, ``d`` or ``e``; ``d`` is computed from the MFCCs on access.
     seconds : float, optional
-        Describe only so much from the middle of each track.
+        Length of the excerpt from the middle of each track; by default all of it.
     fmax : float
-        Where the mel bands of the MFCCs end, hertz: sources of music cut at different bandwidths
-        are told apart by what lies above.
+        Upper end of the mel bands of the MFCCs, hertz: above it, collections encoded with different
+        bandwidths could be distinguished.
     processes : int, optional
-        At a time; by default one per core.
+        Number of worker processes; by default one per core.
 
     Returns
     -------
     Stored
-        In the order of `tracks`. Those that cannot be described are named on standard output and
+        In the order of `tracks`. Tracks that cannot be described are listed on standard output and
         are empty; another run tries them again.
     """
     kind = kind_of(source, seconds=seconds, fmax=fmax)
@@ -284,7 +285,7 @@ def extract(
             bar.update()
             if error:
                 stored.missing.add(track_id)
-                tqdm.write(f"left out of {source}: {naming(path, error)}")
+                tqdm.write(f"skipped in {source}: {naming(path, error)}")
     return stored
 
 
@@ -293,7 +294,7 @@ def _columns(source: str) -> int:
 
 
 def _fits(source: str, stored: np.ndarray) -> bool:
-    """Whether an array can be a track's descriptors."""
+    """Whether an array can be the descriptors of a track."""
     return (
         stored.dtype in (np.float16, np.float32)
         and stored.ndim == 2
@@ -312,7 +313,7 @@ def describe_track(
     fmax: float = SAMPLE_RATE / 2,
     scratch: Path | None = None,
 ) -> None:
-    """Put one track's descriptors into the cache, unless they are there; see `extract`.
+    """Put the descriptors of one track into the cache, unless they are there; see `extract`.
 
     Parameters
     ----------
@@ -324,7 +325,7 @@ def describe_track(
     Raises
     ------
     agf_core.audio.decode.AudioError, DescriptorError
-        When there is nothing to describe.
+        When the track cannot be described.
     """
     track_id, path = job
 
@@ -332,7 +333,7 @@ def describe_track(
         clip = decode.read(path) if seconds is None else decode.read_excerpt(path, seconds)
         if source == "e":
             return essentia_vector(clip.samples, scratch)[None]
-        return mfcc(clip.samples, fmax).astype(np.float16)  # off by 0.5 at most
+        return mfcc(clip.samples, fmax).astype(np.float16)  # an error of at most 0.5
 
     kind = kind_of(source, seconds=seconds, fmax=fmax)
     cache.get(kind, track_id, compute, partial(_fits, source))

@@ -1,4 +1,4 @@
-"""What a model hears of a file: the spectrogram of an excerpt, without what is silent in it."""
+"""Compute the input of a model from a file: the spectrogram of an excerpt, silence removed."""
 
 import numpy as np
 
@@ -6,32 +6,32 @@ from agf_core.audio import decode
 from agf_core.audio.container import Path
 from agf_core.features.spectrogram import InputSpec, log_mel
 
-SILENCE = 1e-4  # full scale is 1: what has its peak below -80 dB is silent
+SILENCE = 1e-4  # of full scale 1: a stretch with its peak below -80 dB is silent
 
 
 def load_log_mel(path: Path, spec: InputSpec) -> tuple[np.ndarray, float]:
-    """Listen to a file as a model does.
+    """Decode an excerpt of a file and return its log-mel spectrogram.
 
-    Of the excerpt, what is silent for as long as a segment is left out: the minutes before a hidden
-    track have no genre.
+    Silent stretches of a whole segment are removed: the minutes before a hidden track have no
+    genre.
 
     Parameters
     ----------
     path : str, bytes or os.PathLike
     spec : InputSpec
-        The model's.
+        Of the model.
 
     Returns
     -------
     spectrogram : np.ndarray [shape=(frames, n_mels), dtype=float32]
         See `agf_core.features.spectrogram.log_mel`.
     lost : float
-        Seconds of the excerpt that were damaged and passed over.
+        Seconds of the excerpt that are damaged and were skipped.
 
     Raises
     ------
     agf_core.audio.decode.AudioError
-        When there is nothing to hear.
+        When the file has no usable audio, or is silent.
     """
     excerpt = decode.read_excerpt(
         path, spec.excerpt_seconds, pieces=spec.excerpt_pieces, sample_rate=spec.sample_rate
@@ -42,7 +42,7 @@ def load_log_mel(path: Path, spec: InputSpec) -> tuple[np.ndarray, float]:
     sounding = [part for part in parts if np.abs(part).max() >= SILENCE]
     if not sounding:
         raise decode.SilentAudioError(
-            f"{decode.shown(path)} is silent where it was listened to; tag it by hand."
+            f"{decode.shown(path)} is silent in the excerpt that was analysed; tag it by hand."
         )
     samples = excerpt.samples if len(sounding) == len(parts) else np.concatenate(sounding)
     return log_mel(samples, spec), excerpt.lost

@@ -1,4 +1,4 @@
-"""Samples to log-mel spectrogram, in numpy alone.
+"""Log-mel spectrograms of samples, in numpy alone.
 
 Equal to ``10 * log10(max(librosa.feature.melspectrogram(...), 1e-10))`` with librosa's defaults
 (periodic Hann window, zero-padded centred frames, Slaney's mel scale and area normalisation).
@@ -13,14 +13,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from agf_core import constants
 
-FRAMES_PER_BLOCK = 64  # transformed at once: as many as a processor's cache holds
-BANDS_AT_ONCE = 16  # mel bands computed together, from those bins alone that they reach
+FRAMES_PER_BLOCK = 64  # transformed at once: as many as the cache of a processor holds
+BANDS_AT_ONCE = 16  # mel bands computed together, from the bins that they reach
 LARGEST_INPUT = 2**27  # numbers in all windows of an excerpt; the paper's are 330 thousand
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a network expects of its input; every model carries its own.
+    """Format of the input of a network; every model has its own.
 
     Attributes
     ----------
@@ -35,15 +35,15 @@ class InputSpec:
     window_hop : int
         Frames from one window of a prediction to the next.
     excerpt_seconds : float
-        Seconds of a track that a prediction listens to.
+        Seconds of a track that a prediction analyses.
     excerpt_pieces : int
-        Pieces that they are made of, of the same length each and evenly spread over the track; one
-        is its middle.
+        Number of pieces that the excerpt consists of, of equal length and evenly spread over the
+        track; a single piece is its middle.
 
     Raises
     ------
     ValueError
-        When a value makes no sense; the message names it.
+        When a value is out of range; the message contains it.
     """
 
     sample_rate: int = constants.SAMPLE_RATE
@@ -94,9 +94,9 @@ class InputSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "InputSpec":
-        """Make a spec of a mapping that holds every field and no other; `ValueError` otherwise.
+        """Return the spec in a mapping of every field and no other; raise `ValueError` otherwise.
 
-        Models of before do not say that they hear one piece.
+        Models of older versions have no entry for `excerpt_pieces`, which is 1.
         """
         names = {field.name for field in fields(cls)}
         if not isinstance(values, dict):
@@ -113,7 +113,7 @@ class InputSpec:
 
 
 def _hz_to_mel(hz: np.ndarray) -> np.ndarray:
-    """Slaney's scale: linear below 1 kHz (15 mel), 27 mel for each factor of 6.4 above."""
+    """Convert to Slaney's scale: linear to 1 kHz (15 mel), 27 mel per factor of 6.4 above."""
     linear = hz * 3 / 200
     log = 15 + 27 * np.log(np.maximum(hz, 1e-9) / 1_000) / np.log(6.4)
     return np.where(hz < 1_000, linear, log)
@@ -125,7 +125,7 @@ def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def mel_filterbank(spec: InputSpec) -> np.ndarray:
-    """Triangular filters of equal area, as `librosa.filters.mel`.
+    """Return triangular filters of equal area, as `librosa.filters.mel` does.
 
     Returns
     -------
@@ -144,9 +144,9 @@ def mel_filterbank(spec: InputSpec) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _parts(spec: InputSpec) -> list[tuple[slice, slice, np.ndarray]]:
-    """Cut the filterbank into parts that are mostly not zero: bins, bands, weights (bins, bands).
+    """Cut the filterbank into dense parts: bins, bands, weights (bins, bands).
 
-    They are also too small for a BLAS to put several threads to, which cost more than they bring.
+    They are also too small for a BLAS to start several threads, which cost more than they gain.
     """
     filters = mel_filterbank(spec)
     parts = []
@@ -159,7 +159,7 @@ def _parts(spec: InputSpec) -> list[tuple[slice, slice, np.ndarray]]:
 
 
 def log_mel(samples: np.ndarray, spec: InputSpec) -> np.ndarray:
-    """Log-mel power spectrogram.
+    """Compute the log-mel power spectrogram.
 
     Parameters
     ----------

@@ -1,11 +1,11 @@
-"""Spectrograms of many tracks' excerpts, each made once and kept.
+"""Spectrograms of excerpts of many tracks, each computed once and cached.
 
-What is kept goes by the sound itself (`agf_core.audio.decode.content_key`): it outlives changes
-of tags and names, and of two files with the same sound only one is listened to. Which sound a
-file holds is kept as well, until the file's size or time of change is another.
+The key is the audio itself (`agf_core.audio.decode.content_key`): entries stay valid when tags or
+names change, and of two files with the same audio only one is analysed. The content key of a file
+is cached as well, until its size or modification time changes.
 
-Files are listened to in processes of their own, see `agf_core.utils.workers`: one that crashes the
-decoder is named, and the others go on.
+Files are analysed in worker processes, see `agf_core.utils.workers`: a file that crashes the
+decoder is reported, and the others go on.
 """
 
 import hashlib
@@ -29,15 +29,15 @@ KEYS = "content-key"
 
 
 class Excerpts(OnDemand[np.ndarray]):
-    """Spectrograms in a cache, each read when asked for: a corpus need not fit in memory.
+    """Spectrograms in a cache, each read on access: a corpus need not fit in memory.
 
-    Items are np.ndarray [shape=(frames, n_mels), dtype=float16], decibels, of one segment at least:
-    what is shorter is repeated, as in a prediction.
+    Items are np.ndarray [shape=(frames, n_mels), dtype=float16], decibels, of at least one segment:
+    a shorter excerpt is repeated, as in a prediction.
 
     Parameters
     ----------
     keys : sequence of str
-        Content keys of tracks that have been listened to.
+        Content keys of tracks that have been analysed.
     """
 
     def __init__(self, keys: Sequence[str], spec: InputSpec, cache: FeatureCache) -> None:
@@ -48,24 +48,25 @@ class Excerpts(OnDemand[np.ndarray]):
         return len(self.keys)
 
     def item(self, index: int) -> np.ndarray:
-        """Return one track's."""
+        """Return the spectrogram of one track."""
         return self.cache.stored(self.kind, self.keys[index], self.fits)
 
 
-def listen(
+def cache_spectrograms(
     paths: Sequence[Path], spec: InputSpec, cache: FeatureCache, *, processes: int | None = None
 ) -> Iterator[tuple[Path, str, str]]:
-    """Put the spectrogram of every file's excerpt into the cache; first come those that are there.
+    """Put the spectrogram of the excerpt of every file into the cache.
 
     Parameters
     ----------
     processes : int, optional
-        At a time; by default one per core.
+        Number of worker processes; by default one per core.
 
     Yields
     ------
     path, key, error
-        The content key, or a sentence that says why there is none.
+        The content key, or a sentence on why there is none. Files whose spectrogram is in the cache
+        come first.
     """
     kind = _kind(spec)
     wanted = []
@@ -85,15 +86,15 @@ def listen(
         except KeyError:
             wanted.append((file, path))
     n_processes = min(processes or os.cpu_count() or 1, max(1, len(wanted)))
-    for (file, path), error in in_processes(partial(_hear, cache, spec), wanted, n_processes):
+    for (file, path), error in in_processes(partial(_analyse, cache, spec), wanted, n_processes):
         if error:
             yield path, "", naming(path, error)
         else:
             yield path, _stored_key(cache, file), ""
 
 
-def _hear(cache: FeatureCache, spec: InputSpec, job: tuple[str, Path]) -> None:
-    """Put a file's key and spectrogram into the cache."""
+def _analyse(cache: FeatureCache, spec: InputSpec, job: tuple[str, Path]) -> None:
+    """Put the key and the spectrogram of a file into the cache."""
     file, path = job
 
     def identify() -> np.ndarray:

@@ -58,7 +58,7 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_format_is_decoded_and_sought_rightly(name, sound, mono, tmp_path):
+def test_a_format_is_decoded_and_sought_exactly(name, sound, mono, tmp_path):
     codec, container, rate, lossless, off_by = FORMATS[name]
     samples = sound if rate == RATE else noise_and_chirp(rate=rate)
     options = {"vorbis": {"strict": "-2"}, "aac": {"aac_pns": "0"}}.get(codec, {})
@@ -142,13 +142,13 @@ def test_a_tone_keeps_its_pitch_level_and_place_at_every_rate(rate, tmp_path):
     assert pitch(result.samples, RATE) == pytest.approx(1000, abs=1)
 
 
-def test_what_cannot_be_heard_at_the_new_rate_is_gone_not_folded(tmp_path):
+def test_frequencies_above_the_new_rate_are_removed_not_aliased(tmp_path):
     path = tmp_path / "high.wav"
     encode(path, tone(30_000, 2, 96_000)[np.newaxis], 96_000, "pcm_f32le", "wav", "mono")
     assert np.abs(read(path).samples[500:-500]).max() < 1e-3
 
 
-def test_another_rate_can_be_asked_for(flac, mono):
+def test_the_sample_rate_can_be_chosen(flac, mono):
     result = read(flac, start=2, seconds=3, sample_rate=16_000)
     assert result.sample_rate == 16_000
     assert len(result.samples) == 48_000
@@ -200,7 +200,7 @@ def test_pieces_in_each_format(path):
     whole = read(path)
     result = read_excerpt(path, 1.2, pieces=3)
     assert result.seconds == pytest.approx(1.2, abs=0.01)
-    if path.suffix == ".mpc":  # its middle, since libav does not get where it is told
+    if path.suffix == ".mpc":  # its middle, since libav seeks to a wrong position
         assert result.start == pytest.approx((whole.duration - 1.2) / 2)
         return
     if path.suffix == ".oga":  # FLAC in Ogg, in which libav arrives up to a page away
@@ -224,7 +224,7 @@ def test_pieces_that_cannot_be_reached_leave_the_middle(flac, mono, tmp_path):
         assert apart(result.samples, mono[first : first + 5 * RATE]) < 1e-4
 
 
-def test_damage_in_a_piece_is_known(flac, tmp_path):
+def test_damage_in_a_piece_is_reported(flac, tmp_path):
     path = damaged(flac, tmp_path / "a.flac", 0.5, 0.52)
     assert read_excerpt(path, 4, pieces=4).lost == 0  # it lies between them
     result = read_excerpt(path, 15, pieces=3)
@@ -232,11 +232,11 @@ def test_damage_in_a_piece_is_known(flac, tmp_path):
     assert result.seconds == pytest.approx(15 - result.lost, abs=0.05)
 
 
-def test_a_frame_that_begins_where_reading_does_is_no_miss(flac, monkeypatch):
+def test_a_frame_that_begins_where_reading_does_is_not_lost(flac, monkeypatch):
     """Sums of times are a hair off, which cost a second reading from the file's beginning."""
     opened = []
-    whole = decode.opened
-    monkeypatch.setattr(decode, "opened", lambda path: opened.append(path) or whole(path))
+    whole = decode.open_audio
+    monkeypatch.setattr(decode, "open_audio", lambda path: opened.append(path) or whole(path))
     starts = [k * 4608 / RATE for k in range(10, 180, 3)]
     for start in starts:
         read(flac, start=start, seconds=1)
@@ -249,7 +249,7 @@ def test_reading_stops_at_the_end(flac):
     assert result.lost == 0
 
 
-def test_a_half_copied_file_gives_what_is_there(flac, mono, tmp_path):
+def test_a_half_copied_file_gives_its_first_half(flac, mono, tmp_path):
     path = tmp_path / "half.flac"
     path.write_bytes(flac.read_bytes()[: flac.stat().st_size * 2 // 5])
     result = read_excerpt(path, 5)
@@ -384,5 +384,5 @@ def test_many_threads_at_a_time():
 
 
 def test_a_file_takes_one_codec_thread():
-    with container.opened(DATA / "zeropage.flac") as (_, stream):
+    with container.open_audio(DATA / "zeropage.flac") as (_, stream):
         assert stream.codec_context.thread_count == 1

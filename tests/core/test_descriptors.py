@@ -1,4 +1,4 @@
-"""Descriptors of real clips, and what becomes of files that cannot be described."""
+"""Descriptors of real clips, and of files that cannot be described."""
 
 import subprocess
 import sys
@@ -79,16 +79,16 @@ def test_every_format_is_described_once(clips, cache, capsys):
     assert stored == {path: path.stat().st_mtime_ns for path in cache.folder.rglob("*.npy")}
 
 
-def test_files_that_cannot_be_described_are_named_and_empty(cache, write_wav, tmp_path, capsys):
+def test_files_that_cannot_be_described_are_listed_and_empty(cache, write_wav, tmp_path, capsys):
     noise = np.random.default_rng(0).normal(0, 0.1, 3 * 44_100)
     paths = [write_wav("silence.wav", 0 * noise), tmp_path / "gone.mp3", write_wav("ok.wav", noise)]
     described = extract(tracks_of(paths), "e", cache, processes=2, progress=False)
     assert [len(rows) for rows in described] == [0, 0, 1]
     assert described[0].shape == (0, 4_348)
-    said = capsys.readouterr().out
-    assert "silence.wav: Essentia gives up" in said
-    assert "gone.mp3 does not exist" in said
-    assert "ok.wav" not in said
+    printed = capsys.readouterr().out
+    assert "silence.wav: Essentia cannot describe it" in printed
+    assert "gone.mp3 does not exist" in printed
+    assert "ok.wav" not in printed
     part = extract(tracks_of(paths[2:]), "m", cache, seconds=1.0, progress=False)
     assert part[0].shape == (44, 25)
 

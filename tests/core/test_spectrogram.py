@@ -33,8 +33,8 @@ def librosa_log_mel(y, spec):
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.sample_rate}-{s.n_fft}-{s.n_mels}")
 def test_equals_librosa_on_real_music(spec, clips):
     for clip in clips:
-        heard = decode.read(clip, sample_rate=spec.sample_rate).samples
-        ours, theirs = log_mel(heard, spec), librosa_log_mel(heard, spec)
+        samples = decode.read(clip, sample_rate=spec.sample_rate).samples
+        ours, theirs = log_mel(samples, spec), librosa_log_mel(samples, spec)
         assert ours.shape == theirs.shape
         assert ours.dtype == np.float32
         np.testing.assert_allclose(ours, theirs, atol=1e-3, rtol=0)
@@ -75,7 +75,7 @@ def test_filterbank_equals_librosa(spec):
         (np.array([0, np.inf]), "finite"),
     ],
 )
-def test_refuses_what_is_not_mono_audio(samples, complaint):
+def test_refuses_all_but_mono_audio(samples, complaint):
     with pytest.raises(ValueError, match=complaint):
         log_mel(samples, InputSpec())
 
@@ -124,7 +124,7 @@ def test_spec_survives_a_round_trip_and_nothing_else_does():
         InputSpec.from_dict(spec.to_dict() | {"colour": 1})
 
 
-def test_a_model_of_before_hears_one_piece():
+def test_a_spec_of_an_older_model_has_one_piece():
     spec = replace(InputSpec(), excerpt_pieces=5)
     before = {name: value for name, value in spec.to_dict().items() if name != "excerpt_pieces"}
     assert InputSpec.from_dict(before) == InputSpec()

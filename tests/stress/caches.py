@@ -156,7 +156,7 @@ class Memory:
         """Return all that is kept, made again where needed."""
         spec = self.model.metadata.input
         for path in self.paths:
-            spectrogram_cache._hear(self.cache, spec, (spectrogram_cache._file_id(path), path))
+            spectrogram_cache._analyse(self.cache, spec, (spectrogram_cache._file_id(path), path))
         keys = [
             spectrogram_cache._stored_key(self.cache, spectrogram_cache._file_id(path))
             for path in self.paths

@@ -31,7 +31,7 @@ from agf_core.data.tracks import Track
 from agf_core.evaluation import PERSONAL
 from agf_core.features.cache import FeatureCache
 from agf_core.features.descriptors import extract, possible_sources
-from agf_core.features.spectrogram_cache import Excerpts, listen
+from agf_core.features.spectrogram_cache import Excerpts, cache_spectrograms
 from agf_core.finetune.finetuner import FineTuneConfig, FineTuner, TrainingData, recipe
 from agf_core.finetune.frozen_features import frozen_features, segments_of
 from agf_core.finetune.held_out import HeldOut
@@ -237,7 +237,7 @@ class TrainingRun:
         progress = Progress(0 if self._settings.quiet else len(order), self._log)
         keys: dict[Path, str] = {}
         try:
-            for path, key, error in listen(
+            for path, key, error in cache_spectrograms(
                 list(order), base.metadata.input, self._cache, processes=self._processes
             ):
                 progress.step()
