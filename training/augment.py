@@ -1,7 +1,7 @@
-"""Music changed in ways that teachers can be asked about: played faster or slower, and mixed.
+"""Augmented copies of tracks: played faster or slower, and mixed with other music.
 
-A network learns what teachers hear of a few thousand tracks by heart. Changed music sounds like
-more of it, and the teachers say what they hear there; what genre it is need not be known.
+A network overfits to the teachers' features of a few thousand tracks. Copies are more music, for
+which the teachers' features are targets as well; their genre need not be known.
 """
 
 import hashlib
@@ -13,28 +13,28 @@ import numpy as np
 from agf_core.audio import decode
 from agf_core.data.tracks import Track
 
-SECONDS = 30.0  # of a variant
+SECONDS = 30.0  # of a copy
 FASTEST = 1.26  # times, and as much slower: four semitones up or down
-MIXED = 0.5  # of all variants
-QUIETEST = -12.0  # decibels by which what is mixed in lies below the track, at most
+MIXED = 0.5  # of all copies
+QUIETEST = -12.0  # decibels by which the music that is mixed in lies below the track, at most
 
 
 @dataclass(frozen=True)
-class Variant(Track):
-    """A track, changed.
+class AugmentedCopy(Track):
+    """A changed copy of a track.
 
-    It has its own ``track_id``, and no main genre, so that it is never asked about; by its weights
-    it belongs to the track's genres, unless something is mixed in. Its artist, fold and source are
-    those of the track, and keep it on the same side of every split.
+    It has its own ``track_id``, and no main genre, so that no score is about it; its genre weights
+    are the track's, unless other music is mixed in. Its artist, fold and source are the track's, so
+    that it is on the same side of every split.
 
     Attributes
     ----------
     speed : float
         By which it is played faster, and sounds higher.
     place : float
-        Where in the track it begins, of all places where it can.
+        Where in the track it begins, from 0 to 1 of all places where it can.
     other : Track, optional
-        What is mixed in, from music that no score is about.
+        The music that is mixed in, which no score is about.
     level : float
         Of `other`, in decibels below the track.
     """
@@ -45,15 +45,17 @@ class Variant(Track):
     level: float = 0.0
 
 
-def variants_of(tracks: Sequence[Track], music: Sequence[Track], each: int) -> list[Variant]:
-    """Choose how tracks are changed, by chance, and for each track always alike.
+def augmented_copies(
+    tracks: Sequence[Track], music: Sequence[Track], each: int
+) -> list[AugmentedCopy]:
+    """Draw how tracks are changed, at random but for each track always alike.
 
     Parameters
     ----------
     music : sequence of Track
-        Of which one may be mixed in: music that belongs to no fold.
+        To mix in: music that belongs to no fold.
     each : int
-        Variants of each track.
+        Copies of each track.
     """
     chosen = []
     for track in tracks:
@@ -64,7 +66,7 @@ def variants_of(tracks: Sequence[Track], music: Sequence[Track], each: int) -> l
             other = music[int(rng.integers(len(music)))] if rng.uniform() < MIXED else None
             how = _digest(speed, place, other and other.track_id, level)
             chosen.append(
-                Variant(
+                AugmentedCopy(
                     f"{track.track_id}~{how}",
                     track.path,
                     track.artist,
@@ -81,8 +83,8 @@ def variants_of(tracks: Sequence[Track], music: Sequence[Track], each: int) -> l
 
 
 def originals(tracks: Iterable[Track]) -> list[Track]:
-    """Return the tracks that are no variants."""
-    return [track for track in tracks if not isinstance(track, Variant)]
+    """Return the tracks that are no augmented copies."""
+    return [track for track in tracks if not isinstance(track, AugmentedCopy)]
 
 
 def _weights(track: Track) -> tuple[tuple[str, float], ...]:
@@ -93,15 +95,15 @@ def _digest(*facts: object) -> str:
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
-def samples_of(track: Track, seconds: float, sample_rate: int) -> np.ndarray:
-    """Return mono samples of the middle of a track, or of a variant; `AudioError` if it has none.
+def read_samples(track: Track, seconds: float, sample_rate: int) -> np.ndarray:
+    """Read mono samples of the middle of a track, or of a copy; `AudioError` if it has none.
 
     Parameters
     ----------
     seconds : float
-        Of a track; variants have `SECONDS` at most.
+        Of a track; copies have `SECONDS` at most.
     """
-    if not isinstance(track, Variant):
+    if not isinstance(track, AugmentedCopy):
         return decode.read_excerpt(track.path, seconds, sample_rate=sample_rate).samples
     # Read at a lower rate and played at the higher one, it is faster.
     rate = round(sample_rate / track.speed)

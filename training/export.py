@@ -76,7 +76,7 @@ def write_bundle(
             "networks": learnt.network.tasks,
             "width": recipe.width,
             "frames_pooled": recipe.frames_pooled,
-            "direct": recipe.direct is not None,
+            "direct": recipe.linear_head is not None,
         },
         input=recipe.input,
         mean=learnt.mean,

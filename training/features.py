@@ -1,4 +1,4 @@
-"""Features of a collection's tracks, computed once and kept."""
+"""Features of a collection's tracks, made once and kept."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,10 +18,10 @@ from agf_core.features.descriptors import (
 )
 from agf_core.features.spectrogram import InputSpec, log_mel
 from agf_core.groups.codebook import Observations
-from training.augment import samples_of
-from training.teachers.features import TASK, heard
+from training.augment import read_samples
+from training.teachers.features import TASK, teacher_features
 
-LONGEST = 90.0  # seconds of a track, from its middle, that are learnt from
+LONGEST = 90.0  # seconds of a track, from its middle, that are used
 
 
 def spectrogram_kind(spec: InputSpec) -> str:
@@ -34,7 +34,7 @@ def spectrogram(track: Track, spec: InputSpec, cache: FeatureCache) -> np.ndarra
     """Log-mel of a clip, in half precision, (frames, n_mels); `AudioError` if it has none."""
 
     def compute() -> np.ndarray:
-        samples = samples_of(track, LONGEST, spec.sample_rate)
+        samples = read_samples(track, LONGEST, spec.sample_rate)
         return log_mel(samples, spec).astype(np.float16)
 
     return cache.get(spectrogram_kind(spec), track.track_id, compute)
@@ -45,8 +45,8 @@ def spectrograms(
 ) -> tuple[list[Track], list[np.ndarray]]:
     """Log-mel of every track, in half precision.
 
-    Clips that cannot be read are named and left out, as are those of less than one segment: some
-    variants are no longer than what is mixed into them.
+    Clips that cannot be read are left out and listed, as are those of less than one segment: some
+    augmented copies are no longer than what is mixed into them.
 
     Returns
     -------
@@ -127,10 +127,10 @@ def describe(
     fmax: float,
     processes: int | None = None,
 ) -> dict[str, Observations]:
-    """What artist groups are made of: per source, an item for every track.
+    """Return what artist groups are made of: per source, an item for every track.
 
-    A source that cannot be had here is named and left out; task g has no groups. Of task t it is
-    what the teachers have heard.
+    A source that needs a package that is not installed is left out and listed; task g has no
+    groups. For task t it is the teachers' features.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def describe(
         if source == "s":
             described[source] = [track.labels for track in tracks]
         elif source == TASK:
-            described[source] = heard(tracks, cache)
+            described[source] = teacher_features(tracks, cache)
         else:
             described[source] = extract(tracks, source, cache, fmax=fmax, processes=processes)
     return described

@@ -1,4 +1,4 @@
-"""What is kept between runs belongs to what it was made by, and to nothing else."""
+"""Manifests: facts about how a folder of checkpoints was made, checked before they are used."""
 
 import hashlib
 import json
@@ -9,47 +9,47 @@ from typing import Any
 from agf_core.data.tracks import Track
 from agf_core.utils import atomic
 from training.errors import RunError
-from training.recipes import Recipe
+from training.recipes import Recipe, with_present_names
 
 
-def claim(path: Path, facts: Mapping[str, Any], way_out: str) -> None:
-    """Make sure that what lies beside a file of facts was made by just these.
+def check_manifest(path: Path, facts: Mapping[str, Any], hint: str) -> None:
+    """Check that the files beside a manifest were made by these facts.
 
     Parameters
     ----------
     path : Path
-        Written where it is not there yet.
+        The manifest; written where there is none yet.
     facts : mapping
-        As JSON can hold them.
-    way_out : str
-        What the user can do where others are there.
+        As JSON can hold them: a recipe, and more.
+    hint : str
+        What the user can do where the facts differ.
 
     Raises
     ------
     RunError
-        When it was made by others.
+        When they differ.
     """
     ours = json.loads(json.dumps(facts))
     if path.exists():
-        theirs = json.loads(path.read_text(encoding="utf-8"))
+        theirs = with_present_names(json.loads(path.read_text(encoding="utf-8")))
         if changed := _differences(theirs, ours):
             raise RunError(
-                f"{path.parent} was made by another recipe ({'; '.join(changed)}); {way_out}"
+                f"{path.parent} was made by another recipe ({'; '.join(changed)}); {hint}"
             )
         return
     with atomic.written(path) as file:
         file.write(f"{json.dumps(ours, indent=1)}\n".encode())
 
 
-def facts_of(recipe: Recipe, tracks: Iterable[Track]) -> dict[str, Any]:
-    """Return what tells one learning from another: its recipe, and the tracks it learns from."""
+def manifest_of(recipe: Recipe, tracks: Iterable[Track]) -> dict[str, Any]:
+    """Return the facts that a training run depends on: its recipe and its tracks."""
     ids = [track.track_id for track in tracks]
     digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
     return recipe.to_dict() | {"tracks": f"{len(ids)} ({digest})"}
 
 
 def _differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> list[str]:
-    """Say which entries differ."""
+    """Return a phrase for each entry that differs."""
     found = []
     for key in theirs.keys() | ours.keys():
         old, new = theirs.get(key), ours.get(key)

@@ -1,5 +1,6 @@
 """Recipes: everything that is chosen about a model, in one place."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -8,67 +9,82 @@ from agf_core.features.spectrogram import InputSpec
 from agf_core.train.config import LATER, TrainConfig
 from agf_core.train.dataset import SpectrogramAugmentation
 
+RENAMED = {
+    "one_branch": "distilled",
+    "opinion": "soft_labels",
+    "foundation": "pretraining",
+    "rehearsed": "replay",
+    "direct": "linear_head",
+    "share": "linear_head_share",
+    "balanced": "class_balance",
+    "whitened": "wccn",
+    "weighted": "weighted_genres",
+    "variants": "augmented_copies",
+    "variation": "augmentation",
+}
+"""Names of the fields of a recipe in models and runs of version 0.1, and their names now."""
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is learnt.
+    """All choices about how a model is trained.
 
     Attributes
     ----------
     name : str
     tasks : str
-        Letters of the learning sources.
+        Letters of the tasks.
     shared : bool
         One network over all tasks (MTN) instead of one for each (STN).
-    one_branch : bool
-        One network of one branch, taught by all sources at once
+    distilled : bool
+        One network of one branch with a head for each task, teachers included
         (`training.pretrained.distillation`).
-    opinion : float
-        How much of a genre's target is what the teachers say of the track
+    soft_labels : float
+        Share of the soft label, which the teachers' features predict, in a genre target
         (`training.pretrained.soft_labels`).
-    foundation : Schedule, optional
-        Of the network that one branch goes on from (`training.pretrained.pretrain`).
-    rehearsed : bool
-        The foundation's music goes on teaching what the teachers hear in it, so that it is not
-        forgotten, and what genre they take it for.
-    direct : float, optional
-        Regularisation of the direct path beside the transfer MLP
-        (`training.pretrained.linear_head`).
-    share : float
-        How much of what is said the direct path says; the transfer MLP has the rest.
-    balanced : float
-        How far all regressions make up for some genres being rarer than others (`DirectPath`).
-    whitened : float
-        How far the teachers' features are whitened within artists for their opinion
+    pretraining : TrainConfig, optional
+        Of the network that a distilled one starts from (`training.pretrained.pretrain`).
+    replay : bool
+        Keep the music of pre-training in the training set, with the teachers' features and soft
+        labels as targets.
+    linear_head : float, optional
+        C of the logistic regression beside the transfer MLP (`training.pretrained.linear_head`).
+    linear_head_share : float
+        Weight of the linear head in the mean of the logits; the transfer MLP has the rest of 1.
+    class_balance : float
+        How far all logistic regressions give rare genres the weight of common ones
+        (`LinearHead.fit`).
+    wccn : float
+        How far the teachers' features are whitened within artists before they predict soft labels
         (`training.pretrained.wccn`).
-    weighted : bool
-        Tracks of several main genres teach the genre, too, by their weights.
-    variants : int
-        Of each track that teaches, changed as in `training.augment`.
-    variation : Variation
-        Of the segments that teach.
+    weighted_genres : bool
+        Tracks of several main genres are in the training set of the genre, by their weights.
+    augmented_copies : int
+        Of each training track, see `training.augment`.
+    augmentation : SpectrogramAugmentation
+        Of the segments in training.
     width : float
     frames_pooled : int
         Of the networks, see `agf_core.train.networks.MultiTaskNet`.
     input : InputSpec
-    networks, transfer : Schedule
+    networks, transfer : TrainConfig
         Of the networks and of the transfer MLP.
     """
 
     name: str
     tasks: str = "g"
     shared: bool = True
-    one_branch: bool = False
-    opinion: float = 0.0
-    foundation: TrainConfig | None = None
-    rehearsed: bool = False
-    direct: float | None = None
-    share: float = 0.5
-    balanced: float = 0.0
-    whitened: float = 0.0
-    weighted: bool = False
-    variants: int = 0
-    variation: SpectrogramAugmentation = field(default_factory=SpectrogramAugmentation)
+    distilled: bool = False
+    soft_labels: float = 0.0
+    pretraining: TrainConfig | None = None
+    replay: bool = False
+    linear_head: float | None = None
+    linear_head_share: float = 0.5
+    class_balance: float = 0.0
+    wccn: float = 0.0
+    weighted_genres: bool = False
+    augmented_copies: int = 0
+    augmentation: SpectrogramAugmentation = field(default_factory=SpectrogramAugmentation)
     width: float = 1.0
     frames_pooled: int = 1
     input: InputSpec = field(default_factory=InputSpec)
@@ -77,18 +93,19 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON can hold it."""
-        schedules = {name: getattr(self, name) for name in ("networks", "transfer", "foundation")}
+        schedules = {name: getattr(self, name) for name in ("networks", "transfer", "pretraining")}
         return asdict(self) | {name: s and s.to_dict() for name, s in schedules.items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Recipe":
-        """Read what `to_dict` made; an unknown or missing key is a `ValueError`."""
+        """Read what `to_dict` made, in this version or before; `ValueError` for other keys."""
+        values = with_present_names(values)
         for kind, given in (
             (cls, values),
             (TrainConfig, values.get("networks", {})),
             (TrainConfig, values.get("transfer", {})),
-            (TrainConfig, values.get("foundation") or asdict(TrainConfig())),
-            (SpectrogramAugmentation, values.get("variation", {})),
+            (TrainConfig, values.get("pretraining") or asdict(TrainConfig())),
+            (SpectrogramAugmentation, values.get("augmentation", {})),
         ):
             odd = (given.keys() ^ {f.name for f in fields(kind)}) - (LATER.keys() - given.keys())
             if odd:
@@ -99,10 +116,15 @@ class Recipe:
                 "input": InputSpec.from_dict(values["input"]),
                 "networks": TrainConfig(**values["networks"]),
                 "transfer": TrainConfig(**values["transfer"]),
-                "foundation": TrainConfig(**values["foundation"]) if values["foundation"] else None,
-                "variation": SpectrogramAugmentation(**values["variation"]),
+                "pretraining": (schedule := values["pretraining"]) and TrainConfig(**schedule),
+                "augmentation": SpectrogramAugmentation(**values["augmentation"]),
             }
         )
+
+
+def with_present_names(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a recipe, as JSON has them, under the names they have now."""
+    return {RENAMED.get(key, key): value for key, value in recipe.items()}
 
 
 def seeded(recipe: Recipe, seed: int) -> Recipe:
@@ -111,7 +133,7 @@ def seeded(recipe: Recipe, seed: int) -> Recipe:
         recipe,
         networks=replace(recipe.networks, seed=seed),
         transfer=replace(recipe.transfer, seed=seed),
-        foundation=recipe.foundation and replace(recipe.foundation, seed=seed),
+        pretraining=recipe.pretraining and replace(recipe.pretraining, seed=seed),
     )
 
 
@@ -120,19 +142,19 @@ PAPER = Recipe(
     networks=TrainConfig(bfloat16=True, validate_every=50, l2_on_weights=True),
     transfer=TrainConfig(epochs=50, every_window=True, l2_on_weights=True),
 )
-"""The paper's numbers, for the genre task alone. Half precision is ours: it learns the same."""
+"""The paper's numbers, for the genre task alone. Half precision is ours: it changes no result."""
 
-HEARD = InputSpec(fmax=8_000.0, window_hop=constants.SEGMENT_FRAMES)
-"""What models that learn from the development corpora hear.
+DEVELOPMENT_INPUT = InputSpec(fmax=8_000.0, window_hop=constants.SEGMENT_FRAMES)
+"""Input of models that are trained on the development corpora.
 
 The mel range ends at 8 kHz, because the corpora's clips are cut at different bandwidths and a model
-that hears above that learns which corpus a clip is from. Windows do not overlap, which takes half
-the time and scored the same.
+that gets more than that learns which corpus a clip is from. Windows do not overlap, which takes
+half the time and scored the same.
 """
 
-THREE_SECONDS = 129  # frames: what musicnn hears at once
+THREE_SECONDS = 129  # frames: the input of musicnn
 
-_LEARNING = TrainConfig(
+_DISTILLATION = TrainConfig(
     epochs=4,
     batch_size=64,
     learning_rate=2e-3,
@@ -146,37 +168,36 @@ _LEARNING = TrainConfig(
 OURS = Recipe(
     "ours",
     tasks="gst",
-    one_branch=True,
-    opinion=0.5,
-    rehearsed=True,
-    direct=0.01,
-    balanced=0.25,
-    whitened=0.5,
-    weighted=True,
-    variants=3,
+    distilled=True,
+    soft_labels=0.5,
+    replay=True,
+    linear_head=0.01,
+    class_balance=0.25,
+    wccn=0.5,
+    weighted_genres=True,
+    augmented_copies=3,
     frames_pooled=2,
-    variation=SpectrogramAugmentation(loudness=4.0, equaliser=2.5),
+    augmentation=SpectrogramAugmentation(loudness=4.0, equaliser=2.5),
     input=replace(
-        HEARD,
+        DEVELOPMENT_INPUT,
         n_mels=64,
         segment_frames=THREE_SECONDS,
         window_hop=THREE_SECONDS,
         excerpt_pieces=5,  # of two segments
     ),
-    foundation=replace(_LEARNING, epochs=12),
-    networks=_LEARNING,
+    pretraining=replace(_DISTILLATION, epochs=12),
+    networks=_DISTILLATION,
 )
-"""What ships: one branch, taught by genres, by groups made of genre labels and by two teachers.
+"""The model that ships: one branch, distilled from genres, groups of genre labels and two teachers.
 
-They have heard every track in three changed forms, too, and music without genres all the way.
-
-``docs/results/experiment-log.md`` says how it came to be.
+The training set has three augmented copies of every track, and music without genres is replayed
+all the way. ``docs/results/experiment-log.md`` says how it came to be.
 """
 
 COMPARED = replace(
     PAPER,
     name="compared",
-    input=HEARD,
+    input=DEVELOPMENT_INPUT,
     networks=replace(PAPER.networks, epochs=50, validate_every=10),
 )
 """The paper's cases on the development corpora, whose clips end at different bandwidths."""

@@ -18,12 +18,12 @@ class Split:
     ----------
     train : np.ndarray [dtype=int]
         To learn from, those without a genre too.
-    kept_back, test : np.ndarray [dtype=int]
+    calibration, test : np.ndarray [dtype=int]
         To fit the temperature on, if any are, and to judge; each has a genre.
     """
 
     train: np.ndarray
-    kept_back: np.ndarray
+    calibration: np.ndarray
     test: np.ndarray
 
 
@@ -34,10 +34,10 @@ def split(tracks: Sequence[Track], fold: int) -> Split:
     return Split(rest, np.array([], int), test)
 
 
-def keep_back(part: Split, tracks: Sequence[Track], seed: int) -> Split:
+def hold_out_calibration(part: Split, tracks: Sequence[Track], seed: int) -> Split:
     """Keep some of the artists to learn from back for the temperature."""
-    train, kept_back = hold_out_artists(tracks, part.train, CALIBRATION_SHARE, seed=seed)
-    return Split(train, np.array([i for i in kept_back if tracks[i].genre], int), part.test)
+    train, calibration = hold_out_artists(tracks, part.train, CALIBRATION_SHARE, seed=seed)
+    return Split(train, np.array([i for i in calibration if tracks[i].genre], int), part.test)
 
 
 def across_sources(tracks: Sequence[Track], seed: int) -> dict[str, Split]:
@@ -69,7 +69,7 @@ def across_sources(tracks: Sequence[Track], seed: int) -> dict[str, Split]:
             if asked:
                 name = f"{one}-to-{other}".replace("/", "-")
                 part = Split(mine, np.array([], int), np.array(asked))
-                splits[name] = keep_back(part, tracks, seed)
+                splits[name] = hold_out_calibration(part, tracks, seed)
     return splits
 
 

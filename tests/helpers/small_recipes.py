@@ -17,12 +17,12 @@ TINY = Recipe(
     transfer=TrainConfig(epochs=10, batch_size=8, validate_every=5),
 )
 
-ONE_BRANCH = replace(
+DISTILLED = replace(
     TINY,
     tasks="gst",
-    one_branch=True,
-    opinion=0.5,
-    weighted=True,
-    variation=SpectrogramAugmentation(loudness=2.0, equaliser=1.0),
+    distilled=True,
+    soft_labels=0.5,
+    weighted_genres=True,
+    augmentation=SpectrogramAugmentation(loudness=2.0, equaliser=1.0),
     networks=replace(TINY.networks, one_cycle=True),
 )

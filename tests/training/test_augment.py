@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from agf_core.data.tracks import Track
-from training.augment import FASTEST, Variant, originals, samples_of, variants_of
+from training.augment import FASTEST, AugmentedCopy, augmented_copies, originals, read_samples
 
 RATE = 8_000
 TRACKS = [
@@ -35,7 +35,7 @@ def power(samples, pitch):
 
 
 def test_variants_stay_on_their_side_of_every_split_and_are_never_asked_about():
-    made = variants_of(TRACKS, MUSIC, 3)
+    made = augmented_copies(TRACKS, MUSIC, 3)
     assert len({v.track_id for v in made}) == 120
     for i, variant in enumerate(made):
         of = TRACKS[i // 3]
@@ -52,36 +52,38 @@ def test_variants_stay_on_their_side_of_every_split_and_are_never_asked_about():
 
 
 def test_variants_are_the_same_every_time_and_named_by_what_they_are():
-    assert variants_of(TRACKS, MUSIC, 2) == variants_of(TRACKS, MUSIC, 2)
-    assert variants_of(TRACKS, MUSIC, 2)[:2] == variants_of(TRACKS[:1], MUSIC, 2)
-    changed = variants_of(TRACKS, MUSIC[::-1], 2)
-    for one, other in zip(variants_of(TRACKS, MUSIC, 2), changed, strict=True):
+    assert augmented_copies(TRACKS, MUSIC, 2) == augmented_copies(TRACKS, MUSIC, 2)
+    assert augmented_copies(TRACKS, MUSIC, 2)[:2] == augmented_copies(TRACKS[:1], MUSIC, 2)
+    changed = augmented_copies(TRACKS, MUSIC[::-1], 2)
+    for one, other in zip(augmented_copies(TRACKS, MUSIC, 2), changed, strict=True):
         assert (one.track_id == other.track_id) == (one.other == other.other)
 
 
 def test_a_faster_variant_is_shorter_and_higher(tone):
     track = Track("t", tone("tone.wav", 400, 0.5), "someone")
-    samples = samples_of(Variant("v", track.path, "someone", speed=1.25), 90, RATE)
+    samples = read_samples(AugmentedCopy("v", track.path, "someone", speed=1.25), 90, RATE)
     assert len(samples) == pytest.approx(2 * RATE / 1.25, abs=50)
     middle = samples[2_000:10_000]
     assert power(middle, 500) == pytest.approx(0.5, abs=0.02)
     assert power(middle, 400) < 0.02
-    assert len(samples_of(track, 1.0, RATE)) == RATE
+    assert len(read_samples(track, 1.0, RATE)) == RATE
 
 
 def test_what_is_mixed_in_lies_as_far_below_as_was_chosen(tone):
     other = Track("o", tone("other.wav", 1_000, 0.01), "")
     path = tone("tone.wav", 400, 0.5)
-    mixed = Variant("v", path, "someone", other=other, level=-6.0)
-    middle = samples_of(mixed, 90, RATE)[4_000:12_000]
+    mixed = AugmentedCopy("v", path, "someone", other=other, level=-6.0)
+    middle = read_samples(mixed, 90, RATE)[4_000:12_000]
     assert 20 * np.log10(power(middle, 1_000) / power(middle, 400)) == pytest.approx(-6, abs=0.2)
-    plain = samples_of(replace(mixed, other=None), 90, RATE)[4_000:12_000]
+    plain = read_samples(replace(mixed, other=None), 90, RATE)[4_000:12_000]
     assert middle.std() == pytest.approx(plain.std(), rel=0.02)
 
 
 def test_a_variant_begins_where_it_was_told_to(write_wav):
     path = write_wav("rising.wav", np.linspace(0, 0.9, 60 * RATE), RATE)
-    first, last = (samples_of(Variant("v", path, "", place=p), 90, RATE) for p in (0.0, 1.0))
+    first, last = (
+        read_samples(AugmentedCopy("v", path, "", place=p), 90, RATE) for p in (0.0, 1.0)
+    )
     assert first[5_000] < 0.02
     assert last[-5_000] > 0.87
     assert len(first) == len(last) == 30 * RATE

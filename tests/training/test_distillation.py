@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from agf_core.features.spectrogram import InputSpec
 from agf_core.train.config import TrainConfig
 from agf_core.train.dataset import SegmentDataset, SpectrogramAugmentation
-from training.pretrained.distillation import PIECES, DistilledNet, cut, train_one_branch
-from training.pretrained.soft_labels import opinions
+from training.pretrained.distillation import PIECES, DistilledNet, cut, train_distilled
+from training.pretrained.soft_labels import predict_soft_labels
 from training.teachers.features import STRETCH_SECONDS, TEACHERS, Scale
 
 SPEC = InputSpec(n_mels=32, segment_frames=32, window_hop=16)
@@ -80,7 +80,7 @@ def test_a_teacher_can_be_learnt_from_without_any_genre():
     rows = [rng.normal(-40 + 20 * k, 1, (150, 32)).astype(np.float32) for k in loud]
     mean, std = np.full(32, -30, np.float32), np.full(32, 10, np.float32)
     heard = [np.full((1, 3), k, np.float32) for k in loud]
-    model = train_one_branch(
+    model = train_distilled(
         SegmentDataset(rows, SPEC, mean, std),
         SPEC,
         {"g": np.full((24, 1), np.nan)},
@@ -111,7 +111,7 @@ def test_a_teacher_thinks_of_a_track_what_other_artists_have_taught_it():
     genres[50:] = -1  # nobody knows
     artists = [f"artist {i // 3}" for i in range(60)]
     genres[0] = 1  # a wrong label
-    said = opinions(features, genres, 5, artists)
+    said = predict_soft_labels(features, genres, 5, artists)
     assert said.shape == (60, 5)
     np.testing.assert_allclose(said.sum(axis=1), 1, atol=1e-5)
     assert said[0].argmax() == 0
@@ -119,7 +119,7 @@ def test_a_teacher_thinks_of_a_track_what_other_artists_have_taught_it():
     assert (said[:, 3:] == 0).all()
     again = genres.copy()
     again[3:6] = [1, 2, 0]  # what an artist's own tracks are called
-    np.testing.assert_allclose(opinions(features, again, 5, artists)[3:6], said[3:6])
+    np.testing.assert_allclose(predict_soft_labels(features, again, 5, artists)[3:6], said[3:6])
 
 
 def test_a_track_of_no_genre_is_judged_without_its_own_artist_too():
@@ -127,10 +127,10 @@ def test_a_track_of_no_genre_is_judged_without_its_own_artist_too():
     features = hearings(genres)
     artists = [f"artist {i // 3}" for i in range(60)]
     genres[2::3] = -1  # a variant of the two before, say
-    said = opinions(features, genres, 3, artists)
+    said = predict_soft_labels(features, genres, 3, artists)
     again = genres.copy()
     again[:2] = [1, 0]  # what the first artist's other tracks are called
-    changed = opinions(features, again, 3, artists)
+    changed = predict_soft_labels(features, again, 3, artists)
     np.testing.assert_allclose(changed[:3], said[:3])
     assert not np.allclose(changed[3:], said[3:])
 

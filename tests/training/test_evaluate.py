@@ -4,20 +4,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_recipes import ONE_BRANCH, TINY
+from small_recipes import DISTILLED, TINY
 
 from agf_core.bundle import format as bundle_format
 from agf_core.calibration import apply_temperature
 from agf_core.features.cache import FeatureCache
-from training.augment import variants_of
+from training.augment import augmented_copies
 from training.datasets.collection import read_csv
 from training.datasets.folders import genres_of, read_folder
 from training.errors import RunError
 from training.features import spectrograms
 from training.pretrained import evaluate
-from training.pretrained.cross_validation import cross_validate, predict_part
+from training.pretrained.cross_validation import cross_validate, predict_split
 from training.pretrained.data import TrainingData
-from training.pretrained.evaluate import answers, by_bundle, by_teacher, table
+from training.pretrained.evaluate import by_bundle, by_teacher, predict_tests, table
 from training.pretrained.linear_head import track_means
 from training.splits import across_sources
 from training.targets import truth_of
@@ -35,13 +35,13 @@ def test_across_sources_no_artist_is_met_and_only_shared_genres_are_asked_about(
     assert list(splits) == ["north-to-south", "south-to-north"]
     for name, part in splits.items():
         training_prior, asked_about = name.split("-to-")
-        known = np.concatenate([part.train, part.kept_back])
+        known = np.concatenate([part.train, part.calibration])
         assert {tracks[i].source for i in known} == {training_prior}
         assert {tracks[i].source for i in part.test} == {asked_about}
         assert {tracks[i].genre for i in part.test} == {"Doom", "Chiptune"}
         assert not {tracks[i].artist for i in known} & {tracks[i].artist for i in part.test}
         assert not {tracks[i].artist for i in part.train} & {
-            tracks[i].artist for i in part.kept_back
+            tracks[i].artist for i in part.calibration
         }
 
 
@@ -52,23 +52,25 @@ def test_a_score_sheet_of_a_recipe_and_of_the_teacher(corpus, tmp_path, monkeypa
     genres = genres_of(tracks)
     told = np.array([[len(t.genre)] for t in tracks], float)  # a teacher who knows
     by_ear = by_teacher(tracks, told, genres)
-    lines = table(tracks, genres, answers(tracks, by_ear, seed=0, with_folds=True)).splitlines()
+    lines = table(
+        tracks, genres, predict_tests(tracks, by_ear, seed=0, with_folds=True)
+    ).splitlines()
     assert lines[2].startswith("| folds | 40 | 20 | 1.000 [1.000, 1.000] | 1.000")
     assert lines[3].startswith("| north-to-south | 20 | 10 | 1.000")
     assert lines[4].startswith("| south-to-north | 20 | 10 | 1.000")
 
     def by_recipe(part, name):
-        return predict_part(material, part, name, tmp_path / "work")[1]
+        return predict_split(material, part, name, tmp_path / "work")[1]
 
     material = TrainingData(tracks, spectra, {}, TINY)
 
-    ours = table(tracks, genres, answers(tracks, by_recipe, seed=0, with_folds=False))
+    ours = table(tracks, genres, predict_tests(tracks, by_recipe, seed=0, with_folds=False))
     assert len(ours.splitlines()) == 4
     assert float(ours.splitlines()[2].split("|")[4].split()[0]) > 0.9
     monkeypatch.setattr(
-        "training.pretrained.cross_validation.learn", None
+        "training.pretrained.cross_validation.train_recipe", None
     )  # nothing is learnt twice
-    assert ours == table(tracks, genres, answers(tracks, by_recipe, seed=0, with_folds=False))
+    assert ours == table(tracks, genres, predict_tests(tracks, by_recipe, seed=0, with_folds=False))
     model = bundle_format.load(tmp_path / "work" / "north-to-south" / "model")
     judged, found = by_bundle(tracks, model)["all"]
     assert judged.tolist() == [i for i, track in enumerate(tracks) if track.genre]
@@ -85,19 +87,19 @@ def test_the_command_keeps_a_sheet_of_a_recipe_and_of_a_model(corpus, tmp_path, 
         (music / f"{i}.wav").symlink_to(tmp_path / f"{i}.wav")
     monkeypatch.setattr("training.datasets.folders.SHORTEST", 0.1)
     quick = replace(
-        ONE_BRANCH,
-        foundation=replace(ONE_BRANCH.networks, epochs=2),
-        rehearsed=True,
-        variants=1,
-        direct=0.01,
-        share=0.6,
+        DISTILLED,
+        pretraining=replace(DISTILLED.networks, epochs=2),
+        replay=True,
+        augmented_copies=1,
+        linear_head=0.01,
+        linear_head_share=0.6,
     )
     monkeypatch.setattr(evaluate, "RECIPES", {"quick": quick})
     cache = FeatureCache(tmp_path / "work" / "features")
     rng = np.random.default_rng(0)
     game = read_folder(tmp_path / "music")
     known = [*read_csv(corpus).tracks, *game]
-    for track in [*known, *variants_of(known, game, 1)]:
+    for track in [*known, *augmented_copies(known, game, 1)]:
         for one in features.TEACHERS:
             heard = rng.normal(len(track.genre), 1, (1, one.n_features)).astype(np.float32)
             cache.get(one.kind, track.track_id, lambda heard=heard: heard)
@@ -131,7 +133,7 @@ def test_the_command_keeps_a_sheet_of_a_recipe_and_of_a_model(corpus, tmp_path, 
     evaluate.main()
     page = (tmp_path / "out" / evaluate.SHEET).read_text()
     assert "| all | 40 | 20 | " in page
-    assert "It has learnt from north: this is not a test of it." in page
+    assert "It was trained on north: this is not a test of it." in page
 
 
 def test_finished_folds_are_not_learnt_again(corpus, tmp_path, monkeypatch):
@@ -141,7 +143,7 @@ def test_finished_folds_are_not_learnt_again(corpus, tmp_path, monkeypatch):
     recipe = replace(TINY, networks=replace(TINY.networks, epochs=1))
     material, work = TrainingData(tracks, spectra, {}, recipe), tmp_path / "work"
     first = cross_validate(material, work)
-    monkeypatch.setattr("training.pretrained.cross_validation.learn", None)
+    monkeypatch.setattr("training.pretrained.cross_validation.train_recipe", None)
     np.testing.assert_array_equal(cross_validate(material, work).calibrated, first.calibrated)
     has_genre = [bool(track.genre) for track in tracks]
     np.testing.assert_array_equal(np.isfinite(first.calibrated).all(axis=1), has_genre)
@@ -152,7 +154,7 @@ def test_finished_folds_are_not_learnt_again(corpus, tmp_path, monkeypatch):
         np.testing.assert_array_equal(
             first.calibrated[mine], apply_temperature(first.raw[mine], own)
         )
-    with pytest.raises(RunError, match=r"recipe \(opinion was 0.0 and is 0.1\); remove"):
-        cross_validate(replace(material, recipe=replace(recipe, opinion=0.1)), work)
+    with pytest.raises(RunError, match=r"recipe \(soft_labels was 0.0 and is 0.1\); remove"):
+        cross_validate(replace(material, recipe=replace(recipe, soft_labels=0.1)), work)
     with pytest.raises(RunError, match=r"tracks was"):
         cross_validate(TrainingData(tracks[3:], spectra[3:], {}, recipe), work)

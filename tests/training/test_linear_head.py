@@ -15,8 +15,8 @@ from agf_core.train.dataset import FeatureDataset, SegmentDataset
 from agf_core.train.export import network_from_bundle, network_to_onnx, weights_to_safetensors
 from agf_core.train.loop import predict
 from agf_core.train.networks import GenreNet, MultiTaskNet, TransferMLP
-from training.pretrained.linear_head import UNKNOWN, DirectPath, add_direct_path, track_means
-from training.pretrained.soft_labels import upon_teachers
+from training.pretrained.linear_head import UNKNOWN, LinearHead, add_linear_head, track_means
+from training.pretrained.soft_labels import fit_on_teachers
 from training.pretrained.wccn import whitening, within_artists
 from training.teachers.features import TEACHERS
 
@@ -34,7 +34,7 @@ def test_a_path_says_what_a_regression_over_tracks_says():
     rng = np.random.default_rng(0)
     rows = rng.normal(np.arange(40)[:, None] % 2, 1, (40, 5))
     genres = [2 * (i % 2) for i in range(40)]  # of three, one has no track
-    path = DirectPath.learn(rows, genres, 3, 0.5)
+    path = LinearHead.fit(rows, genres, 3, 0.5)
     scaler = StandardScaler().fit(rows)
     regression = LogisticRegression(C=0.5).fit(scaler.transform(rows), genres)
     said = path.logits(rows)
@@ -81,8 +81,8 @@ def test_whitened_features_spread_alike_in_every_direction():
 def test_a_path_learnt_from_whitened_features_is_asked_about_plain_ones():
     rows, genres, artists = by_artists()
     spread = within_artists(rows, artists)
-    path = DirectPath.learn(rows, genres, 2, 0.01, whitened=0.5, spread=spread)
-    plain = DirectPath.learn(rows, genres, 2, 0.01)
+    path = LinearHead.fit(rows, genres, 2, 0.01, wccn=0.5, spread=spread)
+    plain = LinearHead.fit(rows, genres, 2, 0.01)
     scaler = StandardScaler().fit(rows)
     scaled = scaler.transform(rows)
     changed = whitening(spread / np.outer(scaler.scale_, scaler.scale_), 0.5)
@@ -100,7 +100,9 @@ def test_a_path_learnt_from_whitened_features_is_asked_about_plain_ones():
 def test_a_rare_genre_is_told_more_often_if_balanced():
     rows, genres, _ = by_artists()
     found = [
-        (DirectPath.learn(rows, genres, 2, 0.1, balanced=b).logits(rows).argmax(axis=1) == 1).sum()
+        (
+            LinearHead.fit(rows, genres, 2, 0.1, class_balance=b).logits(rows).argmax(axis=1) == 1
+        ).sum()
         for b in (0.0, 0.5, 1.0)
     ]
     assert found[0] < found[1] < found[2]
@@ -111,33 +113,33 @@ def test_teachers_are_believed_alike():
     genres = [i % 3 for i in range(30)]
     parts = [rng.normal(np.array(genres)[:, None], 2, (30, one.n_features)) for one in TEACHERS]
     alone = [
-        DirectPath.learn(part, genres, 3, one.regularisation).logits(part)
+        LinearHead.fit(part, genres, 3, one.regularisation).logits(part)
         for part, one in zip(parts, TEACHERS, strict=True)
     ]
     rows = np.concatenate(parts, axis=1)
-    together = upon_teachers(rows, genres, 3).logits(rows)
+    together = fit_on_teachers(rows, genres, 3).logits(rows)
     np.testing.assert_allclose(together, np.mean(alone, axis=0), atol=1e-9)
     spread = within_artists(rows, [str(i // 2) for i in range(30)])
-    white = upon_teachers(rows, genres, 3, whitened=0.5, spread=spread).logits(rows)
+    white = fit_on_teachers(rows, genres, 3, wccn=0.5, spread=spread).logits(rows)
     first, n = TEACHERS[0], TEACHERS[0].n_features
-    alone[0] = DirectPath.learn(
-        parts[0], genres, 3, first.regularisation, whitened=0.5, spread=spread[:n, :n]
+    alone[0] = LinearHead.fit(
+        parts[0], genres, 3, first.regularisation, wccn=0.5, spread=spread[:n, :n]
     ).logits(parts[0])
-    alone[1] = DirectPath.learn(
-        parts[1], genres, 3, TEACHERS[1].regularisation, whitened=0.5, spread=spread[n:, n:]
+    alone[1] = LinearHead.fit(
+        parts[1], genres, 3, TEACHERS[1].regularisation, wccn=0.5, spread=spread[n:, n:]
     ).logits(parts[1])
     np.testing.assert_allclose(white, np.mean(alone, axis=0), atol=1e-9)
 
 
 def test_an_mlp_and_its_path_are_believed_by_their_shares():
     rng = np.random.default_rng(0)
-    path = DirectPath(rng.normal(size=(3, 5)), rng.normal(size=3))
+    path = LinearHead(rng.normal(size=(3, 5)), rng.normal(size=3))
     torch.manual_seed(0)
     mlp = TransferMLP(5, 3).eval()
     x = torch.randn(4, 5)
     with torch.no_grad():
         own = mlp(x)
-        together = add_direct_path(mlp, path, 0.3)(x)
+        together = add_linear_head(mlp, path, 0.3)(x)
         torch.testing.assert_close(mlp(x), own)  # as it was
     np.testing.assert_allclose(
         together.numpy(), 0.7 * own.numpy() + 0.3 * path.logits(x.numpy()), atol=1e-5

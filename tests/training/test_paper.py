@@ -349,13 +349,13 @@ def test_runs_of_one_name_have_one_recipe(work):
 def test_a_recipe_that_cases_cannot_follow_is_refused(command, arguments, work):
     message = complaint(command, "--work", work, "--recipe", "ours", *arguments)
     assert message.startswith("the paper's cases cannot be trained by the recipe ours, which asks")
-    for field in ("one_branch", "opinion", "variants", "variation"):
+    for field in ("distilled", "soft_labels", "augmented_copies", "augmentation"):
         assert field in message
     assert not (work / "runs" / "ours").exists()
 
 
 @pytest.mark.parametrize(
-    "change", [{"direct": 0.1}, {"weighted": True}, {"balanced": 0.5}, {"variants": 1}]
+    "change", [{"linear_head": 0.1}, {"weighted_genres": True}, {"class_balance": 0.5}, {"wccn": 1}]
 )
 def test_any_field_that_cases_do_not_follow_is_named(change, work):
     recipe = replace(TINY, name="other", **change)

@@ -1,4 +1,4 @@
-"""The way from a corpus to the model that ships, on generated clips."""
+"""From a collection to the model that ships, on generated clips."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_recipes import ONE_BRANCH, TINY
+from small_recipes import DISTILLED, TINY
 
 from agf_core.bundle import format as bundle_format
 from agf_core.features.cache import FeatureCache
@@ -18,19 +18,19 @@ from training.datasets.collection import read_csv
 from training.datasets.folders import genres_of, read_folder
 from training.errors import RunError
 from training.features import describe, spectrograms
+from training.manifest import check_manifest
 from training.pretrained.cross_validation import cross_validate
 from training.pretrained.data import TrainingData
-from training.pretrained.pipeline import learn
-from training.pretrained.pretrain import lay
+from training.pretrained.pipeline import train_recipe
+from training.pretrained.pretrain import pretrain
 from training.pretrained.release import main as command
 from training.pretrained.release import ship
-from training.recipes import COMPARED, OURS, PAPER, RECIPES, Recipe
+from training.recipes import COMPARED, OURS, PAPER, RECIPES, RENAMED, Recipe
 from training.targets import task_targets
-from training.teachers import features as features_module
-from training.teachers.features import N_FEATURES
+from training.teachers.features import N_FEATURES, TEACHERS
 
 
-def test_from_corpus_to_a_model_that_tags(corpus, tmp_path):
+def test_from_a_collection_to_a_model_that_tags(corpus, tmp_path):
     cache = FeatureCache(tmp_path / "features")
     tracks, spectra = spectrograms(read_csv(corpus).tracks, TINY.input, cache)
     assert len(tracks) == 60
@@ -49,7 +49,7 @@ def test_from_corpus_to_a_model_that_tags(corpus, tmp_path):
     assert model.metadata.prior.tolist() == [0.5, 0.5]
 
 
-def test_parts_can_be_learnt_one_by_one(corpus, tmp_path, monkeypatch, capsys):
+def test_parts_can_be_trained_one_by_one(corpus, tmp_path, monkeypatch, capsys):
     options = ["--table", str(corpus), "--device", "cpu"]
     monkeypatch.setitem(RECIPES, "paper", TINY)
 
@@ -74,7 +74,7 @@ def test_parts_can_be_learnt_one_by_one(corpus, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_artist_groups_are_learnt_beside_the_genre(corpus, tmp_path, shared):
+def test_artist_groups_are_tasks_beside_the_genre(corpus, tmp_path, shared):
     recipe = replace(TINY, tasks="gsm", shared=shared, networks=replace(TINY.networks, epochs=2))
     cache = FeatureCache(tmp_path / "features")
     tracks, spectra = spectrograms(read_csv(corpus).tracks, recipe.input, cache)
@@ -99,22 +99,22 @@ def test_artist_groups_are_learnt_beside_the_genre(corpus, tmp_path, shared):
     assert tagger.predict_file(tracks[0].path).labels == genres
 
 
-def test_one_branch_learns_from_all_sources_and_keeps_the_genre(corpus, tmp_path):
+def test_a_distilled_network_has_all_tasks_in_training_and_keeps_the_genre(corpus, tmp_path):
     cache = FeatureCache(tmp_path / "features")
-    tracks, spectra = spectrograms(read_csv(corpus).tracks, ONE_BRANCH.input, cache)
+    tracks, spectra = spectrograms(read_csv(corpus).tracks, DISTILLED.input, cache)
     with pytest.raises(
         ValueError,
-        match=r"has not heard .*0\.wav; run python -m training.pretrained.extract_teachers",
+        match=r"0\.wav has no features of the teachers; run python -m training.pretrained.extract",
     ):
         describe(tracks, "gst", cache, fmax=4_000.0)
     for track in tracks:
-        for one in features_module.TEACHERS:
-            features = np.full((1, one.n_features), len(track.genre), np.float32)
-            cache.get(one.kind, track.track_id, lambda features=features: features)
+        for teacher in TEACHERS:
+            features = np.full((1, teacher.n_features), len(track.genre), np.float32)
+            cache.get(teacher.kind, track.track_id, lambda features=features: features)
     descriptors = describe(tracks, "gst", cache, fmax=4_000.0)
     assert descriptors["t"][1][0, 0] == len("Chiptune")
     genres = genres_of(tracks)
-    material = TrainingData(tracks, spectra, descriptors, ONE_BRANCH)
+    material = TrainingData(tracks, spectra, descriptors, DISTILLED)
     predicted = cross_validate(material, tmp_path / "work", only=[0]).calibrated
     held_out = [i for i, track in enumerate(tracks) if track.fold == 0 and track.genre]
     assert [genres[k] for k in predicted[held_out].argmax(1)] == [tracks[i].genre for i in held_out]
@@ -122,17 +122,17 @@ def test_one_branch_learns_from_all_sources_and_keeps_the_genre(corpus, tmp_path
     assert model.metadata.tasks == {"g": 2}
     assert groups_from_bundle(model) == {}
     assert network_from_bundle(model).mlp.layers[1].in_features == 64
-    assert Recipe.from_dict(json.loads(json.dumps(model.metadata.recipe))) == ONE_BRANCH
+    assert Recipe.from_dict(json.loads(json.dumps(model.metadata.recipe))) == DISTILLED
 
 
-def test_a_foundation_goes_on_teaching_where_it_is_rehearsed(corpus, tmp_path, monkeypatch):
+def test_music_of_pretraining_stays_in_the_training_set_with_replay(corpus, tmp_path, monkeypatch):
     cache = FeatureCache(tmp_path / "features")
-    tracks, spectra = spectrograms(read_csv(corpus).tracks, ONE_BRANCH.input, cache)
+    tracks, spectra = spectrograms(read_csv(corpus).tracks, DISTILLED.input, cache)
     heard = [np.full((1, N_FEATURES), len(track.genre), np.float32) for track in tracks]
     rng = np.random.default_rng(0)
     music = [rng.normal(-60, 9, spectra[0].shape).astype(np.float16) for _ in range(9)]
-    recipe = replace(ONE_BRANCH, foundation=replace(ONE_BRANCH.networks, epochs=1))
-    below = lay(
+    recipe = replace(DISTILLED, pretraining=replace(DISTILLED.networks, epochs=1))
+    below = pretrain(
         [replace(t, genre="") for t in tracks[:9]],
         music,
         [np.full((1, N_FEATURES), i, np.float32) for i in range(9)],
@@ -140,37 +140,37 @@ def test_a_foundation_goes_on_teaching_where_it_is_rehearsed(corpus, tmp_path, m
         tmp_path / "foundation.safetensors",
     )
 
-    def first_layer(rehearsed, name):
-        like = replace(recipe, tasks="gt", rehearsed=rehearsed)
-        learnt = learn(
+    def first_layer(replay, name):
+        like = replace(recipe, tasks="gt", replay=replay)
+        trained = train_recipe(
             TrainingData(tracks, spectra, {"t": heard}, like, below),
             train=np.arange(40),
             valid=None,
             predicted=np.array([], int),
             folder=tmp_path / name,
         )
-        return next(learnt.network.networks.parameters())
+        return next(trained.network.networks.parameters())
 
     assert not torch.equal(first_layer(True, "with"), first_layer(False, "without"))
-    below.heard[0][:] = 99.0
+    below.features[0][:] = 99.0
     assert torch.equal(first_layer(False, "again"), first_layer(False, "without"))
     assert not torch.equal(first_layer(True, "anew"), first_layer(True, "with"))
 
-    # What the teachers think of that music teaches its genre, as far as the recipe wants it.
-    below.heard[0][:], below.heard[1][:] = len("Doom"), len("Chiptune")
-    for opinion, told in ((0.5, True), (0.0, False)):
-        recipe = replace(recipe, opinion=opinion)
-        taught = {}
+    # Soft labels of that music are targets, where the recipe has soft labels.
+    below.features[0][:], below.features[1][:] = len("Doom"), len("Chiptune")
+    for share, soft in ((0.5, True), (0.0, False)):
+        recipe = replace(recipe, soft_labels=share)
+        given = {}
         monkeypatch.setattr(
-            "training.pretrained.pipeline.train_one_branch",
-            lambda segments, spec, targets, *rest, taught=taught, **more: taught.update(targets),
+            "training.pretrained.pipeline.train_distilled",
+            lambda segments, spec, targets, *rest, given=given, **more: given.update(targets),
         )
-        with pytest.raises(AttributeError):  # no network has been learnt
-            first_layer(True, str(opinion))
-        of_music = taught["g"][len(tracks) :]
+        with pytest.raises(AttributeError):  # no network has been trained
+            first_layer(True, str(share))
+        of_music = given["g"][len(tracks) :]
         assert of_music.shape == (9, 2)
-        assert np.isfinite(of_music).all() == told
-        if told:
+        assert np.isfinite(of_music).all() == soft
+        if soft:
             assert [genres_of(tracks)[k] for k in of_music[:2].argmax(axis=1)] == [
                 "Doom",
                 "Chiptune",
@@ -197,7 +197,7 @@ def test_groups_come_from_training_artists_alone(corpus, tmp_path):
             np.testing.assert_array_equal(array, same[task].to_arrays()[name])
 
 
-@pytest.mark.parametrize("recipe", [TINY, ONE_BRANCH], ids=["paper's", "one branch"])
+@pytest.mark.parametrize("recipe", [TINY, DISTILLED], ids=["paper's", "distilled"])
 def test_nothing_of_a_fold_reaches_its_predictions(corpus, tmp_path, recipe):
     """All that is known of fold 0 is replaced by nonsense: the other side must not notice."""
     clean = read_csv(corpus).tracks
@@ -233,7 +233,7 @@ def test_nothing_of_a_fold_reaches_its_predictions(corpus, tmp_path, recipe):
     assert one.metadata.to_dict() == other.metadata.to_dict()  # normaliser and temperature
 
 
-def test_music_of_which_nothing_is_known_is_what_games_keep_as_such(tmp_path, write_wav):
+def test_a_folder_of_music_has_each_long_file_once(tmp_path, write_wav):
     folder = tmp_path / "music"
     (folder / "game" / "sounds").mkdir(parents=True)
     noise = np.random.default_rng(0).normal(size=208_000) / 9
@@ -255,36 +255,49 @@ def test_music_of_which_nothing_is_known_is_what_games_keep_as_such(tmp_path, wr
         read_folder(tmp_path / "none")
 
 
-def test_checkpoints_serve_the_recipe_and_the_tracks_that_they_are_of(corpus, tmp_path):
+def test_checkpoints_of_another_recipe_or_other_tracks_are_refused(corpus, tmp_path):
     tracks, spectra = spectrograms(
         read_csv(corpus).tracks, TINY.input, FeatureCache(tmp_path / "features")
     )
     one = replace(TINY, networks=replace(TINY.networks, epochs=1))
     final = {"valid": None, "predicted": np.array([], int), "folder": tmp_path / "final"}
-    learn(TrainingData(tracks, spectra, {}, one), train=np.arange(40), **final)
-    with pytest.raises(RunError, match=r"direct was None and is 1\.0"):
-        learn(
-            TrainingData(tracks, spectra, {}, replace(one, direct=1.0)),
+    train_recipe(TrainingData(tracks, spectra, {}, one), train=np.arange(40), **final)
+    with pytest.raises(RunError, match=r"linear_head was None and is 1\.0"):
+        train_recipe(
+            TrainingData(tracks, spectra, {}, replace(one, linear_head=1.0)),
             train=np.arange(40),
             **final,
         )
     with pytest.raises(RunError, match=r"tracks was 40 .* and is 40"):
-        learn(TrainingData(tracks, spectra, {}, one), train=np.arange(1, 41), **final)
+        train_recipe(TrainingData(tracks, spectra, {}, one), train=np.arange(1, 41), **final)
     heard = [np.zeros((1, N_FEATURES), np.float32)] * 60
-    recipe = replace(ONE_BRANCH, foundation=replace(ONE_BRANCH.networks, epochs=1))
+    recipe = replace(DISTILLED, pretraining=replace(DISTILLED.networks, epochs=1))
     checkpoint = tmp_path / "foundation.safetensors"
-    lay(tracks[:9], spectra[:9], heard[:9], recipe, checkpoint)
+    pretrain(tracks[:9], spectra[:9], heard[:9], recipe, checkpoint)
     with pytest.raises(RunError, match=r"tracks was 9 .* and is 9"):
-        lay(tracks[1:10], spectra[1:10], heard[1:10], recipe, checkpoint)
+        pretrain(tracks[1:10], spectra[1:10], heard[1:10], recipe, checkpoint)
 
 
-def test_an_unreadable_clip_is_named_and_left_out(corpus, tmp_path, capsys):
+def test_an_unreadable_clip_is_left_out_and_listed(corpus, tmp_path, capsys):
     (tmp_path / "7.wav").write_bytes(b"")
     tracks, spectra = spectrograms(
         read_csv(corpus).tracks, TINY.input, FeatureCache(tmp_path / "features")
     )
     assert len(tracks) == len(spectra) == 59
     assert "7.wav is empty" in capsys.readouterr().out
+
+
+def test_recipes_of_models_and_runs_of_before_have_other_names_of_fields(tmp_path):
+    before = {now: name for name, now in RENAMED.items()}
+    old = {before.get(key, key): value for key, value in OURS.to_dict().items()}
+    assert old.keys() > {"one_branch", "opinion", "foundation", "variants"}
+    assert Recipe.from_dict(json.loads(json.dumps(old))) == OURS
+    (tmp_path / "recipe.json").write_text(json.dumps(old))
+    check_manifest(tmp_path / "recipe.json", OURS.to_dict(), "mend it")
+    with pytest.raises(RunError, match=r"recipe \(soft_labels was 0.5 and is 0.4\); mend it"):
+        check_manifest(
+            tmp_path / "recipe.json", replace(OURS, soft_labels=0.4).to_dict(), "mend it"
+        )
 
 
 def test_recipes_are_the_papers_and_ours():

@@ -207,7 +207,7 @@ class Experiment:
 
         NaN for all but the tracks kept back and those to judge.
         """
-        judged = np.concatenate([self.part.kept_back, self.part.test])
+        judged = np.concatenate([self.part.calibration, self.part.test])
         raw = np.full((len(self.tracks), len(self.genres)), np.nan)
         raw[judged] = predict(mlp, self.features(case), places(judged, self.labelled))
         return raw

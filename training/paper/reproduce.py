@@ -26,7 +26,7 @@ from training.paper import cluster
 from training.paper.cases import MTN, STN, TASKS, WIDE, Case
 from training.paper.groups import make_all
 from training.paper.prepare import Prepared
-from training.paper.run import Setting, claim_runs, run, train_network
+from training.paper.run import Setting, check_runs, run, train_network
 
 TABLES = {3: (*STN, *MTN), 4: (*STN, *MTN), 5: (*STN, *MTN, *WIDE)}
 
@@ -142,7 +142,7 @@ def main() -> None:
         collection = Prepared.open(arguments.work, recipe.input).collection
         for split in arguments.splits:
             collection.part(split, "train")
-        claim_runs(arguments.work, runs, recipe)
+        check_runs(arguments.work, runs, recipe)
         settings = [
             Setting(arguments.work, runs, recipe, split, seed, stream=arguments.stream)
             for seed, split in product(arguments.seeds, arguments.splits)

@@ -43,7 +43,7 @@ from agf_core.train.networks import TransferMLP
 from agf_core.utils import atomic
 from training import cli
 from training.errors import RunError
-from training.manifest import claim
+from training.manifest import check_manifest
 from training.paper import cli as paper_cli
 from training.paper import cluster
 from training.paper.cases import Case
@@ -116,9 +116,9 @@ class Setting:
         return GroupsJob(self.work, self.recipe.input, self.split, self.seed, task, shuffled)
 
 
-def claim_runs(work: Path, runs: str, recipe: Recipe) -> None:
-    """Make sure that runs of one name are learnt by one recipe (`claim`)."""
-    claim(
+def check_runs(work: Path, runs: str, recipe: Recipe) -> None:
+    """Make sure that runs of one name are learnt by one recipe (`check_manifest`)."""
+    check_manifest(
         work / "runs" / runs / "recipe.json",
         recipe.to_dict(),
         "give these runs another name with --runs, or go back to that recipe",
@@ -228,7 +228,7 @@ def open_experiment(setting: Setting) -> tuple[Experiment, str]:
         watched=collection.part(setting.split, "valid"),
         progress=setting.progress,
     )
-    return experiment, "test" if len(part.kept_back) else "valid"
+    return experiment, "test" if len(part.calibration) else "valid"
 
 
 @lru_cache(maxsize=1)  # the jobs of a worker are mostly of one split
@@ -261,9 +261,9 @@ def _write(
     artists = np.array([tracks[i].artist for i in part.test])
     temperature = None
     scores = {"raw": metrics.evaluate(raw[part.test], truth, artists)}
-    if len(part.kept_back):
+    if len(part.calibration):
         temperature = calibration.fit_temperature(
-            raw[part.kept_back], truth_of(tracks, part.kept_back, experiment.genres)
+            raw[part.calibration], truth_of(tracks, part.calibration, experiment.genres)
         )
         tempered = calibration.apply_temperature(raw[part.test], temperature)
         scores["calibrated"] = metrics.evaluate(tempered, truth, artists)
@@ -274,7 +274,7 @@ def _write(
             "split": setting.split,
             "seed": setting.seed,
             "recipe": experiment.followed(case).to_dict(),
-            "tracks": {"train": len(part.train), "kept_back": len(part.kept_back)},
+            "tracks": {"train": len(part.train), "calibration": len(part.calibration)},
             "versions": versions(experiment.segments.device),
             "seconds": round(seconds, 1),
         },
@@ -354,7 +354,7 @@ def main() -> None:
         case = paper_cli.case_of(arguments)
         setting = setting_of(arguments, progress=True)
         Prepared.open(arguments.work, setting.recipe.input).collection.part(setting.split, "train")
-        claim_runs(setting.work, setting.runs, setting.recipe)
+        check_runs(setting.work, setting.runs, setting.recipe)
         run(setting, [case])
         scores = json.loads((setting.case_folder(case) / "scores.json").read_text())
         for name, score in scores["raw"].items():

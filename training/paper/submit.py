@@ -33,7 +33,7 @@ CHALLENGE = (
     "Blues",
     "Classical",
     "Country",
-    "Easy Listening",
+    "Easy TeacherProcess",
     "Electronic",
     "Experimental",
     "Folk",

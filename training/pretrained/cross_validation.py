@@ -1,4 +1,4 @@
-"""Honest scores of a recipe: every track predicted by a model that met no track of its fold."""
+"""Cross-validation: every track predicted by a model whose training set has nothing of its fold."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from agf_core.data.tracks import Track
 from agf_core.utils import atomic
 from training.export import write_bundle
 from training.pretrained.data import TrainingData
-from training.pretrained.pipeline import claim_folder, learn
+from training.pretrained.pipeline import check_folder, train_recipe
 from training.splits import Split, folds
 from training.targets import truth_of
 
@@ -20,27 +20,27 @@ from training.targets import truth_of
 def calibrated(
     probabilities: np.ndarray, part: Split, tracks: Sequence[Track], genres: Sequence[str]
 ) -> tuple[np.ndarray, float]:
-    """Fit the temperature on the tracks kept back; return all probabilities with it, and it.
+    """Return probabilities with the temperature of the calibration split, and the temperature.
 
-    Where none are, it is 1.
+    Without such a split it is 1.
     """
-    if not len(part.kept_back):
+    if not len(part.calibration):
         return probabilities, 1.0
     temperature = calibration.fit_temperature(
-        probabilities[part.kept_back], truth_of(tracks, part.kept_back, genres)
+        probabilities[part.calibration], truth_of(tracks, part.calibration, genres)
     )
     return calibration.apply_temperature(probabilities, temperature), temperature
 
 
 def calibrated_by_fold(
-    probabilities: np.ndarray, asked: np.ndarray, tracks: Sequence[Track], genres: Sequence[str]
+    probabilities: np.ndarray, chosen: np.ndarray, tracks: Sequence[Track], genres: Sequence[str]
 ) -> tuple[np.ndarray, dict[int, float]]:
     """Give each fold the temperature of the others (`calibration.cross_calibrate`).
 
     Parameters
     ----------
     probabilities : np.ndarray [shape=(n, n_genres)]
-    asked : np.ndarray [shape=(n,), dtype=int]
+    chosen : np.ndarray [shape=(n,), dtype=int]
         Indices of the tracks that they are of; one may be there several times.
 
     Returns
@@ -49,13 +49,13 @@ def calibrated_by_fold(
     temperatures : dict of float
         By fold.
     """
-    fold_of = np.array([track.fold for track in tracks])[asked]
-    return calibration.cross_calibrate(probabilities, truth_of(tracks, asked, genres), fold_of)
+    fold_of = np.array([track.fold for track in tracks])[chosen]
+    return calibration.cross_calibrate(probabilities, truth_of(tracks, chosen, genres), fold_of)
 
 
 @dataclass(frozen=True)
 class FoldPredictions:
-    """Predictions of all tracks with a genre, each by a model that met no track of its fold.
+    """Predictions of all tracks with a genre, each by a model trained on the other folds.
 
     The others' are NaN.
 
@@ -71,13 +71,13 @@ class FoldPredictions:
     calibrated: np.ndarray
 
 
-def predict_part(
+def predict_split(
     material: TrainingData, part: Split, name: str, folder: Path
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Learn from one side of a split and predict the other; what is done is read from `folder`.
+    """Train on one side of a split and predict the other; what is done is read from `folder`.
 
-    The temperature is fitted on the artists kept back, if any are, so that nothing at all comes
-    from the tracks that are judged.
+    The temperature is fitted on the calibration split, if there is one, so that nothing at all
+    comes from the test split.
 
     Parameters
     ----------
@@ -91,28 +91,26 @@ def predict_part(
     Raises
     ------
     RunError
-        When what is done was learnt by another recipe or from other tracks.
+        When what is done is of another recipe or other tracks.
     """
     tracks, genres = material.tracks, material.genres
     stored = folder / name / "predictions.npy"
-    predicted = np.union1d(part.kept_back, part.test)
+    predicted = np.union1d(part.calibration, part.test)
     if stored.exists():
-        claim_folder(stored.parent, material, part.train, predicted)
+        check_folder(stored.parent, material, part.train, predicted)
         raw, final = np.load(stored)
         return raw, final
-    print(
-        f"{name}: {len(part.train)} tracks to learn from, {len(part.test)} to test on", flush=True
-    )
-    learnt = learn(
+    print(f"{name}: {len(part.train)} training tracks, {len(part.test)} test tracks", flush=True)
+    trained = train_recipe(
         material,
         train=part.train,
-        valid=part.kept_back if len(part.kept_back) else None,
+        valid=part.calibration if len(part.calibration) else None,
         predicted=predicted,
         folder=stored.parent,
     )
-    with_temperature, temperature = calibrated(learnt.probabilities, part, tracks, genres)
+    with_temperature, temperature = calibrated(trained.probabilities, part, tracks, genres)
     write_bundle(
-        learnt,
+        trained,
         temperature,
         stored.parent / "model",
         name=name,
@@ -120,22 +118,22 @@ def predict_part(
         recipe=material.recipe,
         tracks=[tracks[i] for i in part.train],
         scores={},
-        card=lambda metadata: f"# {metadata.name}\n\nLearnt without the tracks it is tested on.\n",
+        card=lambda metadata: f"# {metadata.name}\n\nTrained without its test tracks.\n",
     )
     with atomic.written(stored) as file:
-        np.save(file, [learnt.probabilities[part.test], with_temperature[part.test]])
-    return learnt.probabilities[part.test], with_temperature[part.test]
+        np.save(file, [trained.probabilities[part.test], with_temperature[part.test]])
+    return trained.probabilities[part.test], with_temperature[part.test]
 
 
 def cross_validate(
     material: TrainingData, folder: Path, *, only: Sequence[int] | None = None
 ) -> FoldPredictions:
-    """Train and save a model per fold (`predict_part`); with `only`, other folds' stay NaN."""
+    """Train and save a model per fold (`predict_split`); with `only`, other folds' stay NaN."""
     tracks, genres = material.tracks, material.genres
     raw = np.full((len(tracks), len(genres)), np.nan)
     for number, part in folds(tracks).items():
         if only is None or number in only:
-            raw[part.test], _ = predict_part(material, part, f"fold-{number}", folder)
+            raw[part.test], _ = predict_split(material, part, f"fold-{number}", folder)
     judged = np.flatnonzero(np.isfinite(raw).all(axis=1))
     final = raw.copy()
     final[judged], temperatures = calibrated_by_fold(raw[judged], judged, tracks, genres)

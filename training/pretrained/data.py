@@ -1,4 +1,4 @@
-"""What a recipe learns from: tracks, what is heard in them, and what its networks begin with."""
+"""The training data of a recipe: tracks, their features, and the network to start from."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,17 @@ import numpy as np
 from agf_core.data.tracks import Track
 from agf_core.features.cache import FeatureCache
 from agf_core.groups.codebook import Observations
-from training.augment import variants_of
+from training.augment import augmented_copies
 from training.datasets.collection import read_csv
 from training.datasets.folders import genres_of
 from training.features import describe, spectrograms
-from training.pretrained.pretrain import Foundation, foundation_of, music_for
+from training.pretrained.pretrain import Pretrained, music_for, pretrained_for
 from training.recipes import Recipe
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """All that is learnt from.
+    """All data that a recipe is trained on.
 
     Attributes
     ----------
@@ -29,10 +29,10 @@ class TrainingData:
     spectra : sequence of np.ndarray [shape=(frames, n_mels)]
         Log-mel of every track.
     descriptors : mapping
-        What artist groups are made of, and what the teachers heard (`training.features.describe`).
+        What artist groups are made of, and the teachers' features (`training.features.describe`).
     recipe : Recipe
-    foundation : Foundation, optional
-        What a network of one branch goes on from.
+    pretrained : Pretrained, optional
+        The network that a distilled one starts from.
     device : str
         Where networks are trained.
     """
@@ -41,7 +41,7 @@ class TrainingData:
     spectra: Sequence[np.ndarray]
     descriptors: Mapping[str, Observations]
     recipe: Recipe
-    foundation: Foundation | None = None
+    pretrained: Pretrained | None = None
     device: str = "cpu"
 
     @cached_property
@@ -51,12 +51,12 @@ class TrainingData:
 
 
 def work_folder(work: Path, recipe: Recipe) -> Path:
-    """Return where all that a recipe learns with its seed is kept."""
+    """Return the folder that keeps everything trained by a recipe with its seed."""
     return work / f"{recipe.name}-{recipe.networks.seed}"
 
 
 def gather(arguments: argparse.Namespace, recipe: Recipe) -> TrainingData:
-    """Hear and describe what a command's options name, and lay the foundation.
+    """Make the features that a recipe needs of the tracks that a command's options give; pre-train.
 
     Parameters
     ----------
@@ -65,16 +65,16 @@ def gather(arguments: argparse.Namespace, recipe: Recipe) -> TrainingData:
     """
     cache = FeatureCache(arguments.work / "features")
     clips = read_csv(arguments.table).tracks
-    teaching = [clip for clip in clips if clip.genre or recipe.tasks != "g"]
+    useful = [clip for clip in clips if clip.genre or recipe.tasks != "g"]
     music = music_for(recipe, arguments.unlabelled)
-    wanted = [*teaching, *variants_of(teaching, music, recipe.variants)]
+    wanted = [*useful, *augmented_copies(useful, music, recipe.augmented_copies)]
     tracks, spectra = spectrograms(wanted, recipe.input, cache)
     return TrainingData(
         tracks,
         spectra,
         describe(tracks, recipe.tasks, cache, fmax=recipe.input.fmax),
         recipe,
-        foundation_of(
+        pretrained_for(
             recipe, music, cache, work_folder(arguments.work, recipe), device=arguments.device
         ),
         arguments.device,

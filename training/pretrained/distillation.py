@@ -149,7 +149,7 @@ def cut(
     return pieces, owners, told
 
 
-def train_one_branch(
+def train_distilled(
     segments: SegmentDataset,
     spec: InputSpec,
     targets: Mapping[str, np.ndarray],

@@ -1,18 +1,16 @@
-"""How good a way to learn is, or a model: by folds, and on the music of another source.
+r"""Evaluate a recipe or a model: by cross-validation, and on the music of another source.
 
     WHERE="--table collection.csv --work work"
     python -m training.pretrained.evaluate $WHERE --recipe ours --unlabelled music --output sheet
     python -m training.pretrained.evaluate $WHERE --teacher
-    python -m training.pretrained.evaluate --table other.csv --work work \
-        --bundle MODEL
+    python -m training.pretrained.evaluate --table other.csv --work work --bundle MODEL
 
-prints accuracy, macro F1, log loss and calibration error with intervals, then each genre, what
-confidence is worth, and what a model takes; ``--output`` keeps that in a folder, with a picture of
-how far confidence can be believed. ``--teacher`` is the bar to clear: a logistic regression upon
-what musicnn hears (`training.pretrained.extract_teachers`), with no network of ours.
-``--bundle`` asks a finished
-model, about clips that it should not have learnt from. ``--sources`` leaves the folds out. Stopped,
-it goes on where it was; folds that `training.pretrained.release` has done are not learnt again.
+prints accuracy, macro F1, log loss and calibration error with intervals, then the scores of each
+genre and by confidence, and the model's size and speed; ``--output`` keeps that in a folder, with a
+reliability diagram. ``--teacher`` is a baseline: a logistic regression on the features of musicnn
+(`training.pretrained.extract_teachers`). ``--bundle`` evaluates a finished model, on clips that
+should not have been in its training set. ``--sources`` leaves the folds out. Stopped, it goes on
+where it was; folds that `training.pretrained.release` has trained are not trained again.
 """
 
 import argparse
@@ -21,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy.special import softmax
 
 from agf_core import metrics
 from agf_core.bundle import format as bundle_format
@@ -35,14 +34,15 @@ from training.errors import RunError
 from training.pretrained.cross_validation import (
     calibrated,
     calibrated_by_fold,
-    predict_part,
+    predict_split,
 )
 from training.pretrained.data import gather, work_folder
+from training.pretrained.linear_head import LinearHead
 from training.pretrained.model_card import confidence_table, genre_table
 from training.recipes import RECIPES, seeded
 from training.splits import Split, across_sources, folds
 from training.targets import truth_of
-from training.teachers import features as features_module
+from training.teachers.features import MUSICNN, mean_over_tracks, teacher_features
 
 Predict = Callable[[Split, str], np.ndarray]
 """From a split and its name to probabilities of its test part, (n_test, n_genres).
@@ -50,8 +50,8 @@ Predict = Callable[[Split, str], np.ndarray]
 With the temperature of the artists kept back, if any are.
 """
 
-Answers = Mapping[str, tuple[np.ndarray, np.ndarray]]
-"""By what was asked about: indices of the tracks, and their probabilities, (n, n_genres)."""
+Predictions = Mapping[str, tuple[np.ndarray, np.ndarray]]
+"""By the name of the test: indices of the tracks, and their probabilities, (n, n_genres)."""
 
 TIMED = 20  # tracks
 SHEET, PICTURE = "sheet.md", "reliability.png"
@@ -66,18 +66,17 @@ def by_teacher(tracks: Sequence[Track], features: np.ndarray, genres: Sequence[s
     """
 
     def predict(part: Split, name: str) -> np.ndarray:
-        taught = np.array([i for i in part.train if tracks[i].genre])
-        model = features_module.classifier(features_module.MUSICNN.regularisation)
-        model.fit(features[taught], truth_of(tracks, taught, genres))
-        raw = np.zeros((len(tracks), len(genres)))
-        raw[:, model[-1].classes_] = model.predict_proba(features)
+        train = np.array([i for i in part.train if tracks[i].genre])
+        truth = truth_of(tracks, train, genres)
+        head = LinearHead.fit(features[train], truth.tolist(), len(genres), MUSICNN.regularisation)
+        raw = softmax(head.logits(features), axis=1)
         return calibrated(raw, part, tracks, genres)[0][part.test]
 
     return predict
 
 
-def by_bundle(tracks: Sequence[Track], model: bundle_format.Bundle) -> Answers:
-    """Return what a finished model says of the tracks whose genre it knows; others are named."""
+def by_bundle(tracks: Sequence[Track], model: bundle_format.Bundle) -> Predictions:
+    """Predict the tracks of a model's genres by it; unreadable ones are left out and listed."""
     known = [i for i, track in enumerate(tracks) if track.genre in model.metadata.labels]
     judged, found = [], []
     results = GenreTagger(model).predict_files([tracks[i].path for i in known])
@@ -90,28 +89,28 @@ def by_bundle(tracks: Sequence[Track], model: bundle_format.Bundle) -> Answers:
     return {"all": (np.array(judged), np.array(found))}
 
 
-def answers(
+def predict_tests(
     tracks: Sequence[Track], predict: Predict, *, seed: int, with_folds: bool
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Ask about all folds together, and from each source about the others; see `Answers`.
+    """Predict all folds, and each source by models trained on another; see `Predictions`.
 
     Each fold has the temperature of the others.
     """
-    asked = {}
+    tests = {}
     if with_folds:
         by_fold = folds(tracks)
         judged = np.concatenate([part.test for part in by_fold.values()])
-        said = np.concatenate([predict(part, f"fold-{n}") for n, part in by_fold.items()])
-        asked["folds"] = judged, calibrated_by_fold(said, judged, tracks, genres_of(tracks))[0]
+        raw = np.concatenate([predict(part, f"fold-{n}") for n, part in by_fold.items()])
+        tests["folds"] = judged, calibrated_by_fold(raw, judged, tracks, genres_of(tracks))[0]
     for name, part in across_sources(tracks, seed).items():
-        asked[name] = part.test, predict(part, name)
-    return asked
+        tests[name] = part.test, predict(part, name)
+    return tests
 
 
 def overall(
     tracks: Sequence[Track], genres: Sequence[str], judged: np.ndarray, p: np.ndarray
 ) -> dict[str, object]:
-    """All scores with intervals over artists, and of how many tracks and artists they are.
+    """Return all scores with intervals over artists, and the numbers of tracks and artists.
 
     Parameters
     ----------
@@ -136,12 +135,12 @@ def overall(
 def score_sheet(
     tracks: Sequence[Track], genres: Sequence[str], probabilities: np.ndarray
 ) -> dict[str, object]:
-    """Scores with intervals, per genre, and by confidence, as the bundle stores them.
+    """Return scores with intervals, per genre, and by confidence, as the bundle stores them.
 
     Parameters
     ----------
     probabilities : np.ndarray [shape=(n_tracks, n_genres)]
-        Calibrated, each track's by a model that did not meet its fold; NaN for those not judged.
+        Calibrated, each track's by a model not trained on its fold; NaN for tracks without one.
     """
     judged = np.flatnonzero(np.isfinite(probabilities).all(axis=1))
     truth = truth_of(tracks, judged, genres)
@@ -173,13 +172,13 @@ def score_sheet(
     }
 
 
-def table(tracks: Sequence[Track], genres: Sequence[str], asked: Answers) -> str:
+def table(tracks: Sequence[Track], genres: Sequence[str], tests: Predictions) -> str:
     """Return a table of scores (Markdown), each with its interval over artists."""
     lines = [
-        f"| asked about | clips | artists | {' | '.join(metrics.SCORES).replace('_', ' ')} |",
+        f"| test | clips | artists | {' | '.join(metrics.SCORES).replace('_', ' ')} |",
         "|---" * (3 + len(metrics.SCORES)) + "|",
     ]
-    for title, (judged, found) in asked.items():
+    for title, (judged, found) in tests.items():
         artists = np.array([tracks[i].artist for i in judged])
         scores = metrics.evaluate(found, truth_of(tracks, judged, genres), artists)
         cells = [title, str(len(judged)), str(len(set(artists))), *map(str, scores.values())]
@@ -188,7 +187,7 @@ def table(tracks: Sequence[Track], genres: Sequence[str], asked: Answers) -> str
 
 
 def draw(confidence: np.ndarray, right: np.ndarray, path: Path) -> None:
-    """Draw how many of the tracks of a confidence are right, over ten equal parts of them.
+    """Draw a reliability diagram: the accuracy of ten equal parts of the tracks, by confidence.
 
     Parameters
     ----------
@@ -212,11 +211,11 @@ def draw(confidence: np.ndarray, right: np.ndarray, path: Path) -> None:
 
 
 def cost(model: bundle_format.Bundle, tracks: Sequence[Track]) -> str:
-    """Say how large a model is, and what it takes to tag a track."""
+    """Return a model's size, and the time that it takes to tag a track, as a phrase."""
     size = sum(path.stat().st_size for path in model.folder.iterdir())
     tagger = GenreTagger(model, threads=1)
     paths = [track.path for track in tracks[: TIMED + 1]]
-    tagger.listen(paths[0])  # what is only done once
+    tagger.listen(paths[0])  # the first takes longer
     start = time.process_time()
     for path in paths[1:]:
         tagger.listen(path)
@@ -232,7 +231,7 @@ def main() -> None:
     add_device(parser)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--recipe", choices=RECIPES)
-    which.add_argument("--teacher", action="store_true", help="what musicnn's features give")
+    which.add_argument("--teacher", action="store_true", help="a regression on musicnn's features")
     which.add_argument("--bundle", type=Path, help="folder of a finished model")
     parser.add_argument("--seed", type=int, default=0, help="of the recipe")
     parser.add_argument("--sources", action="store_true", help="across sources alone, no folds")
@@ -249,34 +248,30 @@ def _print(arguments: argparse.Namespace) -> None:
     with_folds, model, notes = not arguments.sources, None, []
     if arguments.bundle:
         model = bundle_format.load(arguments.bundle)
-        genres, asked = model.metadata.labels, by_bundle(tracks, model)
-        met = {track.source for track in tracks}.intersection(
-            model.metadata.trained_on.get("sources", ())
-        )
-        if met:
-            notes.append(f"It has learnt from {', '.join(sorted(met))}: this is not a test of it.")
+        genres, tests = model.metadata.labels, by_bundle(tracks, model)
+        seen = {t.source for t in tracks} & set(model.metadata.trained_on.get("sources", ()))
+        if seen:
+            notes.append(f"It was trained on {', '.join(sorted(seen))}: this is not a test of it.")
     elif arguments.teacher:
-        features = features_module.over_tracks(
-            features_module.heard(tracks, cache, [features_module.MUSICNN])
-        )
+        features = mean_over_tracks(teacher_features(tracks, cache, [MUSICNN]))
         predict = by_teacher(tracks, features, genres)
-        asked = answers(tracks, predict, seed=0, with_folds=with_folds)
+        tests = predict_tests(tracks, predict, seed=0, with_folds=with_folds)
     else:
         recipe = seeded(RECIPES[arguments.recipe], arguments.seed)
         material, work = gather(arguments, recipe), work_folder(arguments.work, recipe)
         tracks, genres = material.tracks, material.genres
 
         def by_recipe(part: Split, name: str) -> np.ndarray:
-            learnt.append(name)
-            return predict_part(material, part, name, work)[1]
+            trained.append(name)
+            return predict_split(material, part, name, work)[1]
 
-        learnt: list[str] = []
-        asked = answers(tracks, by_recipe, seed=arguments.seed, with_folds=with_folds)
-        model = bundle_format.load(work / learnt[0] / "model") if learnt else None
-    if not asked:
+        trained: list[str] = []
+        tests = predict_tests(tracks, by_recipe, seed=arguments.seed, with_folds=with_folds)
+        model = bundle_format.load(work / trained[0] / "model") if trained else None
+    if not tests:
         raise RunError("no two sources of the table share a genre; leave --sources out")
-    text = [table(tracks, genres, asked), *notes]
-    judged, found = next(iter(asked.values()))
+    text = [table(tracks, genres, tests), *notes]
+    judged, found = next(iter(tests.values()))
     if not arguments.sources:
         probabilities = np.full((len(tracks), len(genres)), np.nan)
         probabilities[judged] = found

@@ -78,11 +78,11 @@ it. The table of confidence has for each fold a temperature fitted in that way w
 {trained_on["with_genre"]} of them have one main genre:
 
 {sources}
-{_music(trained_on.get("unlabelled") or {}, rehearsed=recipe["rehearsed"])}{_variants(recipe)}
+{_music(trained_on.get("unlabelled") or {}, replay=recipe["replay"])}{_variants(recipe)}
 Most of these recordings are under copyright; neither they nor anything they could be heard from
 again is part of the model. Genre labels are those of the collections, merged to
 {len(metadata.labels)} main genres; clips with several of them teach \
-{"each by its weight" if recipe["weighted"] else "groups of artists, if anything"}.
+{"each by its weight" if recipe["weighted_genres"] else "groups of artists, if anything"}.
 
 ## How
 
@@ -137,13 +137,13 @@ def _strangers(across: Mapping[str, Any]) -> str:
     return "\n".join([head, "|---|---|---|---|---|---|", *rows])
 
 
-def _music(unlabelled: Mapping[str, int], *, rehearsed: bool) -> str:
+def _music(unlabelled: Mapping[str, int], *, replay: bool) -> str:
     """Return of which music only what the teachers hear was learnt, as Markdown."""
     if not unlabelled:
         return ""
     names = ", ".join(sorted(unlabelled))
     return f"""
-Before that{" and meanwhile" if rehearsed else ""} it learnt what its teachers (below) hear of \
+Before that{" and meanwhile" if replay else ""} it learnt what its teachers (below) hear of \
 {sum(unlabelled.values())} tracks of freely licensed game music without genres,
 from these packages of Debian: {names}.
 """
@@ -151,24 +151,23 @@ from these packages of Debian: {names}.
 
 def _variants(recipe: Mapping[str, Any]) -> str:
     """Return how music was changed to learn more from it, as Markdown."""
-    if not recipe["variants"]:
+    if not recipe["augmented_copies"]:
         return ""
     return f"""
-Each clip and track was heard in {recipe["variants"]} more forms: faster or slower, by four
+Each clip and track was heard in {recipe["augmented_copies"]} more forms: faster or slower, by four
 semitones at most, and half of them with game music mixed in. What these sound like was for
 the teachers to say.
 """
 
 
 def _direct(recipe: Mapping[str, Any]) -> str:
-    if not recipe["direct"]:
+    if not recipe["linear_head"]:
         return ""
-    said = (
-        f"{recipe['share']:.0%} of what is said is that of a logistic regression over whole tracks"
-    )
-    if recipe["balanced"]:
-        said += ",\nwhich makes up in part for rare genres"
-    return f"{said};\n"
+    share = f"{recipe['linear_head_share']:.0%}"
+    text = f"a logistic regression over whole tracks has {share} of the logits"
+    if recipe["class_balance"]:
+        text += ",\nand gives rare genres more weight"
+    return f"{text};\n"
 
 
 def _beside(tasks: str) -> str:

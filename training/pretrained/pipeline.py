@@ -1,41 +1,39 @@
 """From tracks and a recipe to a model."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from agf_core.data.tracks import Track
 from agf_core.label_shift import training_prior
 from agf_core.train.dataset import SegmentDataset, fit_normaliser
 from agf_core.train.loop import extract_features, predict, train_networks, train_transfer
-from agf_core.train.networks import GenreNet
-from training.augment import Variant, originals
+from agf_core.train.networks import GenreNet, MultiTaskNet
+from training.augment import originals
 from training.export import Trained
-from training.manifest import claim, facts_of
+from training.manifest import check_manifest, manifest_of
 from training.pretrained.data import TrainingData
-from training.pretrained.distillation import train_one_branch
-from training.pretrained.linear_head import DirectPath, add_direct_path, track_means
-from training.pretrained.soft_labels import opinions
-from training.recipes import Recipe
+from training.pretrained.distillation import train_distilled
+from training.pretrained.linear_head import LinearHead, add_linear_head, track_means
+from training.pretrained.pretrain import Pretrained
+from training.pretrained.soft_labels import predict_soft_labels
 from training.targets import places, task_targets
-from training.teachers.features import EACH, TASK, Scale, over_tracks
+from training.teachers.features import EACH, TASK, Scale, mean_over_tracks
 
 
-def claim_folder(
+def check_folder(
     folder: Path, material: TrainingData, train: np.ndarray, predicted: np.ndarray
 ) -> None:
-    """See that what a folder keeps was learnt by this recipe from these tracks (`claim`)."""
-    claim(
+    """Check that a folder's checkpoints are of this recipe and these tracks; see `RunError`."""
+    check_manifest(
         folder / "recipe.json",
-        facts_of(material.recipe, [material.tracks[i] for i in (*train, *predicted)]),
+        manifest_of(material.recipe, [material.tracks[i] for i in (*train, *predicted)]),
         f"remove {folder}, or give another folder to work in",
     )
 
 
-def learn(
+def train_recipe(
     material: TrainingData,
     *,
     train: np.ndarray,
@@ -43,68 +41,47 @@ def learn(
     predicted: np.ndarray,
     folder: Path,
 ) -> Trained:
-    """Learn from `train` alone, then predict; goes on from the checkpoints in `folder`.
+    """Train on some tracks alone and predict others; goes on from the checkpoints in `folder`.
 
-    Tracks without a genre teach the tasks that are about artist groups.
+    Tracks without a genre are in the training set of artist groups.
 
     Parameters
     ----------
     train, valid, predicted : np.ndarray [dtype=int]
-        Indices of the tracks to learn from, to score on the way, and to predict at the end.
+        Indices of the tracks to train on, to score on the way, and to predict at the end.
 
     Raises
     ------
     RunError
         When the checkpoints are of another recipe or other tracks.
     """
-    tracks, descriptors, genres = material.tracks, material.descriptors, material.genres
-    recipe, foundation = material.recipe, material.foundation
-    claim_folder(folder, material, train, predicted)
-    if foundation:
-        mean, std = foundation.mean, foundation.std
+    tracks, genres = material.tracks, material.genres
+    recipe, pretrained = material.recipe, material.pretrained
+    check_folder(folder, material, train, predicted)
+    if pretrained:
+        mean, std = pretrained.mean, pretrained.std
     else:
         mean, std = fit_normaliser(material.spectra[i] for i in train)
-    music = foundation if foundation and recipe.rehearsed else None
+    replayed = pretrained if pretrained and recipe.replay else None
     segments = SegmentDataset(
-        [*material.spectra, *(music.spectra if music else ())],
+        [*material.spectra, *(replayed.spectra if replayed else ())],
         recipe.input,
         mean,
         std,
-        variation=recipe.variation,
+        variation=recipe.augmentation,
         device=material.device,
     )
     targets, groups = task_targets(
         tracks,
-        descriptors,
+        material.descriptors,
         genres,
         recipe.tasks,
         train,
         seed=recipe.networks.seed,
-        weighted=recipe.weighted,
+        weighted=recipe.weighted_genres,
     )
-    if recipe.one_branch:
-        heard = [np.asarray(rows) for rows in descriptors[TASK]]
-        more = list(music.heard) if music else []
-        thought = _ask_the_teachers(targets["g"], tracks, [*heard, *more], genres, train, recipe)
-        scale = foundation.scale if foundation else Scale.fit(heard[i] for i in train)
-        model = train_one_branch(
-            segments,
-            recipe.input,
-            {
-                task: np.concatenate([rows, thought if task == "g" else _nothing(more, rows)])
-                for task, rows in targets.items()
-            },
-            [*heard, *more],
-            scale,
-            recipe.networks,
-            train=np.concatenate([train, len(tracks) + np.arange(len(more))]),
-            width=recipe.width,
-            frames_pooled=recipe.frames_pooled,
-            teachers=EACH,
-            begin=foundation.model if foundation else None,
-            checkpoint=folder / "one-branch.safetensors",
-        )
-        networks = [model.network]
+    if recipe.distilled:
+        networks = [_distil(material, segments, targets, train, replayed, folder)]
     else:
         networks = train_networks(
             segments,
@@ -117,8 +94,8 @@ def learn(
             frames_pooled=recipe.frames_pooled,
             checkpoints=folder,
         )
-    taught = ~np.isnan(targets["g"]).any(axis=1)
-    needed = np.union1d(np.flatnonzero(taught), predicted)
+    labelled = np.flatnonzero(~np.isnan(targets["g"]).any(axis=1))
+    needed = np.union1d(labelled, predicted)
     features = extract_features(networks, segments.subset(needed))
     mlp = train_transfer(
         features,
@@ -128,73 +105,108 @@ def learn(
         valid=None if valid is None else places(valid, needed),
         checkpoint=folder / "transfer.safetensors",
     )
-    if recipe.direct is not None:
-        own = np.array(
-            [i for i in train if tracks[i].genre in genres and not isinstance(tracks[i], Variant)]
-        )
-        path = DirectPath.learn(
+    if recipe.linear_head is not None:
+        # Augmented copies have no main genre.
+        own = np.array([i for i in train if tracks[i].genre])
+        head = LinearHead.fit(
             track_means(features.subset(places(own, needed))),
             [genres.index(tracks[i].genre) for i in own],
             len(genres),
-            recipe.direct,
-            balanced=recipe.balanced,
+            recipe.linear_head,
+            class_balance=recipe.class_balance,
         )
-        mlp = add_direct_path(mlp, path, recipe.share)
+        mlp = add_linear_head(mlp, head, recipe.linear_head_share)
     probabilities = np.full((len(tracks), len(genres)), np.nan)
     if len(predicted):
         probabilities[predicted] = predict(mlp, features, places(predicted, needed))
-    kept = {} if recipe.one_branch else groups  # no branch is left that tells them
     return Trained(
         GenreNet(networks, mlp),
-        kept,
+        {} if recipe.distilled else groups,  # a distilled network has no branch for them
         mean,
         std,
         training_prior(targets["g"][train]),
-        dict(Counter(t.source for t in originals(foundation.music))) if foundation else {},
+        dict(Counter(t.source for t in originals(pretrained.music))) if pretrained else {},
         probabilities,
     )
 
 
-def _ask_the_teachers(
-    targets: np.ndarray,
-    tracks: Sequence[Track],
-    heard: Sequence[np.ndarray],
-    genres: Sequence[str],
+def _distil(
+    material: TrainingData,
+    segments: SegmentDataset,
+    targets: Mapping[str, np.ndarray],
     train: np.ndarray,
-    recipe: Recipe,
-) -> np.ndarray:
-    """Mix what the teachers think of training tracks into their genre targets, in place.
-
-    Where a track's genre is not known, only they count.
+    replayed: Pretrained | None,
+    folder: Path,
+) -> MultiTaskNet:
+    """Train one branch with heads for all tasks and teachers, and return it with the genre's.
 
     Parameters
     ----------
-    heard : sequence of np.ndarray [shape=(n_stretches, n_features)]
-        Of all tracks, and of music behind them.
+    segments : SegmentDataset
+        Of the material's tracks, and of the replayed music after them.
+    targets : mapping
+        See `task_targets`; the genre's get soft labels, in place.
+    """
+    recipe, pretrained = material.recipe, material.pretrained
+    own = [np.asarray(rows) for rows in material.descriptors[TASK]]
+    features = [*own, *(replayed.features if replayed else ())]
+    n, n_replayed = len(own), len(features) - len(own)
+    soft = _mix_soft_labels(targets["g"], material, features, train)
+    model = train_distilled(
+        segments,
+        recipe.input,
+        {
+            task: np.concatenate([rows, soft if task == "g" else _unknown(n_replayed, rows)])
+            for task, rows in targets.items()
+        },
+        features,
+        pretrained.scale if pretrained else Scale.fit(own[i] for i in train),
+        recipe.networks,
+        train=np.concatenate([train, n + np.arange(n_replayed)]),
+        width=recipe.width,
+        frames_pooled=recipe.frames_pooled,
+        teachers=EACH,
+        begin=pretrained.model if pretrained else None,
+        checkpoint=folder / "one-branch.safetensors",
+    )
+    return model.network
+
+
+def _mix_soft_labels(
+    targets: np.ndarray, material: TrainingData, features: Sequence[np.ndarray], train: np.ndarray
+) -> np.ndarray:
+    """Mix soft labels into the genre targets of training tracks, in place.
+
+    The target of a track without a genre is its soft label.
+
+    Parameters
+    ----------
+    features : sequence of np.ndarray [shape=(n_stretches, n_features)]
+        The teachers', of all tracks and of replayed music after them.
 
     Returns
     -------
-    np.ndarray [shape=(len(heard) - n_tracks, n_genres)]
-        What they think of the music; NaN where the recipe does not want to know.
+    np.ndarray [shape=(n_replayed, n_genres)]
+        Soft labels of the music; NaN where the recipe wants none.
     """
-    music = np.arange(len(tracks), len(heard))
-    share = recipe.opinion
+    tracks, genres, recipe = material.tracks, material.genres, material.recipe
+    share, music = recipe.soft_labels, range(len(tracks), len(features))
     if not share:
-        return _nothing(music, targets)
-    told = [genres.index(tracks[i].genre) if tracks[i].genre in genres else -1 for i in train]
-    said = opinions(
-        over_tracks([heard[i] for i in (*train, *music)]),
-        [*told, *[-1] * len(music)],
+        return _unknown(len(music), targets)
+    labels = [genres.index(tracks[i].genre) if tracks[i].genre else -1 for i in train]
+    soft = predict_soft_labels(
+        mean_over_tracks([features[i] for i in (*train, *music)]),
+        [*labels, *[-1] * len(music)],
         len(genres),
         [*(tracks[i].artist for i in train), *[""] * len(music)],
-        balanced=recipe.balanced,
-        whitened=recipe.whitened,
+        class_balance=recipe.class_balance,
+        wccn=recipe.wccn,
     )
-    known, mine = targets[train], said[: len(train)]
-    targets[train] = np.where(np.isnan(known), mine, (1 - share) * known + share * mine)
-    return said[len(train) :]
+    known, own = targets[train], soft[: len(train)]
+    targets[train] = np.where(np.isnan(known), own, (1 - share) * known + share * own)
+    return soft[len(train) :]
 
 
-def _nothing(music: Sequence[Any] | np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Return the targets of music that nothing is known about."""
-    return np.full((len(music), targets.shape[1]), np.nan)
+def _unknown(n_tracks: int, targets: np.ndarray) -> np.ndarray:
+    """Return the targets of tracks of which nothing is known."""
+    return np.full((n_tracks, targets.shape[1]), np.nan)

@@ -1,7 +1,7 @@
-"""What a network of one branch begins with: one that has learnt from the teachers alone.
+"""Pre-training of a distilled network: on the teachers' features alone, of music without genres.
 
-It has learnt on other music, of which nothing needs to be known. No clip that a score is about is
-part of it, so that one foundation serves all folds.
+No clip that a score is about is in its training set, so that one pre-trained network serves all
+folds.
 """
 
 from collections.abc import Sequence
@@ -14,85 +14,90 @@ from agf_core.data.tracks import Track
 from agf_core.errors import CorpusError
 from agf_core.features.cache import FeatureCache
 from agf_core.train.dataset import SegmentDataset, fit_normaliser
-from training.augment import variants_of
+from training.augment import augmented_copies
 from training.datasets.folders import read_folder
 from training.features import spectrograms
-from training.manifest import claim, facts_of
-from training.pretrained.distillation import DistilledNet, train_one_branch
+from training.manifest import check_manifest, manifest_of
+from training.pretrained.distillation import DistilledNet, train_distilled
 from training.recipes import Recipe
-from training.teachers import features
+from training.teachers.features import EACH, Scale, teacher_features
 
 
 @dataclass(frozen=True)
-class Foundation:
-    """A network to go on from, and how it takes its input and the teachers' features.
+class Pretrained:
+    """A pre-trained network, its normalisers, and its training set.
 
     Attributes
     ----------
-    model : OneBranchNet
+    model : DistilledNet
     mean, std : np.ndarray [shape=(n_mels,)]
-    scale : teacher.Scale
+        Normaliser of its input.
+    scale : Scale
+        Of the teachers' features.
     music : tuple of Track
-        What it has learnt from.
+        The training set.
     spectra : sequence of np.ndarray [shape=(frames, n_mels)]
-    heard : sequence of np.ndarray [shape=(n_stretches, n_features)]
-        Of the music.
+    features : sequence of np.ndarray [shape=(n_stretches, n_features)]
+        The teachers', of the music.
     """
 
     model: DistilledNet
     mean: np.ndarray
     std: np.ndarray
-    scale: features.Scale
+    scale: Scale
     music: tuple[Track, ...]
     spectra: Sequence[np.ndarray]
-    heard: Sequence[np.ndarray]
+    features: Sequence[np.ndarray]
 
 
-def lay(
+def pretrain(
     tracks: Sequence[Track],
     spectra: Sequence[np.ndarray],
-    heard: Sequence[np.ndarray],
+    features: Sequence[np.ndarray],
     recipe: Recipe,
     checkpoint: Path,
     *,
     device: str = "cpu",
-) -> Foundation:
-    """Learn what the teachers hear of the tracks; what is done is read from the checkpoint.
+) -> Pretrained:
+    """Train on the teachers' features of tracks, or go on from the checkpoint.
 
     Raises
     ------
     ValueError
-        When the recipe says nothing of a foundation.
+        When the recipe has no pre-training.
     RunError
         When the checkpoint is of another recipe or other tracks.
     """
-    if recipe.foundation is None:
-        raise ValueError(f"the recipe {recipe.name} needs no foundation")
-    claim(
+    if recipe.pretraining is None:
+        raise ValueError(f"the recipe {recipe.name} has no pre-training")
+    check_manifest(
         checkpoint.with_suffix(".json"),
-        facts_of(recipe, tracks),
+        manifest_of(recipe, tracks),
         f"remove {checkpoint} and it, or give another folder to work in",
     )
     mean, std = fit_normaliser(iter(spectra))
-    scale = features.Scale.fit(heard)
-    model = train_one_branch(
-        SegmentDataset(spectra, recipe.input, mean, std, variation=recipe.variation, device=device),
+    scale = Scale.fit(features)
+    segments = SegmentDataset(
+        spectra, recipe.input, mean, std, variation=recipe.augmentation, device=device
+    )
+    model = train_distilled(
+        segments,
         recipe.input,
         {"g": np.full((len(tracks), 1), np.nan)},
-        heard,
+        features,
         scale,
-        recipe.foundation,
+        recipe.pretraining,
         train=np.arange(len(tracks)),
         width=recipe.width,
         frames_pooled=recipe.frames_pooled,
-        teachers=features.EACH,
+        teachers=EACH,
         checkpoint=checkpoint,
     )
-    return Foundation(model, mean, std, scale, tuple(tracks), spectra, heard)
+    return Pretrained(model, mean, std, scale, tuple(tracks), spectra, features)
 
 
 def music_for(recipe: Recipe, folder: Path | None) -> list[Track]:
-    """Return the music without genres that a recipe wants, if it wants any.
+    """Return the music without genres that a recipe needs, if it needs any.
 
     Parameters
     ----------
@@ -104,33 +109,35 @@ def music_for(recipe: Recipe, folder: Path | None) -> list[Track]:
     CorpusError
         When there is none.
     """
-    if recipe.foundation is None and not recipe.variants:
+    if recipe.pretraining is None and not recipe.augmented_copies:
         return []
     if folder is None:
-        raise CorpusError(f"the recipe {recipe.name} wants music without genres: --unlabelled")
+        raise CorpusError(
+            f"the recipe {recipe.name} needs music without genres; give its folder: --unlabelled"
+        )
     return read_folder(folder)
 
 
-def foundation_of(
+def pretrained_for(
     recipe: Recipe, music: Sequence[Track], cache: FeatureCache, work: Path, *, device: str
-) -> Foundation | None:
-    """Lay the foundation that a recipe wants, if it wants one.
+) -> Pretrained | None:
+    """Return the pre-trained network that a recipe starts from, if it has pre-training.
 
     Parameters
     ----------
     music : sequence of Track
         See `music_for`.
     work : Path
-        Keeps what has been learnt.
+        Keeps the checkpoint.
     """
-    if recipe.foundation is None:
+    if recipe.pretraining is None:
         return None
-    wanted = [*music, *variants_of(music, music, recipe.variants)]
+    wanted = [*music, *augmented_copies(music, music, recipe.augmented_copies)]
     tracks, spectra = spectrograms(wanted, recipe.input, cache)
-    return lay(
+    return pretrain(
         tracks,
         spectra,
-        features.heard(tracks, cache),
+        teacher_features(tracks, cache),
         recipe,
         work / "foundation.safetensors",
         device=device,

@@ -1,15 +1,15 @@
-"""From the development corpora to the model that ships.
+r"""From a collection to the model that ships.
 
     python -m training.pretrained.release --table collection.csv \
         --unlabelled music --work work
 
-scores the recipe by its folds and across sources, learns the final model from all tracks, and
-writes it with its card. Stopped, it goes on where it was. With
+scores the recipe by its folds and across sources, trains the final model on all tracks, and writes
+it with its card. Stopped, it goes on where it was. With
 
     --parts fold-0 fold-1
 
-it learns these networks alone and leaves them in the folder of work, where the command without it
-goes on from there: several can share the work out, once one has laid the foundation.
+it trains these networks alone and leaves them in the folder of work, where the command without it
+goes on from there: several can share the work out, once one has done the pre-training.
 """
 
 import argparse
@@ -28,22 +28,22 @@ from training.export import Trained, write_bundle
 from training.pretrained.cross_validation import (
     calibrated_by_fold,
     cross_validate,
-    predict_part,
+    predict_split,
 )
 from training.pretrained.data import TrainingData, gather, work_folder
-from training.pretrained.evaluate import answers, overall, score_sheet
+from training.pretrained.evaluate import overall, predict_tests, score_sheet
 from training.pretrained.model_card import model_card
-from training.pretrained.pipeline import learn
+from training.pretrained.pipeline import train_recipe
 from training.recipes import RECIPES, seeded
 from training.splits import Split, parts
 from training.targets import truth_of
 
-FINAL = "final"  # the part that learns from every track
+FINAL = "final"  # the part whose training set is every track
 
 
-def learn_from_all(material: TrainingData, work: Path) -> Trained:
-    """Learn what ships, which no track is left to judge."""
-    return learn(
+def train_final(material: TrainingData, work: Path) -> Trained:
+    """Train the model that ships, on all tracks."""
+    return train_recipe(
         material,
         train=np.arange(len(material.tracks)),
         valid=None,
@@ -52,8 +52,8 @@ def learn_from_all(material: TrainingData, work: Path) -> Trained:
     )
 
 
-def learn_parts(names: Sequence[str], material: TrainingData, work: Path) -> None:
-    """Learn some of what `ship` learns, and leave it in `work` for it.
+def train_parts(names: Sequence[str], material: TrainingData, work: Path) -> None:
+    """Train some of the networks of `ship`, and leave them in `work` for it.
 
     Parameters
     ----------
@@ -63,43 +63,43 @@ def learn_parts(names: Sequence[str], material: TrainingData, work: Path) -> Non
     splits = parts(material.tracks, material.recipe.networks.seed)
     for name in names:
         if name == FINAL:
-            learn_from_all(material, work)
+            train_final(material, work)
         else:
-            predict_part(material, splits[name], name, work)
+            predict_split(material, splits[name], name, work)
 
 
 def ship(material: TrainingData, work: Path, output: Path) -> bundle_format.Bundle:
-    """Score the recipe by folds, learn from every track, and save the model."""
+    """Score the recipe by folds, train on every track, and save the model."""
     tracks, genres = material.tracks, material.genres
     predictions = cross_validate(material, work)
     scores = score_sheet(tracks, genres, predictions.calibrated)
 
     judged = np.flatnonzero(np.isfinite(predictions.raw).all(axis=1))
-    asked, raw = [judged], [predictions.raw[judged]]
+    tested, raw = [judged], [predictions.raw[judged]]
 
     def predict(part: Split, name: str) -> np.ndarray:
-        plain, final = predict_part(material, part, name, work)
-        asked.append(part.test)
-        raw.append(plain)
+        uncalibrated, final = predict_split(material, part, name, work)
+        tested.append(part.test)
+        raw.append(uncalibrated)
         return final
 
-    strangers = answers(tracks, predict, seed=material.recipe.networks.seed, with_folds=False)
+    across = predict_tests(tracks, predict, seed=material.recipe.networks.seed, with_folds=False)
     scores["across_sources"] = {
-        name: overall(tracks, genres, *answer) for name, answer in strangers.items()
+        name: overall(tracks, genres, *answer) for name, answer in across.items()
     }
-    # The final model met every track, so its temperature is that of the held-out artists: of the
-    # folds, which sound like what it learnt from, and of the other source's, which do not. A
-    # user's library lies somewhere between.
-    clips, said = np.concatenate(asked), np.concatenate(raw)
-    temperature = calibration.fit_temperature(said, truth_of(tracks, clips, genres))
-    # What it buys is shown with temperatures fitted in the same way without the fold's artists.
+    # The training set of the final model has every track, so its temperature is fitted on other
+    # networks' predictions of held-out artists: of the folds, which are in-domain, and of the other
+    # source, which are not. A user's library lies somewhere between.
+    clips, plain = np.concatenate(tested), np.concatenate(raw)
+    temperature = calibration.fit_temperature(plain, truth_of(tracks, clips, genres))
+    # Scores by confidence have temperatures fitted in the same way without the fold's artists.
     as_shipped = np.full(predictions.raw.shape, np.nan)
-    by_fold, _ = calibrated_by_fold(said, clips, tracks, genres)
+    by_fold, _ = calibrated_by_fold(plain, clips, tracks, genres)
     as_shipped[judged] = by_fold[: len(judged)]
     scores["by_confidence"] = score_sheet(tracks, genres, as_shipped)["by_confidence"]
     print(json.dumps(scores, indent=1))
     return write_bundle(
-        learn_from_all(material, work),
+        train_final(material, work),
         temperature,
         output,
         name="shipped",
@@ -122,7 +122,7 @@ def main() -> None:
     )
     parser.add_argument("--recipe", choices=RECIPES, default="ours")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--parts", nargs="+", help="learn these alone, such as fold-0 or final")
+    parser.add_argument("--parts", nargs="+", help="train these alone, such as fold-0 or final")
     arguments = parser.parse_args()
     with one_line_errors():
         _ship(arguments)
@@ -135,7 +135,7 @@ def _ship(arguments: argparse.Namespace) -> None:
         raise RunError(f"no part is called {', '.join(unknown)}: there are {', '.join(known)}")
     material, work = gather(arguments, recipe), work_folder(arguments.work, recipe)
     if arguments.parts:
-        learn_parts(arguments.parts, material, work)
+        train_parts(arguments.parts, material, work)
         return
     model = ship(material, work, arguments.output)
     print(f"saved {model.model_id} to {model.folder}")

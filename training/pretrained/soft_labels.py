@@ -1,107 +1,107 @@
-"""What classifiers upon the teachers' features think of tracks: soft targets, beside labels."""
+"""Soft labels: genre probabilities of tracks, predicted from the teachers' features."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import softmax
 
-from training.pretrained.linear_head import DirectPath
+from training.pretrained.linear_head import LinearHead
 from training.pretrained.wccn import within_artists
 from training.teachers.features import TEACHERS
 
-PARTS = 5  # classifiers, each of which leaves some artists to be judged
+PARTS = 5  # of the artists, each predicted by a classifier that was trained on the others
 
 
-def opinions(
+def predict_soft_labels(
     features: np.ndarray,
     genres: Sequence[int],
     n_genres: int,
     artists: Sequence[str],
     *,
-    balanced: float = 0.0,
-    whitened: float = 0.0,
+    class_balance: float = 0.0,
+    wccn: float = 0.0,
 ) -> np.ndarray:
-    """Return what is thought of every track, whatever its label says.
-
-    Each is judged by a classifier that has learnt from other artists alone, of five.
+    """Predict the genre of every track, labelled or not, by classifiers of other artists' tracks.
 
     Parameters
     ----------
     features : np.ndarray [shape=(n_tracks, n_features)]
-        See `training.teachers.features.over_tracks`; of training tracks only.
+        See `training.teachers.features.mean_over_tracks`; of training tracks only.
     genres : sequence of int
         Index of each track's genre, -1 where it has none.
     artists : sequence of str
-    balanced, whitened
-        See `training.pretrained.linear_head.DirectPath.learn`; the spread within artists is that
-        of the tracks whose genre is known.
+    class_balance, wccn
+        See `training.pretrained.linear_head.LinearHead.fit`; the spread within artists is that of
+        the labelled tracks.
 
     Returns
     -------
     np.ndarray [shape=(n_tracks, n_genres), dtype=float32]
+        Rows sum to 1.
     """
     from sklearn.model_selection import GroupKFold
 
     truth = np.array(genres)
-    known = truth >= 0
+    labelled = np.flatnonzero(truth >= 0)
     groups = np.array(artists)
-    said = np.zeros((len(features), n_genres), np.float32)
+    predicted = np.zeros((len(features), n_genres), np.float32)
 
-    def judge(asked: np.ndarray, training_prior: np.ndarray) -> None:
-        rows = features[training_prior]
-        path = upon_teachers(
+    def predict(chosen: np.ndarray, train: np.ndarray) -> None:
+        rows = features[train]
+        head = fit_on_teachers(
             rows,
-            truth[training_prior],
+            truth[train],
             n_genres,
-            balanced=balanced,
-            whitened=whitened,
-            spread=within_artists(rows, groups[training_prior]),
+            class_balance=class_balance,
+            wccn=wccn,
+            spread=within_artists(rows, groups[train]),
         )
-        possible = np.unique(truth[training_prior])
-        said[asked] = 0
-        said[np.ix_(asked, possible)] = softmax(path.logits(features[asked])[:, possible], axis=1)
+        possible = np.unique(truth[train])
+        predicted[chosen] = 0
+        logits = head.logits(features[chosen])[:, possible]
+        predicted[np.ix_(chosen, possible)] = softmax(logits, axis=1)
 
-    judge(np.arange(len(features)), np.flatnonzero(known))
-    places = np.flatnonzero(known)
-    parts = GroupKFold(min(PARTS, len(set(groups[known]))))
-    for training_prior, asked in parts.split(places, groups=groups[known]):
-        theirs = np.isin(groups, groups[places[asked]])
-        judge(np.flatnonzero(theirs), places[training_prior])
-    return said
+    predict(np.arange(len(features)), labelled)
+    parts = GroupKFold(min(PARTS, len(set(groups[labelled]))))
+    for train, held_out in parts.split(labelled, groups=groups[labelled]):
+        same_artists = np.isin(groups, groups[labelled[held_out]])
+        predict(np.flatnonzero(same_artists), labelled[train])
+    return predicted
 
 
-def upon_teachers(
+def fit_on_teachers(
     rows: np.ndarray,
     genres: Sequence[int],
     n_genres: int,
     *,
-    balanced: float = 0.0,
-    whitened: float = 0.0,
+    class_balance: float = 0.0,
+    wccn: float = 0.0,
     spread: np.ndarray | None = None,
-) -> DirectPath:
-    """Fit a logistic regression upon each teacher's features; their logits are averaged.
+) -> LinearHead:
+    """Fit a logistic regression on each teacher's features; their logits are averaged.
 
     Parameters
     ----------
     rows : np.ndarray [shape=(n_tracks, n_features)]
-        See `training.teachers.features.over_tracks`.
+        See `training.teachers.features.mean_over_tracks`.
     genres : sequence of int
         Index of each track's genre.
-    balanced, whitened, spread
-        See `training.pretrained.linear_head.DirectPath.learn`.
+    class_balance, wccn, spread
+        See `training.pretrained.linear_head.LinearHead.fit`.
     """
-    paths, begin = [], 0
+    heads, begin = [], 0
     for teacher in TEACHERS:
-        mine = slice(begin, begin := begin + teacher.n_features)
-        path = DirectPath.learn(
-            rows[:, mine],
-            genres,
-            n_genres,
-            teacher.regularisation,
-            balanced=balanced,
-            whitened=whitened,
-            spread=None if spread is None else spread[mine, mine],
+        columns = slice(begin, begin := begin + teacher.n_features)
+        heads.append(
+            LinearHead.fit(
+                rows[:, columns],
+                genres,
+                n_genres,
+                teacher.regularisation,
+                class_balance=class_balance,
+                wccn=wccn,
+                spread=None if spread is None else spread[columns, columns],
+            )
         )
-        paths.append(path)
-    weights = np.concatenate([path.weights for path in paths], axis=1) / len(paths)
-    return DirectPath(weights, np.mean([path.bias for path in paths], axis=0))
+    weights = np.concatenate([head.weights for head in heads], axis=1) / len(heads)
+    return LinearHead(weights, np.mean([head.bias for head in heads], axis=0))

@@ -1,8 +1,8 @@
-"""Features that vary among the tracks of an artist as much in one direction as in another.
+"""Whitening of features by their covariance within artists.
 
-Within-class covariance normalisation (Hatch, Kajarekar and Stolcke, 2006), which tells speakers
-apart whatever they say; here artists are the classes. What differs between tracks by the same
-artist says little of a genre, and a regression upon such features leans on it the less.
+Within-class covariance normalisation (Hatch, Kajarekar and Stolcke, 2006), made to recognise
+speakers; here artists are the classes. Directions in which the tracks of one artist differ have
+little to do with genre, and get less weight in a regression on such features.
 """
 
 from collections.abc import Sequence
@@ -41,8 +41,8 @@ def whitening(covariance: np.ndarray, share: float) -> np.ndarray:
     ----------
     covariance : np.ndarray [shape=(n_features, n_features)]
     share : float
-        How much of what is whitened is that covariance; the rest is a variance that is its mean in
-        every direction. From 0, where nothing changes but the size, to 1.
+        Weight of that covariance in the one that is whitened by; the rest is its mean variance in
+        every direction. From 0, where nothing changes but the scale, to 1.
     """
     variances, directions = np.linalg.eigh(covariance)
     level = max(float(variances.mean()), 1e-12)

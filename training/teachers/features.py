@@ -1,29 +1,16 @@
-"""What two teachers hear, which have learnt from far more music than there is here.
+"""Features of two published networks, the teachers, as targets of task t (distillation).
 
-    python -m training.pretrained.extract_teachers --table collection.csv \
-        --unlabelled music \
-        --work work --python PYTHON --efficientat EfficientAT
-
-puts what they hear of every clip beside the other features, to be learnt from as task t; predicting
-needs none of it. musicnn 0.1.0 (Pons and Serra, 2019; ISC licence) has learnt 50 tags from the
-Million Song Dataset, and runs on TensorFlow 2.15, which does not get along with what else is needed
-here: PYTHON is that of an environment of its own, with
-
-    pip install 'numpy<2' tensorflow==2.15.0 librosa torch torchaudio torchvision
-    pip install --no-deps musicnn==0.1.0
-
-EfficientAT (Schmid et al., 2023; MIT licence) has learnt 527 classes of sound from AudioSet, with
-the help of transformers; what is asked for is the layer before the last of its network mn04_as. The
-folder is a clone of https://github.com/fschmid56/EfficientAT, with ``mn04_as_mAP_432.pt`` of its
-release v0.0.1 in ``resources``.
-
-Clips are heard on all cores. Stopped, it goes on where it was.
+musicnn 0.1.0 (Pons and Serra, 2019; ISC licence) was trained on 50 tags of the Million Song
+Dataset; its features are the layer before the last and the logits. EfficientAT (Schmid et al.,
+2023; MIT licence) was trained on the 527 sound classes of AudioSet, with the help of transformers;
+its features are the layer before the last of the network mn04_as.
+`training.pretrained.extract_teachers` makes them. Prediction needs none of it.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 
@@ -31,29 +18,26 @@ from agf_core.data.tracks import Track
 from agf_core.errors import CorpusError
 from agf_core.features.cache import FeatureCache
 
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
-
 TASK = "t"  # its letter; its targets are features, those of all other tasks distributions
-STRETCH_SECONDS = 2.992  # what is heard at once: 187 frames of musicnn's, of 256 samples
+STRETCH_SECONDS = 2.992  # of each feature vector: 187 frames of musicnn's, of 256 samples
 FARTHEST = 4.0  # standard deviations that a target lies from the mean at most
-SAMPLE_RATE = 16_000  # hertz; more would tell by its bandwidth which collection a clip is from
+SAMPLE_RATE = 16_000  # hertz; at a higher one the bandwidth would give a clip's collection away
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """One whose features are learnt to be told.
+    """A network whose features are targets.
 
     Attributes
     ----------
     name : str
-        To `teacher_child`.
+        As `training.teachers.worker` knows it.
     kind : str
-        Of what is kept of it.
+        Of its features in the cache.
     n_features : int
-        What it hears in a stretch.
+        Of a stretch.
     regularisation : float
-        scikit-learn's C, of a logistic regression upon its features.
+        scikit-learn's C, of a logistic regression on its features.
     """
 
     name: str
@@ -62,7 +46,7 @@ class Teacher:
     regularisation: float
 
     def fits(self, stored: np.ndarray) -> bool:
-        """Tell whether that can be what it has heard of a track."""
+        """Whether an array can be the features of a track, by shape and values."""
         right = stored.ndim == 2 and stored.shape[1] == self.n_features and len(stored) > 0
         return right and bool(np.isfinite(stored).all())
 
@@ -75,10 +59,10 @@ EACH = [teacher.n_features for teacher in TEACHERS]
 N_FEATURES = sum(EACH)
 
 
-def heard(
+def teacher_features(
     tracks: Sequence[Track], cache: FeatureCache, teachers: Sequence[Teacher] = TEACHERS
 ) -> list[np.ndarray]:
-    """Return what teachers have heard of each track, side by side.
+    """Return the features of each track, those of the teachers side by side.
 
     Returns
     -------
@@ -88,12 +72,12 @@ def heard(
     Raises
     ------
     CorpusError
-        When one has not heard a track.
+        When those of a track are missing.
     """
 
     def missing(track: Track) -> np.ndarray:
         raise CorpusError(
-            f"a teacher has not heard {track.path}; run python -m "
+            f"{track.path} has no features of the teachers; run python -m "
             "training.pretrained.extract_teachers first"
         )
 
@@ -110,7 +94,7 @@ def heard(
 
 @dataclass(frozen=True)
 class Scale:
-    """What makes the teachers' features of mean 0 and deviation 1.
+    """Normaliser of the teachers' features, to mean 0 and deviation 1.
 
     Attributes
     ----------
@@ -127,26 +111,11 @@ class Scale:
         return cls(rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-3))
 
     def apply(self, rows: np.ndarray) -> np.ndarray:
-        """Scale rows, and bring in what lies too far out: (n, n_features), float32."""
+        """Scale rows and clip outliers: (n, n_features), float32."""
         scaled: np.ndarray = (rows - self.mean) / self.std
         return scaled.clip(-FARTHEST, FARTHEST).astype(np.float32)
 
 
-def over_tracks(features: Sequence[np.ndarray]) -> np.ndarray:
-    """Average what was heard over each track: (n_tracks, n_features)."""
+def mean_over_tracks(features: Sequence[np.ndarray]) -> np.ndarray:
+    """Average the features of each track: (n_tracks, n_features)."""
     return np.stack([rows.mean(axis=0) for rows in features])
-
-
-def classifier(regularisation: float) -> "Pipeline":
-    """Return a logistic regression upon features of a track, not yet fitted.
-
-    Parameters
-    ----------
-    regularisation : float
-        scikit-learn's C.
-    """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    return make_pipeline(StandardScaler(), LogisticRegression(C=regularisation, max_iter=1_000))
