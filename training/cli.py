@@ -1,4 +1,4 @@
-"""Options that several commands share, and how they say what went wrong."""
+"""Options that several commands share, and their errors in one line."""
 
 import sys
 from argparse import ArgumentParser
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from agf_core import missing_for_learning
 from agf_core.errors import AgfError
 
 
@@ -20,7 +21,7 @@ def add_collection(parser: ArgumentParser) -> None:
 
 
 def add_unlabelled(parser: ArgumentParser) -> None:
-    """Add music of which nothing is known (see `training.pretrained.pretrain`)."""
+    """Add a folder of music without genres; see `training.datasets.folders.read_folder`."""
     parser.add_argument("--unlabelled", type=Path, help="folder of music without genres")
 
 
@@ -30,26 +31,28 @@ def add_work(parser: ArgumentParser) -> None:
 
 
 def add_device(parser: ArgumentParser) -> None:
-    """Add where networks are trained."""
+    """Add the device that networks are trained on."""
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
 
 
 def add_stream(parser: ArgumentParser) -> None:
-    """Add where spectrograms are while networks are trained."""
+    """Add the choice to read spectrograms from the disk during training."""
     parser.add_argument(
         "--stream", action="store_true", help="leave spectrograms on the disk, for lack of memory"
     )
 
 
 def add_cluster(parser: ArgumentParser) -> None:
-    """Add who does the work."""
+    """Add the processes or the Dask scheduler that do the work."""
     parser.add_argument("--scheduler", help="address of a Dask scheduler; without, processes here")
     parser.add_argument("--workers", type=int, help="processes here; by default one per core")
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """End the command with a line, and no traceback, when something foreseen goes wrong."""
+    """End a command with one line, and no traceback, after an error that was foreseen."""
+    if missing := missing_for_learning():
+        sys.exit(missing)
     try:
         yield
     except AgfError as error:

@@ -324,9 +324,9 @@ def test_recipes_written_before_a_field_was_added_are_still_read():
 
 def test_without_the_training_extra_one_line_says_what_to_install():
     code = (
-        "import sys, runpy; sys.modules['torch'] = None;"
-        " runpy.run_module('training.pretrained.release')"
+        "import sys, runpy; sys.modules['onnxscript'] = None; sys.argv[1:] = ['--help'];"
+        "import training; runpy.run_module('training.pretrained.release', run_name='__main__')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr == "learning needs torch: pip install 'beets-agf[train]'\n"
+    assert done.stderr == "learning needs onnxscript: pip install 'beets-agf[train]'\n"
