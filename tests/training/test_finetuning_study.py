@@ -1,4 +1,4 @@
-"""Experiments on personal models, without their learning."""
+"""The study of fine-tuned models, without any training."""
 
 from pathlib import Path
 
@@ -17,10 +17,10 @@ def tracks() -> list[Track]:
 
 
 @pytest.mark.parametrize(("share", "artists"), [(0.25, 8), (1.0, 32), (0.0, 2)])
-def test_a_share_of_the_artists_not_asked_about_is_tagged(tracks, share, artists):
-    order, n_teaching = tagged_in_part(tracks, 1, share, seed=0)
+def test_a_share_of_the_training_artists_is_tagged(tracks, share, artists):
+    order, n_tagged = tagged_in_part(tracks, 1, share, seed=0)
     assert sorted(order) == list(range(80))
-    known, rest = ([tracks[i] for i in part] for part in (order[:n_teaching], order[n_teaching:]))
+    known, rest = ([tracks[i] for i in part] for part in (order[:n_tagged], order[n_tagged:]))
     assert sum(track.fold == 1 for track in known) == 16
     assert len({track.artist for track in known if track.fold != 1}) == artists
     assert not {track.artist for track in known} & {track.artist for track in rest}
@@ -28,8 +28,8 @@ def test_a_share_of_the_artists_not_asked_about_is_tagged(tracks, share, artists
 
 def test_more_tagged_artists_are_those_of_before_and_others(tracks):
     def tagged(share: float) -> set[str]:
-        order, n_teaching = tagged_in_part(tracks, 0, share, seed=3)
-        return {tracks[i].artist for i in order[:n_teaching]}
+        order, n_tagged = tagged_in_part(tracks, 0, share, seed=3)
+        return {tracks[i].artist for i in order[:n_tagged]}
 
     assert tagged(0.1) < tagged(0.25) < tagged(0.5)
 
@@ -46,7 +46,7 @@ def test_the_figure_shows_a_line_for_each_kind_of_groups(tmp_path):
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_model_that_has_met_the_library_is_refused_in_a_line(tmp_path, monkeypatch):
+def test_a_model_that_was_trained_on_the_library_is_refused(tmp_path, monkeypatch):
     table = tmp_path / "clips.csv"
     table.write_text("path,artist,album,genre,genres,split\na.wav,a,,Rock,Rock,train\n")
     where = ["x", "library", "--table", str(table), "--work"]
@@ -54,7 +54,7 @@ def test_a_model_that_has_met_the_library_is_refused_in_a_line(tmp_path, monkeyp
     shipped = bundle_format.load()
     (source, *_) = shipped.metadata.trained_on["sources"]
     monkeypatch.setattr("sys.argv", [*where, str(shipped.folder), "--library", source])
-    with pytest.raises(SystemExit, match=f"has learnt from {source}"):
+    with pytest.raises(SystemExit, match=f"was trained on {source}"):
         main()
     monkeypatch.setattr("sys.argv", [*where, str(shipped.folder), "--library", "another"])
     with pytest.raises(SystemExit, match="no clips of another"):

@@ -1,31 +1,29 @@
-"""How good a personal model is: some artists of a collection teach, others are asked about.
+r"""Accuracy of fine-tuned models: trained on some artists of a collection, tested on others.
 
-    python -m training.studies.finetuning library --table collection.csv \
-        --work work \
-        --library RohitJacob/MusicAnalysis --model MODEL --tracks 100 300 400 --plans quick whole
+    python -m training.studies.finetuning library --table collection.csv --work work \
+        --library RohitJacob/MusicAnalysis --model MODEL --tracks 100 300 400 --configs quick whole
 
-takes the clips of one repository for a library, and begins with a model that has met none of them.
+takes the clips of one source as a library, and starts from a model that was not trained on them.
 MODEL is the folder of one, such as `training.pretrained.release` leaves in its folder of work, in
 ``ours-0/Famelgas-MULT_TP2-to-RohitJacob-MusicAnalysis/model``.
 
-    python -m training.studies.finetuning untagged --table collection.csv \
-        --work work \
+    python -m training.studies.finetuning untagged --table collection.csv --work work \
         --library RohitJacob/MusicAnalysis --model MODEL --shares 0.1 0.25 0.5 --groups m \
         --output docs/results/fine-tuning
 
-asks about one fold of that library after the other, of whose other artists only a share is tagged,
-with and without groups of artists, and draws what the untagged ones add. Stopped, it goes on.
+tests one fold of that library after the other, while only a share of the other artists is tagged,
+with and without artist groups, and draws what the untagged artists add. Stopped, it goes on.
 
-`training.studies.libraries` does the like with real libraries and the real command.
+`training.studies.library_trials` runs the plugin's commands on libraries instead.
 """
 
 import argparse
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from agf_core import metrics
 from agf_core.bundle import format as bundle_format
@@ -35,13 +33,12 @@ from agf_core.errors import CorpusError
 from agf_core.evaluation import PERSONAL, Comparison, compare, score_sheet
 from agf_core.features.cache import FeatureCache
 from agf_core.finetune.finetuner import FineTuneConfig, FineTuner, TrainingData
-from agf_core.finetune.frozen_features import segments_of
+from agf_core.finetune.frozen_features import frozen_features, segments_of
 from agf_core.finetune.held_out import HeldOut
 from agf_core.groups.codebook import Observations
 from agf_core.metrics import Score
 from agf_core.train.dataset import FeatureDataset
 from agf_core.train.export import network_from_bundle
-from agf_core.train.loop import extract_features
 from agf_core.train.networks import GenreNet
 from training.cli import add_collection, one_line_errors
 from training.datasets.collection import read_csv
@@ -49,37 +46,49 @@ from training.datasets.folders import genres_of
 from training.features import describe, spectrograms
 from training.targets import truth_of
 
-PLANS = {"quick": FineTuneConfig(networks=None), "whole": FineTuneConfig()}
+CONFIGS = {"quick": FineTuneConfig(networks=None), "whole": FineTuneConfig()}
 MIN_TRACKS = 10  # of a genre, as in `beet agftrain`
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `begin` needs."""
+@dataclass(frozen=True)
+class Spectra:
+    """Spectrograms of clips, as `frozen_features` reads them."""
+
+    keys: Sequence[str]
+    spectra: Sequence[np.ndarray]
+    cache: FeatureCache
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.spectra[index]
+
+
+def add_base_model(parser: argparse.ArgumentParser) -> None:
+    """Add what `open_library` needs."""
     add_collection(parser)
-    parser.add_argument("--library", required=True, help="the repository that is the library")
-    parser.add_argument("--model", type=Path, required=True, help="to begin with")
+    parser.add_argument("--library", required=True, help="the source that is the library")
+    parser.add_argument("--model", type=Path, required=True, help="to start from")
 
 
-def begin(
+def open_library(
     arguments: argparse.Namespace, cache: FeatureCache
 ) -> tuple[list[Track], list[np.ndarray], bundle_format.Bundle]:
-    """Return the library's clips, their spectrograms, and the model to begin with.
+    """Return the library's clips, their spectrograms, and the base model.
 
     Raises
     ------
     CorpusError
-        When there is no such library, or the model has learnt from it.
-    bundle.BundleError
+        When there is no such library, or the model was trained on it.
+    BundleError
         When the model cannot be read.
     """
     model = bundle_format.load(arguments.model)
     if arguments.library in model.metadata.trained_on.get("sources", ()):
-        raise CorpusError(f"{arguments.model} has learnt from {arguments.library}")
+        raise CorpusError(f"{arguments.model} was trained on {arguments.library}; take another")
     clips = read_csv(arguments.table).tracks
-    mine = [clip for clip in clips if clip.genre and clip.source == arguments.library]
-    if not mine:
+    own = [clip for clip in clips if clip.genre and clip.source == arguments.library]
+    if not own:
         raise CorpusError(f"{arguments.table} has no clips of {arguments.library} with a genre")
-    tracks, spectra = spectrograms(mine, model.metadata.input, cache)
+    tracks, spectra = spectrograms(own, model.metadata.input, cache)
     return tracks, spectra, model
 
 
@@ -90,25 +99,14 @@ def features_of(
     spectra: Sequence[np.ndarray],
     cache: FeatureCache,
 ) -> list[np.ndarray]:
-    """Transfer features of clips, whole, by a model as it is."""
-    rows = []
-    for track, spectrogram in zip(tqdm(tracks, desc="features"), spectra, strict=True):
-
-        def compute(spectrogram: np.ndarray = spectrogram) -> np.ndarray:
-            one = extract_features(
-                network.networks,  # type: ignore[arg-type]
-                segments_of(model, [spectrogram]),
-                bfloat16=True,
-                progress=False,
-            )
-            return one.rows.numpy().astype(np.float16)
-
-        rows.append(cache.get(f"features-{model.model_id}", track.track_id, compute))
-    return rows
+    """Return the transfer features of each clip by the base model, (n_windows, n_features)."""
+    excerpts = Spectra([track.track_id for track in tracks], spectra, cache)
+    features = frozen_features(model, network, excerpts)  # type: ignore[arg-type]
+    return [features.windows(i).numpy() for i in range(len(features))]
 
 
 def show(title: str, tracks: Sequence[Track], genres: Sequence[str], held_out: HeldOut) -> None:
-    """Print the scores of what was asked about."""
+    """Print the scores of held-out tracks."""
     artists = np.array([tracks[i].artist for i in held_out.tracks])
     predictions = {
         "most common": held_out.common,
@@ -122,7 +120,7 @@ def show(title: str, tracks: Sequence[Track], genres: Sequence[str], held_out: H
         print(f"  {name}: {', '.join(values)}")
     found: Comparison = compare(held_out.personal, held_out.before, held_out.truth, artists)
     print(
-        f"  accuracy gained {found.difference}, in {found.better_in:.0%} of resamples; "
+        f"  gain in accuracy {found.difference}, in {found.better_in:.0%} of resamples; "
         f"epochs {held_out.epochs}",
         flush=True,
     )
@@ -146,7 +144,7 @@ def tagged_in_part(
     Returns
     -------
     order : list of int
-    n_teaching : int
+    n_tagged : int
         How many come before the rest: their genres are known.
     """
     others = sorted({track.artist for track in tracks if track.fold != fold})
@@ -156,7 +154,7 @@ def tagged_in_part(
     return sorted(range(len(tracks)), key=lambda i: not known[i]), sum(known)
 
 
-def ask_fold(
+def predict_fold(
     tracks: Sequence[Track],
     spectra: Sequence[np.ndarray],
     rows: Sequence[np.ndarray],
@@ -166,7 +164,7 @@ def ask_fold(
     share: float,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ask about a fold, with a share of the other folds' artists tagged.
+    """Predict a fold by a model fine-tuned on the others, of whose artists a share is tagged.
 
     Parameters
     ----------
@@ -177,23 +175,23 @@ def ask_fold(
 
     Returns
     -------
-    asked : np.ndarray [dtype=int]
+    test : np.ndarray [dtype=int]
         Indices of the fold's tracks.
-    probabilities : np.ndarray [shape=(n_asked, n_genres)]
+    probabilities : np.ndarray [shape=(n_test, n_genres)]
     """
-    order, n_teaching = tagged_in_part(tracks, fold, share, seed)
+    order, n_tagged = tagged_in_part(tracks, fold, share, seed)
     here = [tracks[i] for i in order]
     material = TrainingData(
         here,
         genres_of(tracks),
-        FeatureDataset([rows[i] for i in order[:n_teaching]]),
+        FeatureDataset([rows[i] for i in order[:n_tagged]]),
         segments_of(model, [spectra[i] for i in order]),
         here,
         {task: [found[i] for i in order] for task, found in observations.items()},  # type: ignore
     )
-    asked = np.array([track.fold == fold for track in here])
-    learner = FineTuner(model, network_from_bundle(model), material, PLANS["whole"])
-    held_out = learner.ask(np.flatnonzero(asked), np.flatnonzero(~asked))
+    test = np.array([track.fold == fold for track in here])
+    finetuner = FineTuner(model, network_from_bundle(model), material, CONFIGS["whole"])
+    held_out = finetuner.ask(np.flatnonzero(test), np.flatnonzero(~test))
     return np.array(order)[held_out.tracks], held_out.personal
 
 
@@ -209,10 +207,10 @@ def untagged(
     work: Path,
     output: Path,
 ) -> None:
-    """Find out what untagged artists add by their groups; write a figure of it."""
+    """Measure what untagged artists add by their groups; draw a figure of it."""
     rows = features_of(model, network_from_bundle(model), tracks, spectra, cache)
     accuracy: dict[str, list[Score]] = {}
-    said: dict[tuple[str, float], np.ndarray] = {}
+    predicted: dict[tuple[str, float], np.ndarray] = {}
     described = describe(tracks, groups, cache, fmax=model.metadata.input.fmax)
     for name, observations in (("none", {}), (groups, described)):
         for share in shares:
@@ -221,27 +219,27 @@ def untagged(
                 kept = work / f"untagged-{model.model_id}-{seed}" / f"{share:g}-{name}-{fold}.npz"
                 if not kept.exists():
                     kept.parent.mkdir(exist_ok=True)
-                    asked, probabilities = ask_fold(
+                    test, probabilities = predict_fold(
                         tracks, spectra, rows, observations, model, fold, share, seed
                     )
-                    np.savez(kept, asked=asked, probabilities=probabilities)
+                    np.savez(kept, test=test, probabilities=probabilities)
                 stored = np.load(kept)
-                parts.append((stored["asked"], stored["probabilities"]))
-            judged = np.concatenate([asked for asked, _ in parts])
-            truth = truth_of(tracks, judged, genres_of(tracks))
-            artists = np.array([tracks[i].artist for i in judged])
-            said[name, share] = np.concatenate([probabilities for _, probabilities in parts])
-            scores = metrics.evaluate(said[name, share], truth, artists)
+                parts.append((stored["test"], stored["probabilities"]))
+            tested = np.concatenate([test for test, _ in parts])
+            truth = truth_of(tracks, tested, genres_of(tracks))
+            artists = np.array([tracks[i].artist for i in tested])
+            predicted[name, share] = np.concatenate([probabilities for _, probabilities in parts])
+            scores = metrics.evaluate(predicted[name, share], truth, artists)
             accuracy.setdefault(name, []).append(scores["accuracy"])
             print(
-                f"{share:.0%} of artists tagged, groups {name}: {len(judged)} tracks, "
+                f"{share:.0%} of artists tagged, groups {name}: {len(tested)} tracks, "
                 f"{len(set(artists))} artists; "
                 + ", ".join(f"{score} {value}" for score, value in scores.items()),
                 flush=True,
             )
     for share in shares:
-        gain = compare(said[groups, share], said["none", share], truth, artists)
-        print(f"{share:.0%}: accuracy gained by groups {groups} {gain.difference}")
+        gain = compare(predicted[groups, share], predicted["none", share], truth, artists)
+        print(f"{share:.0%}: gain in accuracy by groups {groups} {gain.difference}")
     output.mkdir(parents=True, exist_ok=True)
     draw(shares, accuracy, output / "untagged.png")
 
@@ -263,32 +261,28 @@ def draw(shares: Sequence[float], accuracy: Mapping[str, Sequence[Score]], path:
         )
     axes.set_xticks(at, [f"{share:.0%}" for share in shares])
     axes.set_xlabel("artists that are tagged")
-    axes.set_ylabel("accuracy on artists not met")
+    axes.set_ylabel("accuracy on unseen artists")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend()
     figure.savefig(path, dpi=80)
 
 
+@one_line_errors()
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=["library", "untagged"])
-    add_arguments(parser)
-    parser.add_argument("--plans", choices=PLANS, nargs="+", default=["quick"])
+    add_base_model(parser)
+    parser.add_argument("--configs", choices=CONFIGS, nargs="+", default=["quick"])
     parser.add_argument("--tracks", type=int, nargs="+", default=[100, 300, 1_000])
     parser.add_argument("--shares", type=float, nargs="+", default=[0.1, 0.25, 0.5])
     parser.add_argument("--groups", default="m", help="letters: m, d and e")
     parser.add_argument("--folds", type=int, nargs="+", default=list(range(5)))
     parser.add_argument("--output", type=Path, help="untagged: folder of the figure")
     parser.add_argument("--seed", type=int, default=0)
-    with one_line_errors():
-        carry_out(parser.parse_args())
-
-
-def carry_out(arguments: argparse.Namespace) -> None:
-    """Do what the command line asks for."""
+    arguments = parser.parse_args()
     cache = FeatureCache(arguments.work / "features")
-    tracks, spectra, model = begin(arguments, cache)
+    tracks, spectra, model = open_library(arguments, cache)
     if arguments.what == "untagged":
         untagged(
             tracks,
@@ -309,13 +303,13 @@ def carry_out(arguments: argparse.Namespace) -> None:
         library = [tracks[i] for i in chosen]
         genres, _ = learnable_genres(library, MIN_TRACKS)
         chosen = [i for i in chosen if tracks[i].genre in genres]
-        library, heard = [tracks[i] for i in chosen], [spectra[i] for i in chosen]
-        rows = features_of(model, network, library, heard, cache)
-        for name in arguments.plans:
-            plan = PLANS[name]
-            segments = None if plan.networks is None else segments_of(model, heard)
+        library, own = [tracks[i] for i in chosen], [spectra[i] for i in chosen]
+        rows = features_of(model, network, library, own, cache)
+        for name in arguments.configs:
+            config = CONFIGS[name]
+            segments = None if config.networks is None else segments_of(model, own)
             material = TrainingData(library, genres, FeatureDataset(rows), segments)
-            held_out = FineTuner(model, network, material, plan).hold_out()
+            held_out = FineTuner(model, network, material, config).hold_out()
             counts = ", ".join(f"{g} {n}" for g, n in Counter(t.genre for t in library).items())
             show(f"library of {arguments.library} ({counts}), {name}", library, genres, held_out)
 
