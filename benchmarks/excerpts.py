@@ -1,9 +1,9 @@
-"""Where to listen: how near excerpts come to whole tracks, and what reading and hearing them costs.
+"""Kinds of excerpts: how near their predictions are to whole tracks', and what they cost.
 
 python benchmarks/excerpts.py FOLDER [--tracks 200]
 
-Tracks of a minute and a half or more are heard whole, all their windows, which stands for what the
-model makes of them; then each kind of excerpt, in turns. No genre needs to be known.
+Tracks of a minute and a half or more are analysed whole, for reference, then by each kind of
+excerpt, in turns. No genre needs to be known.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from machine import as_the_listener, audio_files, cost, describe, spread
+from machine import audio_files, cost, describe, in_worker_environment, spread
 from tqdm import tqdm
 
 from agf_core.audio.decode import AudioError, read
@@ -30,27 +30,27 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tracks", type=int, default=200)
     arguments = parser.parse_args()
-    as_the_listener()
+    in_worker_environment()
     tagger = GenreTagger.load()
     spec = tagger.metadata.input
     songs = [path for path in audio_files(arguments.folder) if is_a_song(path)]
-    whole, heard, costs = [], defaultdict(list), defaultdict(float)
+    whole, predicted, costs = [], defaultdict(list), defaultdict(float)
     for path in tqdm(spread(songs, min(arguments.tracks, len(songs))), unit="track"):
         all_of_it, _ = load_log_mel(path, replace(spec, excerpt_seconds=LONGEST, excerpt_pieces=1))
         whole.append(tagger.predict_log_mel(all_of_it).probabilities)
         for kind in KINDS:
             other = replace(spec, excerpt_seconds=kind[0], excerpt_pieces=kind[1])
 
-            def ask(kind=kind, other=other, path=path) -> None:
+            def predict(kind=kind, other=other, path=path) -> None:
                 rows, _ = load_log_mel(path, other)
-                heard[kind].append(tagger.predict_log_mel(rows).probabilities)
+                predicted[kind].append(tagger.predict_log_mel(rows).probabilities)
 
-            costs[kind] += cost(ask).processor
-    report(np.array(whole), heard, costs)
+            costs[kind] += cost(predict).processor
+    report(np.array(whole), predicted, costs)
 
 
 def is_a_song(path: Path) -> bool:
-    """Whether a file is none of those with several names, can be read, and is as long as a song."""
+    """Whether a file is no link, can be read, and is as long as a song."""
     try:
         seconds = 0.0 if path.is_symlink() else read(path, seconds=1.0).duration or 0.0
     except AudioError:
@@ -58,12 +58,12 @@ def is_a_song(path: Path) -> bool:
     return SHORTEST <= seconds <= LONGEST
 
 
-def report(whole: np.ndarray, heard: dict, costs: dict) -> None:
+def report(whole: np.ndarray, predicted: dict, costs: dict) -> None:
     """Print the table."""
     print(describe())
     print(f"{len(whole)} tracks; x is processor time, that of the first line being 1")
     print(f"{'':16}{'same first genre':>18}{'Kullback-Leibler':>18}{'x':>7}")
-    for (seconds, pieces), rows in heard.items():
+    for (seconds, pieces), rows in predicted.items():
         found = np.array(rows)
         same = (whole.argmax(axis=1) == found.argmax(axis=1)).mean()
         distance = (whole * np.log(whole / found)).sum(axis=1).mean()

@@ -1,9 +1,9 @@
 """Time and memory of `beet agfgenre` as a library grows, and of a second run with nothing to do.
 
-python benchmarks/growth.py FOLDER [--tracks 100 1000 10000] [--heard 50000]
+python benchmarks/growth.py FOLDER [--tracks 100 1000 10000] [--again 50000]
 
-The tracks are hard links of the files, which are gone through again where there are too few (sound
-that was heard under another name is heard again). Tags are not written. For the second run the rows
+The tracks are hard links of the files, several of each where there are too few (a sound that was
+analysed under another name is analysed again). Tags are not written. For the second run the rows
 of the first library are doubled until there are enough.
 """
 
@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tracks", type=int, nargs="+", default=[100, 1_000, 10_000])
-    parser.add_argument("--heard", type=int, default=50_000)
+    parser.add_argument("--again", type=int, default=50_000)
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:  # in a process of its own, since a peak does not go down again
@@ -91,7 +91,7 @@ def main() -> None:
             if home != first:
                 shutil.rmtree(home)
         print("again, with nothing to do", flush=True)
-        grow(first, arguments.heard)
+        grow(first, arguments.again)
         measure_apart(first)
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks have in common: the machine, files and libraries to run on, and a clock."""
+"""The machine, files and libraries to run on, and a clock, for all benchmarks."""
 
 import contextlib
 import os
@@ -55,7 +55,7 @@ def spread(files: Sequence[Path], count: int) -> list[Path]:
 
 
 class Cost(NamedTuple):
-    """What a step took, in seconds: by the clock, and of processors, child processes included."""
+    """Seconds that a step took: by the clock, and of processors, child processes included."""
 
     wall: float
     processor: float
@@ -123,7 +123,7 @@ def make_songs(clips: Sequence[Path], folder: Path, count: int, seconds: float) 
     """Make MP3 files of that many seconds by joining the frames of MP3 clips, as they are.
 
     The clips are those of the highest rate, of which most music is. Ten files are made, and copied
-    where more are wanted: nothing that is measured here knows a song again.
+    where more are wanted: nothing that is measured here recognises a song.
     """
     folder.mkdir()
     kinds: dict[tuple[int, int, int], list[Path]] = {}
@@ -152,10 +152,10 @@ def _join(parts: Iterator[Path], song: Path, seconds: float) -> None:
         stream, ticks, tick = None, 0, 0.0
         while ticks * tick < seconds:
             with av.open(str(next(parts))) as source:
-                heard = source.streams.audio[0]
-                stream = stream or output.add_stream_from_template(heard)
-                tick = float(heard.time_base)
-                for packet in source.demux(heard):
+                stream_in = source.streams.audio[0]
+                stream = stream or output.add_stream_from_template(stream_in)
+                tick = float(stream_in.time_base)
+                for packet in source.demux(stream_in):
                     if packet.dts is not None:  # the last one is empty
                         packet.pts = packet.dts = ticks
                         ticks += packet.duration
@@ -163,8 +163,8 @@ def _join(parts: Iterator[Path], song: Path, seconds: float) -> None:
                         output.mux(packet)
 
 
-def as_the_listener() -> None:
-    """Start this program again in the environment in which the plugin listens, unless it is there.
+def in_worker_environment() -> None:
+    """Start this program again in the environment of the plugin's worker, unless it is there.
 
     Memory and threads are set up when a process starts.
     """

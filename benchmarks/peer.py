@@ -4,8 +4,8 @@ python benchmarks/peer.py FOLDER --python PYTHON_WITH_MUSICNN [--tracks 20] [--r
 
 Each tagger goes through the files in a process of its own, one after the other, in turns with the
 other tagger, several rounds of it; medians are shown. TensorFlow uses the threads it wants. musicnn
-hears whole files and knows 50 tags, this plugin hears 30 seconds: files of about that length are
-heard whole by both.
+analyses whole files and predicts 50 tags, this plugin analyses 30 seconds: both analyse files of
+about that length whole.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from machine import audio_files, describe, spread
 from agf_core.inference.worker import ENVIRONMENT
 
 OURS = """
-from agf_core.tagger import GenreTagger
+from agf_core.inference.tagger import GenreTagger
 predict = GenreTagger.load().predict_file
 """
 MUSICNN = """

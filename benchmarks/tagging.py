@@ -1,4 +1,4 @@
-"""What tagging costs, part by part and as a whole, against plainly decoding the same excerpts.
+"""Cost of tagging, part by part and as a whole, against plainly decoding the same excerpts.
 
 python benchmarks/tagging.py FOLDER [--tracks 50] [--minutes 4] [--rounds 3]
 
@@ -19,12 +19,12 @@ from pathlib import Path
 
 import av
 from machine import (
-    as_the_listener,
     audio_files,
     cores,
     cost,
     describe,
     fill,
+    in_worker_environment,
     make_songs,
     run,
     spread,
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="join clips to songs of this length")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    as_the_listener()
+    in_worker_environment()
     with tempfile.TemporaryDirectory() as folder:
         files = audio_files(arguments.folder)
         if arguments.minutes:

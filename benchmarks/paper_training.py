@@ -1,7 +1,7 @@
 """Steps a second and memory of training, and how long all of the paper's cases would take.
 
-    python benchmarks/training.py --tracks 25000     # on a GPU: FMA-medium's size, 9 GB on the disk
-    python benchmarks/training.py --tracks 200 --steps 20 --width 0.25
+    python benchmarks/paper_training.py --tracks 25000  # on a GPU: FMA-medium's size, 9 GB
+    python benchmarks/paper_training.py --tracks 200 --steps 20 --width 0.25
 
 Spectrograms are generated, 30 s a track. Each line is one kind of step, in float32 and in bfloat16;
 on a GPU with spectrograms streamed from the disk, then with them on the device. Processor time is
@@ -12,8 +12,10 @@ from the steps a second.
 
 import argparse
 import resource
+import sys
 import tempfile
 import time
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -21,15 +23,18 @@ import numpy as np
 import torch
 from machine import describe
 
-from agf_core.train.config import TrainConfig
 from agf_core.train.dataset import FeatureDataset, PackedRows, SegmentDataset
 from agf_core.train.loop import extract_features, fit
 from agf_core.train.networks import MultiTaskNet, channels_last
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # `training` is not installed
+
 from training.paper.stacked_mlp import train_transfers
+from training.recipes import PAPER
 
 FRAMES = 1_292  # of 30 s
 CLASSES = {"g": 16, "s": 40, "e": 40, "d": 40, "m": 40}
-EPOCHS, MLP_EPOCHS = 200, 50  # of the paper
+EPOCHS, MLP_EPOCHS = PAPER.networks.epochs, PAPER.transfer.epochs
 WIDE = ("wSTN5", "g", 2.25)  # as large as the MTN of five tasks
 MTN_TASKS = sum(n * sets for n, sets in ((2, 10), (3, 10), (4, 5), (5, 1)))
 
@@ -47,7 +52,7 @@ def generate(path: Path, n_tracks: int) -> PackedRows:
 
 
 def segments_of(packed: PackedRows, device: str, stream: bool) -> SegmentDataset:
-    """Return the spectrograms as training has them."""
+    """Return the spectrograms as a dataset for training."""
     from agf_core.features.spectrogram import InputSpec
 
     mean, std = np.full(128, -40, np.float32), np.full(128, 12, np.float32)
@@ -78,7 +83,7 @@ def speed_of(
 
     def seconds(epochs: int) -> tuple[float, float]:
         start, busy = time.perf_counter(), time.process_time()
-        schedule = TrainConfig(epochs=epochs, bfloat16=bfloat16, validate_every=10_000)
+        schedule = replace(PAPER.networks, epochs=epochs, bfloat16=bfloat16, validate_every=10_000)
         fit(network, segments, targets, schedule, train=train, progress=False)
         if segments.device.type == "cuda":
             torch.cuda.synchronize()
@@ -137,8 +142,8 @@ def main() -> None:
         channels_last(network)
         start = time.perf_counter()
         one = extract_features([network], segments, bfloat16=True, progress=False)
-        listening = time.perf_counter() - start
-        print(f"features of one network: {listening:.1f} s")
+        extraction = time.perf_counter() - start
+        print(f"features of one network: {extraction:.1f} s")
         packed = PackedRows(one.rows.repeat(1, 5), one.counts.tolist())
         features = FeatureDataset(packed, dtype=one.rows.dtype, device=device)
         one_hot = np.eye(16, dtype=np.float32)[np.arange(len(features)) % 16]
@@ -147,7 +152,7 @@ def main() -> None:
             columns = [np.arange(features.rows.shape[1])] * n
             train = np.arange(len(features))
             start = time.perf_counter()
-            schedule = TrainConfig(epochs=1)
+            schedule = replace(PAPER.transfer, epochs=1)
             train_transfers(features, columns, one_hot, schedule, train=train, progress=False)
             mlps[n] = time.perf_counter() - start
             peak = peak_gib(device)
@@ -155,7 +160,7 @@ def main() -> None:
 
     steps = EPOCHS * -(-arguments.tracks // 64)
     networks = steps * (5 / speed["g"] + MTN_TASKS / speed["gsedm"] + 4 / speed[WIDE[0]])
-    features_seconds = (5 + MTN_TASKS + 4 * 2) * listening  # about twice as long for a wide one
+    features_seconds = (5 + MTN_TASKS + 4 * 2) * extraction  # about twice as long for a wide one
     mlp_seconds = MLP_EPOCHS * (mlps[arguments.mlps] + 30 * mlps[1])
     total = networks + features_seconds + mlp_seconds
     print(

@@ -1,11 +1,11 @@
-"""Peak memory of `beet agftrain` on a library of 10,000 tracks that has been listened to.
+"""Peak memory of `beet agftrain` on a library of 10,000 analysed tracks.
 
-python benchmarks/learning_memory.py [--tracks 10000] [--folder DIR]
+python benchmarks/fine_tuning_memory.py [--tracks 10000] [--folder DIR]
 
-The library's files hold nothing, and what the plugin keeps of their sound is random (3.6 GB, in
-a temporary folder), so that nothing needs listening to. What takes time and no memory is cut short:
-the networks learn for one epoch, and features of the learnt networks are made of every twentieth
-track and copied for the others. All arrays are as large as they would be.
+The library's files are empty, and the plugin's cache of their features is random (3.6 GB, in a
+temporary folder), so that nothing is analysed. What takes time and no memory is cut short: the
+networks are trained for one epoch, and features of the trained networks are made of every
+twentieth track and copied for the others. All arrays are as large as they would be.
 """
 
 import argparse
@@ -36,23 +36,23 @@ from functools import partial
 import numpy as np
 from beets.ui import main
 
-from agf_core import personal
-from agf_core.examples import Features
-from beetsplug.agfgenre import learning
+from agf_core.finetune import finetuner
+from agf_core.train.dataset import FeatureDataset
+from beetsplug.agfgenre.train import run
 
-whole = personal.extract_features
+whole = finetuner.extract_features
 
 
 def extract_features(networks, segments, **options):
     made = whole(networks, segments.subset(np.arange(0, len(segments), {COMPUTED})), **options)
     parts = [made.windows(i).numpy() for i in range(len(made))]
-    return Features([parts[i // {COMPUTED}].copy() for i in range(len(segments))])
+    return FeatureDataset([parts[i // {COMPUTED}].copy() for i in range(len(segments))])
 
 
-plan = personal.Plan()
-short = replace(plan, networks=replace(plan.networks, epochs=1, validate_every=1))
-personal.extract_features = extract_features
-learning.Plan = partial(replace, short)
+config = finetuner.FineTuneConfig()
+short = replace(config, networks=replace(config.networks, epochs=1, validate_every=1))
+finetuner.extract_features = extract_features
+run.FineTuneConfig = partial(replace, short)
 main(sys.argv[1:])
 """
 
