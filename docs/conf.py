@@ -1,5 +1,6 @@
 """Configuration of the documentation (Sphinx, MyST, numpydoc); build it with `make docs`."""
 
+import os
 import shutil
 import tomllib
 from pathlib import Path
@@ -34,9 +35,10 @@ myst_heading_anchors = 3
 
 # The notebook lives in examples/; a copy of it becomes a page, executed anew in every build.
 shutil.copy(ROOT / "examples" / "artist_groups.ipynb", Path(__file__).parent / "research")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the notebooks' sums are too small for threads
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 120
+nb_execution_timeout = 600
 
 default_role = "py:obj"  # `name` in a docstring links to that name
 autosummary_generate = True
