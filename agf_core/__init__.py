@@ -64,7 +64,7 @@ TRAIN_PACKAGES = (
     "sklearn",
     "threadpoolctl",
     "torch",
-)  # and Essentia, without which its task is left out
+)  # and Essentia, without which task e is left out
 
 
 def __getattr__(name: str) -> Any:
@@ -79,8 +79,8 @@ def __dir__() -> list[str]:
 
 
 def missing_for_learning() -> str:
-    """Return one line on the packages that learning lacks and how to get them, or ""."""
+    """Return one line on missing packages for training and how to get them, or ""."""
     missing = [name for name in TRAIN_PACKAGES if find_spec(name) is None]
     if not missing:
         return ""
-    return f"learning needs {', '.join(missing)}: pip install 'beets-agf[train]'"
+    return f"training needs {', '.join(missing)}: pip install 'beets-agf[train]'"

@@ -1,4 +1,4 @@
-"""Temperature: makes a track's probabilities mean what they say (Guo et al., ICML 2017)."""
+"""Calibrate probabilities of tracks by temperature scaling (Guo et al., ICML 2017)."""
 
 from collections.abc import Callable
 
@@ -13,9 +13,9 @@ def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarr
     Parameters
     ----------
     probabilities : np.ndarray [shape=(..., n_classes)]
-        Of a track, averaged over its windows.
+        Of tracks, averaged over their windows.
     temperature : float
-        Above 1 makes them less sure, below 1 more.
+        Above 1 lowers the confidence, below 1 raises it.
     """
     logs = np.log(np.maximum(probabilities, metrics.SMALLEST)) / temperature
     powers = np.exp(logs - logs.max(axis=-1, keepdims=True))
@@ -24,7 +24,7 @@ def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarr
 
 
 def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    """Find the temperature of least log loss on tracks of artists not learnt from.
+    """Find the temperature with the lowest log loss on tracks of unseen artists.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
     float
         Between 0.1 and 10.
     """
-    from scipy.optimize import minimize_scalar  # only learning needs it
+    from scipy.optimize import minimize_scalar  # only training needs it
 
     best = minimize_scalar(
         lambda log_t: metrics.log_loss(apply_temperature(probabilities, np.exp(log_t)), truth),
@@ -49,31 +49,31 @@ def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
 def cross_calibrate(
     probabilities: np.ndarray,
     truth: np.ndarray,
-    parts: np.ndarray,
+    folds: np.ndarray,
     *,
     fit: Callable[[np.ndarray, np.ndarray], float] = fit_temperature,
 ) -> tuple[np.ndarray, dict[int, float]]:
-    """Give each part's tracks the temperature of all other parts, so that it has met none of them.
+    """Calibrate the tracks of each fold by the temperature fitted on all other folds.
 
     Parameters
     ----------
     probabilities : np.ndarray [shape=(n_tracks, n_classes)]
-        Each by a model that has met no artist of the track's part.
+        Each by a model trained without the artists of the track's fold.
     truth : np.ndarray [shape=(n_tracks,), dtype=int]
-    parts : np.ndarray [shape=(n_tracks,), dtype=int]
-        Of which no two share an artist; where there is but one, it stays as it is.
+    folds : np.ndarray [shape=(n_tracks,), dtype=int]
+        No two share an artist; a single fold is not calibrated.
     fit : callable
-        As `fit_temperature`.
+        A function such as `fit_temperature`.
 
     Returns
     -------
     calibrated : np.ndarray [shape=(n_tracks, n_classes)]
     temperatures : dict of float
-        By part.
+        By fold.
     """
     calibrated, temperatures = probabilities.copy(), {}
-    for part in np.unique(parts).tolist():
-        mine = parts == part
-        temperatures[part] = 1.0 if mine.all() else fit(probabilities[~mine], truth[~mine])
-        calibrated[mine] = apply_temperature(probabilities[mine], temperatures[part])
+    for fold in np.unique(folds).tolist():
+        inside = folds == fold
+        temperatures[fold] = 1.0 if inside.all() else fit(probabilities[~inside], truth[~inside])
+        calibrated[inside] = apply_temperature(probabilities[inside], temperatures[fold])
     return calibrated, temperatures

@@ -1,4 +1,4 @@
-"""The paper's rates and sizes, each once; what follows from them is computed.
+"""Rates and sizes of the paper; all that follows from them is computed.
 
 A model may differ: the code that runs one reads its `InputSpec` (see
 `agf_core.features.spectrogram`), and these are only that class's defaults.
@@ -12,7 +12,7 @@ LOG_FLOOR = 1e-10  # power below this counts as -100 dB
 
 SEGMENT_FRAMES = 43  # about one second (paper, section 3.2.1)
 WINDOW_HOP = SEGMENT_FRAMES // 2  # frames between the windows of a prediction
-EXCERPT_SECONDS = 30.0  # of a track that a prediction listens to, as long as FMA's clips
+EXCERPT_SECONDS = 30.0  # of a track that a prediction analyses, as long as the clips of FMA
 
 SHORTEST_SECONDS = 1.0  # of audio from which anything is predicted
 

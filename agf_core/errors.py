@@ -1,4 +1,4 @@
-"""Every error that agf_core raises on purpose, and how a file's name is shown in a message."""
+"""Errors that agf_core raises on purpose, and file names in messages."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ class AudioError(AgfError):
 
 
 class NoAudioStreamError(AudioError):
-    """A file can be read but has no sound: a picture, a silent film."""
+    """A file can be read but has no audio stream: a picture, a silent film."""
 
 
 class UnreadableAudioError(AudioError):
@@ -23,25 +23,25 @@ class UnreadableAudioError(AudioError):
 
 
 class AudioTooShortError(AudioError):
-    """A file has less sound than a prediction needs."""
+    """A file has less audio than a prediction needs."""
 
 
 class SilentAudioError(AudioError):
-    """A file is digital silence, or nearly."""
+    """A file is digital silence, or nearly so."""
 
 
 class DescriptorError(AgfError):
-    """No descriptors can be computed from the sound."""
+    """No descriptors can be computed from the audio."""
 
 
 class CorpusError(AgfError, ValueError):
-    """A model cannot be trained on a set of tracks as it is; the message says why."""
+    """A model cannot be trained on a set of tracks; the message gives the reason."""
 
 
 class BundleError(AgfError):
-    """A model cannot be used; the message names it and says what to do.
+    """A model cannot be used; the message has its name and what to do.
 
-    Text that comes from the model itself is shown so that it cannot harm a terminal.
+    Text from the model itself is escaped, so that it cannot harm a terminal.
     """
 
     def __init__(self, message: str) -> None:
@@ -50,26 +50,26 @@ class BundleError(AgfError):
 
 
 class CacheError(AgfError):
-    """Features cannot be stored; the message says where and why."""
+    """Features cannot be stored; the message has the file and the reason."""
 
 
 class CheckpointError(AgfError):
-    """A checkpoint cannot be continued from, or written; the message says why and what to do."""
+    """A checkpoint cannot be used or written; the message has the reason and what to do."""
 
 
 def why_not_opened(path: str | bytes | os.PathLike, error: Exception) -> str:
-    """Return a sentence that says why a file cannot be opened."""
+    """Return a sentence on why a file cannot be opened."""
     reasons = {errno.ENOENT: "does not exist", errno.EACCES: "may not be read by you"}
     reason = reasons.get(getattr(error, "errno", 0), f"cannot be opened ({error})")
     return f"{shown(path)} {reason}."
 
 
 def naming(path: str | bytes | os.PathLike, error: str) -> str:
-    """Return an error with the file's name before it, unless it names it."""
+    """Return an error with the name of the file before it, unless it contains it."""
     return error if shown(path) in error else f"{shown(path)}: {error}"
 
 
 def shown(path: str | bytes | os.PathLike) -> str:
-    """Return a file's name as a message can show it, whatever bytes it is made of."""
+    """Return the name of a file as printable text, whatever bytes it consists of."""
     name = os.fsencode(path).decode(errors="backslashreplace")
     return name if name.isprintable() else repr(name)[1:-1]

@@ -1,4 +1,4 @@
-"""How good a personal model is on artists it has not met, beside what was there before."""
+"""Compare a fine-tuned model with its base model on unseen artists."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,24 +11,24 @@ import numpy as np
 from agf_core import metrics
 from agf_core.metrics import Score
 
-PERSONAL = "this model"  # what a report calls it
+FINE_TUNED = "this model"  # its name in a report
 RESAMPLES = 1_000
-LARGEST_PICTURE = 5_000  # pixels, in which the names of a hundred genres can still be read
+LARGEST_PICTURE = 5_000  # pixels, in which the names of a hundred genres are still legible
 CONFIDENCES = np.arange(20) / 20  # the steps of `by_confidence`
-SURE_ENOUGH = 0.9  # share of resamples in which a model must be better to count as better
+SURE_ENOUGH = 0.9  # share of resamples in which a better model must win
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How much more often one model is right than another, on the same tracks.
+    """Difference in accuracy between two models on the same tracks.
 
     Attributes
     ----------
     tracks, artists : int
     difference : Score
-        In accuracy; above 0 where the first is better.
+        In accuracy; above 0 where the first model is better.
     better_in : float
-        Share of resamples of artists in which the first is right more often.
+        Share of resamples of artists in which the first model is more accurate.
     """
 
     tracks: int
@@ -38,7 +38,7 @@ class Comparison:
 
     @property
     def better(self) -> bool:
-        """Whether the first model is the better one, in nine of ten resamples or more."""
+        """Whether the first model is better, in at least nine of ten resamples."""
         return self.difference.value > 0 and self.better_in >= SURE_ENOUGH
 
 
@@ -53,7 +53,7 @@ def compare(
         Probabilities.
     truth : np.ndarray [shape=(n_tracks,), dtype=int]
     artists : np.ndarray [shape=(n_tracks,)]
-        Any values that tell artists apart.
+        Any values that identify artists.
     """
     right = [(p.argmax(axis=1) == truth).astype(float) for p in (first, second)]
     gain = right[0] - right[1]
@@ -76,22 +76,22 @@ def score_sheet(
     Parameters
     ----------
     predictions : mapping of np.ndarray [shape=(n_tracks, n_genres)]
-        Probabilities, by what the report calls them.
+        Probabilities, by the name of the model in the report.
     chosen : str
-        Whose scores per genre and confusions are wanted.
+        The model whose scores per genre and confusion matrix are returned.
 
     Returns
     -------
     dict
         ``tracks``, ``artists``; ``overall``: per model and score its value and interval;
         ``by_confidence``: see `by_confidence`;
-        ``genres``: precision (None where it was never said), recall, tracks and artists of each;
+        ``genres``: precision (None where never predicted), recall, tracks and artists of each;
         ``confusion``: a row for each true genre, in the order of `genres`.
     """
     best = predictions[chosen].argmax(axis=1)
     confusion = np.zeros((len(genres), len(genres)), int)
     np.add.at(confusion, (truth, best), 1)
-    said, there = confusion.sum(axis=0), confusion.sum(axis=1)
+    predicted, tagged = confusion.sum(axis=0), confusion.sum(axis=1)
     return {
         "tracks": len(truth),
         "artists": len(set(artists)),
@@ -105,9 +105,9 @@ def score_sheet(
         "by_confidence": by_confidence(predictions[chosen], truth),
         "genres": {
             genre: {
-                "precision": round(confusion[g, g] / said[g], 3) if said[g] else None,
-                "recall": round(confusion[g, g] / there[g], 3) if there[g] else None,
-                "tracks": int(there[g]),
+                "precision": round(confusion[g, g] / predicted[g], 3) if predicted[g] else None,
+                "recall": round(confusion[g, g] / tagged[g], 3) if tagged[g] else None,
+                "tracks": int(tagged[g]),
                 "artists": len(set(artists[truth == g])),
             }
             for g, genre in enumerate(genres)
@@ -117,7 +117,7 @@ def score_sheet(
 
 
 def by_confidence(probabilities: np.ndarray, truth: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Return what leaving unsure tracks alone buys, as JSON can hold it.
+    """Return the accuracy above each least confidence, as JSON can hold it.
 
     Parameters
     ----------
@@ -127,8 +127,8 @@ def by_confidence(probabilities: np.ndarray, truth: np.ndarray) -> dict[str, dic
     Returns
     -------
     dict
-        By the least confidence, as ``0.60``: ``share_of_tracks`` that have it, and what share of
-        these is ``right``, None if there are none.
+        By the least confidence, such as ``0.60``: the ``share_of_tracks`` with it or more, and the
+        share of these that is ``right``, None if there are none.
     """
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
     rows = {}
@@ -146,12 +146,12 @@ def _rounded(score: Score) -> list[float]:
 
 
 def draw_confusion(path: Path, genres: Sequence[str], confusion: Sequence[Sequence[int]]) -> None:
-    """Draw which genres are taken for which, as a PNG.
+    """Draw the confusion matrix as a PNG.
 
     Parameters
     ----------
     confusion : sequence [shape=(n_genres, n_genres)]
-        Tracks: a row for each true genre, a column for each that was said.
+        Numbers of tracks: a row for each true genre, a column for each predicted one.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -164,16 +164,16 @@ def draw_confusion(path: Path, genres: Sequence[str], confusion: Sequence[Sequen
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    # Names are the user's own: a dollar sign in one must not begin a formula.
+    # A dollar sign in the name of a genre must not begin a formula.
     names = [genre.replace("$", r"\$") for genre in genres]
     axes.set_xticks(range(len(genres)), names, rotation=90)
     axes.set_yticks(range(len(genres)), names)
-    axes.set_xlabel("heard")
-    axes.set_ylabel("tagged")
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("genre of the tag")
     for row, column in np.argwhere(counts):
         dark = shares[row, column] > 0.5
         text = str(counts[row, column])
         axes.text(column, row, text, ha="center", va="center", color="white" if dark else "black")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # signs that the font lacks are drawn as boxes
+        warnings.simplefilter("ignore")  # characters that the font lacks are drawn as boxes
         figure.savefig(path, format="png", dpi=resolution)

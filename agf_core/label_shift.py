@@ -1,34 +1,34 @@
-"""What music is there: how probable each genre is before anything has been heard.
+"""Adjust probabilities to the class prior of a collection, and estimate that prior.
 
-A model's probabilities hold for music made up like that which it has learnt from. For music that is
-made up in another way they are reweighted, and how it is made up can be estimated without a label,
-from the probabilities alone (Saerens, Latinne and Decaestecker, "Adjusting the Outputs of a
+The probabilities of a model hold for music with the class balance of its training set. For another
+class balance they are reweighted. The balance of a collection can be estimated without labels, from
+the probabilities alone (Saerens, Latinne and Decaestecker, "Adjusting the Outputs of a
 Classifier to New a Priori Probabilities", Neural Computation 14, 2002).
 
-A prior is np.ndarray [shape=(n_labels,), dtype=float64]: shares above 0 that sum to 1.
+A prior is an np.ndarray [shape=(n_labels,), dtype=float64]: shares above 0 that sum to 1.
 """
 
 import numpy as np
 
 SMALLEST_SHARE = 1e-9
-ROUNDING = 1e-3  # by which shares that were written down may miss 1 together
-FEWEST_TRACKS = 0.5  # that a genre counts as, even if nothing was learnt from it
-LEARNT_COUNTS_AS = 20.0  # tracks, beside those that are heard
+ROUNDING = 1e-3  # by which the sum of stored shares may differ from 1
+FEWEST_TRACKS = 0.5  # that a genre counts as, even without a training track
+PRIOR_TRACKS = 20.0  # that the prior of the model counts as, beside the predicted tracks
 MOST_STEPS = 1_000
-STEADY = 1e-6  # change of a share by a step, below which the estimate stands
+STEADY = 1e-6  # change of a share in a step, below which the estimate has converged
 
 
 def check_prior(prior: np.ndarray, n_labels: int) -> None:
-    """See that numbers are a prior; `ValueError` where they are none."""
+    """Raise `ValueError` where numbers are not a prior."""
     if prior.shape != (n_labels,):
         raise ValueError("its prior has another size")
-    # Said so that a share that is no number fails, too.
+    # Written so that NaN fails, too.
     if not (prior.min() >= SMALLEST_SHARE and abs(prior.sum() - 1) <= ROUNDING):
         raise ValueError("its prior is not made of shares that sum to 1")
 
 
 def check_probabilities(probabilities: np.ndarray, n_labels: int) -> None:
-    """See that numbers are what a model hears in one or more tracks; `ValueError` otherwise."""
+    """Raise `ValueError` where numbers are not probabilities of one or more tracks."""
     if probabilities.ndim != 2 or probabilities.shape[1] != n_labels:
         raise ValueError(f"probabilities have shape {probabilities.shape}, not (n, {n_labels})")
     if not len(probabilities):
@@ -39,45 +39,45 @@ def check_probabilities(probabilities: np.ndarray, n_labels: int) -> None:
 
 
 def training_prior(targets: np.ndarray) -> np.ndarray:
-    """Return the prior of a model that learnt from these targets.
+    """Return the prior of a model that was trained on these targets.
 
     Parameters
     ----------
     targets : np.ndarray [shape=(n_tracks, n_labels)]
-        Of the genre, with the weights they have in the loss; rows of NaN do not count.
+        Genre targets, with their weights in the loss; rows of NaN do not count.
     """
     tracks = np.maximum(np.nansum(targets, axis=0, dtype=np.float64), FEWEST_TRACKS)
     result: np.ndarray = tracks / tracks.sum()
     return result
 
 
-def adjust_prior(probabilities: np.ndarray, learnt: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Turn probabilities that hold for one prior into those that hold for another.
+def adjust_prior(probabilities: np.ndarray, trained: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Convert probabilities that hold for one prior to those for another.
 
     Parameters
     ----------
     probabilities : np.ndarray [shape=(..., n_labels)]
         Calibrated.
-    learnt, wanted : np.ndarray [shape=(n_labels,)]
+    trained, wanted : np.ndarray [shape=(n_labels,)]
         The prior of the model, and the other one.
     """
-    weights = probabilities * (wanted / learnt)
+    weights = probabilities * (wanted / trained)
     result: np.ndarray = weights / weights.sum(axis=-1, keepdims=True)
     return result
 
 
-def estimate(probabilities: np.ndarray, learnt: np.ndarray) -> np.ndarray:
-    """Estimate the prior of tracks from what a model hears in them.
+def estimate(probabilities: np.ndarray, trained: np.ndarray) -> np.ndarray:
+    """Estimate the class prior of tracks from the predictions of a model.
 
-    The most probable prior, found by expectation maximisation as Saerens et al. (2002) do, but with
-    a Dirichlet distribution of priors around that of the model: it counts as some more tracks, so
-    that a few that are heard make no genre impossible.
+    The most probable prior, found by expectation maximisation as in Saerens et al. (2002), but with
+    a Dirichlet distribution around the prior of the model, which counts as `PRIOR_TRACKS` tracks:
+    few predictions never make a genre impossible.
 
     Parameters
     ----------
     probabilities : np.ndarray [shape=(n_tracks, n_labels)]
         Calibrated.
-    learnt : np.ndarray [shape=(n_labels,)]
+    trained : np.ndarray [shape=(n_labels,)]
         The prior of the model.
 
     Raises
@@ -85,10 +85,10 @@ def estimate(probabilities: np.ndarray, learnt: np.ndarray) -> np.ndarray:
     ValueError
         When there is no track, or the sizes differ, or a row is not made of probabilities.
     """
-    check_probabilities(probabilities, len(learnt))
-    shares = np.array(learnt)
+    check_probabilities(probabilities, len(trained))
+    shares = np.array(trained)
     for _ in range(MOST_STEPS):
-        tracks = adjust_prior(probabilities, learnt, shares).sum(axis=0) + LEARNT_COUNTS_AS * learnt
+        tracks = adjust_prior(probabilities, trained, shares).sum(axis=0) + PRIOR_TRACKS * trained
         before, shares = shares, tracks / tracks.sum()
         if np.abs(shares - before).max() < STEADY:
             break

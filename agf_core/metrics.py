@@ -1,4 +1,4 @@
-"""Scores of genre predictions, and how far to trust them.
+"""Scores of genre predictions, with bootstrap intervals.
 
 Throughout, `probabilities` is [shape=(n_tracks, n_classes)] and `truth` [shape=(n_tracks,)] holds
 the index of each track's genre.
@@ -14,12 +14,12 @@ CALIBRATION_BINS = 15
 
 
 def accuracy(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    """Share of tracks whose most probable genre is right."""
+    """Return the share of tracks whose most probable genre is right."""
     return float((probabilities.argmax(axis=1) == truth).mean())
 
 
 def macro_f1(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    """F1 of each genre that is true or predicted for a track, averaged with equal weight.
+    """Return F1 averaged with equal weight over genres that are true or predicted for a track.
 
     As in scikit-learn: a genre that is predicted but never true counts as 0, one that is neither
     does not count.
@@ -33,13 +33,13 @@ def macro_f1(probabilities: np.ndarray, truth: np.ndarray) -> float:
 
 
 def log_loss(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    """Mean negative natural logarithm of the true genre's probability."""
+    """Return the mean negative natural logarithm of the probability of the true genre."""
     chosen = probabilities[np.arange(len(truth)), truth]
     return float(-np.log(np.maximum(chosen, SMALLEST)).mean())
 
 
 def calibration_error(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    """Expected calibration error of the most probable genre, over 15 equal bins of confidence."""
+    """Return the expected calibration error of the most probable genre, in 15 equal bins."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == truth
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
@@ -65,7 +65,7 @@ class Score:
 
     @classmethod
     def of(cls, value: float, resampled: Sequence[float] | np.ndarray) -> "Score":
-        """Take the interval from the same score of resamples."""
+        """Return a score with the interval of the same score in resamples."""
         low, high = np.percentile(resampled, [2.5, 97.5]).tolist()
         return cls(value, low, high)
 
@@ -88,7 +88,7 @@ def evaluate(
     Parameters
     ----------
     artists : np.ndarray [shape=(n_tracks,)]
-        Any values that tell artists apart.
+        Any values that identify artists.
     """
     drawn: dict[str, list[float]] = {name: [] for name in SCORES}
     for tracks in artist_resamples(artists, resamples, seed):
@@ -100,7 +100,7 @@ def evaluate(
 
 
 def artist_resamples(artists: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield indices of the tracks of as many artists as there are, drawn with replacement."""
+    """Yield the tracks of as many artists as there are, drawn with replacement, as indices."""
     _, owner = np.unique(artists, return_inverse=True)
     tracks_of = np.split(np.argsort(owner, kind="stable"), np.cumsum(np.bincount(owner))[:-1])
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Names of artists, folded so that one artist is one key however it is spelt."""
+"""Fold names of artists, so that every spelling of an artist has one key."""
 # ruff: noqa: RUF001 (letters that look alike are the point)
 
 import re
@@ -19,15 +19,15 @@ LETTERS = str.maketrans(
 
 
 def fold_artist_name(name: str) -> str:
-    """Key of an artist, the same for the spellings under which one is filed.
+    """Return the key of an artist, the same for all spellings of its name.
 
-    Case, width, accents, punctuation, a leading "The" and "&" for "and" do not count; what is
-    "featured" is cut off. "Beatles, The" is "The Beatles". Signs alone are a name ("!!!").
+    Case, width, accents, punctuation, a leading "The" and "&" for "and" do not count; a "featured"
+    guest is cut off. "Beatles, The" is "The Beatles". Signs alone are a name ("!!!").
 
     Returns
     -------
     str
-        Empty where the name stands for nobody ("Various Artists", "").
+        Empty where the name is no artist ("Various Artists", "").
     """
     name = " ".join(unicodedata.normalize("NFKC", name).split())
     if guest := GUEST.search(name, 1):

@@ -1,4 +1,4 @@
-"""Names of genres, compared by what they spell and not by how they are encoded."""
+"""Compare names of genres by their spelling, not by their encoding."""
 
 import unicodedata
 
@@ -9,5 +9,5 @@ def composed(name: str) -> str:
 
 
 def fold_genre_name(name: str) -> str:
-    """Key of a genre: the same for its names in any case and in any Unicode form."""
+    """Return the key of a genre, the same for its name in any case and any Unicode form."""
     return composed(composed(name.strip()).casefold())

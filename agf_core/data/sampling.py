@@ -1,4 +1,4 @@
-"""What of a collection is learnt from: genres, tracks and how much each counts, parts by artist."""
+"""Choose what to train on: genres, tracks, and the weight of each track."""
 
 import zlib
 from collections import Counter, defaultdict
@@ -9,12 +9,12 @@ import numpy as np
 
 from agf_core.data.tracks import Track, album_key
 
-SURE = 0.25  # of the places for tracks, those that all genres have as many of
+EVEN_SHARE = 0.25  # of the places for tracks, which genres share evenly
 
 
 @dataclass(frozen=True)
 class SetAside:
-    """A genre that cannot be learnt: too few tracks, or all by one artist."""
+    """A genre that cannot be trained: too few tracks, or all by one artist."""
 
     genre: str
     tracks: int
@@ -28,12 +28,12 @@ class SetAside:
 def learnable_genres(
     tracks: Sequence[Track], min_tracks: int
 ) -> tuple[tuple[str, ...], list[SetAside]]:
-    """Tell genres that can be learnt from those that cannot.
+    """Separate the genres that can be trained from those that cannot.
 
     Returns
     -------
     genres : tuple of str
-        In alphabetical order: those with enough tracks, by two artists or more.
+        Those with enough tracks by at least two artists, in alphabetical order.
     set_aside : list of SetAside
         The others, the largest first.
     """
@@ -52,7 +52,7 @@ def learnable_genres(
 
 
 def votes(tracks: Sequence[Track]) -> np.ndarray:
-    """Weights that let an artist's tracks of one genre on one album count as one, (n_tracks,).
+    """Weight the tracks of an artist and genre on one album to count as one, (n_tracks,).
 
     A track without an album counts as an album. The mean weight is 1.
     """
@@ -63,29 +63,29 @@ def votes(tracks: Sequence[Track]) -> np.ndarray:
 
 
 def at_most(tracks: Sequence[Track], per_album: int, in_all: int) -> list[Track]:
-    """Choose tracks to hold in memory: so many of each album, and of all albums in turn.
+    """Choose at most `in_all` tracks, `per_album` of each album, from all albums in turn.
 
-    The choice of a track depends on its own album alone as long as all albums fit in. Where they do
-    not, a part of the places (`SURE`) is shared out evenly among genres: what is rare teaches, too.
+    As long as all albums fit, the choice of a track depends on its own album alone. Otherwise part
+    of the places (`EVEN_SHARE`) is shared evenly among genres, so that rare ones are kept.
     """
     of_album: dict[tuple[str, str, str], list[Track]] = defaultdict(list)
     for track in tracks:
         of_album[album_key(track)].append(track)
 
-    def dealt(track: Track) -> int:
+    def shuffled(track: Track) -> int:
         return zlib.crc32(track.track_id.encode())
 
     in_turn = [
-        (turn, dealt(track), i, track)
+        (turn, shuffled(track), i, track)
         for i, album in enumerate(of_album.values())
-        for turn, track in enumerate(sorted(album, key=dealt)[:per_album])
+        for turn, track in enumerate(sorted(album, key=shuffled)[:per_album])
     ]
     order = [entry[-1] for entry in sorted(in_turn, key=lambda entry: entry[:3])]
-    of_each = int(SURE * in_all) // max(1, len({track.genre for track in order}))
-    met: Counter[str] = Counter()
-    sure: list[int] = []
+    of_each = int(EVEN_SHARE * in_all) // max(1, len({track.genre for track in order}))
+    counts: Counter[str] = Counter()
+    even: list[int] = []
     others: list[int] = []
     for i, track in enumerate(order):
-        (sure if met[track.genre] < of_each else others).append(i)
-        met[track.genre] += 1
-    return [order[i] for i in sorted([*sure, *others][:in_all])]
+        (even if counts[track.genre] < of_each else others).append(i)
+        counts[track.genre] += 1
+    return [order[i] for i in sorted([*even, *others][:in_all])]

@@ -12,12 +12,12 @@ from agf_core.data.tracks import Track
 def hold_out_artists(
     tracks: Sequence[Track], indices: np.ndarray, share: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split `indices` of `tracks` into two parts with no artist in both.
+    """Split `indices` of `tracks` into two parts that share no artist.
 
     Parameters
     ----------
     share : float
-        Of the artists that go into the second part, at least one.
+        Share of the artists that go into the second part, at least one.
 
     Returns
     -------
@@ -39,18 +39,18 @@ def hold_out_artists(
 
 
 def artist_folds(tracks: Sequence[Track], n_folds: int) -> np.ndarray:
-    """Deal artists into folds, those of each genre evenly.
+    """Assign artists to folds, those of each genre evenly.
 
     Returns
     -------
     np.ndarray [shape=(n_tracks,), dtype=int]
-        The fold of each track's artist; -1 for artists of whom no track has a genre.
+        The fold of the artist of each track; -1 for artists without a track that has a genre.
     """
     genres_of: dict[str, Counter[str]] = defaultdict(Counter)
     for track in tracks:
         if track.genre:
             genres_of[track.artist][track.genre] += 1
-    # By the genre an artist has most of; within one in an order that new artists do not disturb.
+    # By the most common genre of an artist; within a genre in an order that new artists keep.
     order = sorted(
         genres_of,
         key=lambda artist: (

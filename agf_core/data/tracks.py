@@ -1,4 +1,4 @@
-"""A corpus: tracks with what is known of them, and splits that keep artists whole."""
+"""Tracks with their labels, and training targets of their genres."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,27 +9,27 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Track:
-    """One track to learn from or to measure on.
+    """A track to train or evaluate on.
 
     Attributes
     ----------
     track_id : str
-        Unique in its corpus.
+        Unique in its collection.
     path : Path
     artist : str
-        The key that tells artists apart; no split divides one.
+        The key of its artist; no split divides an artist.
     genre : str
-        The one main genre, or empty.
+        The main genre, or empty.
     labels : tuple of str
         Every genre label, sub-genres included.
     fold : int or None
-        Given cross-validation fold.
+        The cross-validation fold, if given.
     source : str
-        Where the track comes from.
+        The collection that the track comes from.
     album : str
         The key of its album, or empty.
     genre_weights : tuple of (str, float)
-        How much it belongs to each of several main genres; may be empty.
+        Its weight in each of several main genres; may be empty.
     """
 
     track_id: str
@@ -44,19 +44,19 @@ class Track:
 
 
 def album_key(track: Track) -> tuple[str, str, str]:
-    """Return what counts as one album: of a compilation, each artist's part."""
+    """Return the key of an album; each artist of a compilation has an album of its own."""
     return (track.album or f"track {track.track_id}", track.artist, track.genre)
 
 
 def genre_targets(
     tracks: Sequence[Track], genres: Sequence[str], *, weighted: bool = False
 ) -> np.ndarray:
-    """One-hot main genre of each track, a row of NaN where it is not one of `genres`.
+    """Return the one-hot main genre of each track, NaN where it is not one of `genres`.
 
     Parameters
     ----------
     weighted : bool
-        A track without a main genre gets its weights, as far as they are of `genres`.
+        A track without a main genre gets its genre weights, restricted to `genres`.
 
     Returns
     -------

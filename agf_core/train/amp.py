@@ -1,10 +1,10 @@
-"""Where half precision is worth it."""
+"""Support for half precision."""
 
 import torch
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16; others emulate it, and take several times as long."""
+    """Whether a device supports bfloat16; others emulate it, several times as slowly."""
     if device.type != "cpu":
         return True
     if not hasattr(torch.cpu, "get_capabilities"):  # not in older releases

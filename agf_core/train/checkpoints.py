@@ -1,4 +1,4 @@
-"""How far training has come, kept on the disk to go on from."""
+"""Checkpoints: the state of training on disk, to resume from."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ LARGEST = 2**31  # bytes
 
 
 def read_history(checkpoint: Path) -> list[dict[str, Any]]:
-    """Return what `fit` returned when it had written a checkpoint.
+    """Return the history of training up to a checkpoint, as `fit` returns it.
 
     Raises
     ------
@@ -43,11 +43,11 @@ def save(
     Parameters
     ----------
     best : mapping of Tensor
-        The model's state when it was at its best, if that is asked for.
+        The best state of the model so far; empty without early stopping.
     optimisers : mapping
         By task.
     settings : str
-        Of the training: only the same go on from it.
+        Of the training: it resumes with the same settings only.
     history : list of dict
         As `agf_core.train.loop.fit` returns it.
 
@@ -67,8 +67,8 @@ def save(
             file.write(atomic.sealed(to_bytes(tensors, metadata), path.name))
     except OSError as error:
         raise CheckpointError(
-            f"{path} cannot be written ({error.strerror}); make room there, "
-            "or see that it may be written"
+            f"{path} cannot be written ({error.strerror}); free some space there, "
+            "or make the folder writable"
         ) from error
 
 
@@ -89,7 +89,7 @@ def load(
     optimisers: Mapping[str, torch.optim.Optimizer],
     settings: str,
 ) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
-    """Bring model and optimisers to where a checkpoint has them; return its history and best.
+    """Load a checkpoint into model and optimisers; return its history and best state.
 
     Raises
     ------

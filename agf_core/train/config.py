@@ -1,21 +1,24 @@
-"""How long and how to train."""
+"""Settings of training."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-LATER = {"every_window": False, "l2_on_weights": False}  # fields added since, as it was before
+LATER = {
+    "every_window": False,
+    "l2_on_weights": False,
+}  # fields added later, with their former behaviour
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How long and how to train.
+    """Settings of training.
 
     Attributes
     ----------
     epochs : int
-        Of each task: a network of N tasks sees N times as many, each with a task drawn at random.
+        Per task: a network of N tasks is trained for N times as many, each of a random task.
     batch_size : int
         Tracks.
     learning_rate : float
@@ -23,24 +26,24 @@ class TrainConfig:
     weight_decay : float
         Factor of an L2 penalty.
     l2_on_weights : bool
-        Put the penalty ``weight_decay * sum(w ** 2)`` on weights alone, as the paper's code does:
-        no bias and no normalisation has one. Otherwise all parameters have half of it, as Adam's
-        own option has it.
+        Apply the penalty ``weight_decay * sum(w ** 2)`` to weights alone, not to biases and
+        normalisation, as the code of the paper does. Otherwise all parameters have half of it, as
+        with the option of Adam.
     every_window : bool
-        Show every window of a track in each epoch, instead of one example drawn at random.
+        Train on every window of a track in each epoch, instead of one drawn at random.
     seed : int
         Of initial weights, order, segments and dropout.
     bfloat16 : bool
-        Compute in bfloat16 where autocast does, on processors that have it; others would take
-        several times as long as in float32, and compute in that.
+        Compute in bfloat16 where autocast does, on processors that support it; others use float32,
+        which is several times as fast there.
     validate_every : int
         Epochs between two validations.
     one_cycle : bool
-        Let the learning rate rise for a tenth of the steps, then fall to nothing as a cosine does
-        (Smith and Topin, 2018).
+        Raise the learning rate for a tenth of the steps, then lower it to 0 along a cosine (Smith
+        and Topin, 2018).
     muon : float
-        Learning rate of Muon (`agf_core.train.muon`), which teaches the weights that `model` calls
-        hidden; Adam teaches the others, and at 0 all.
+        Learning rate of Muon (`agf_core.train.muon`), which updates the hidden weights of the
+        model; Adam updates the others, and at 0 all.
     """
 
     epochs: int = 200
@@ -58,18 +61,17 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON can hold them.
 
-        Those added later are left out where they change nothing, so that what was made before they
-        were there compares equal.
+        Fields added later are omitted at their former value, so that older settings compare equal.
         """
         return {k: v for k, v in asdict(self).items() if (k, v) not in LATER.items()}
 
     def share(self, done: float) -> float:
-        """Return how much of the learning rates counts when `done` of all epochs lie behind.
+        """Return the factor of the learning rates at some point of training.
 
         Parameters
         ----------
         done : float
-            0 to 1.
+            Share of the epochs that are done, 0 to 1.
         """
         if not self.one_cycle:
             return 1.0

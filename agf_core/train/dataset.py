@@ -1,10 +1,9 @@
-"""What the networks learn from: per-track rows, drawn at random or read through.
+"""Datasets to train networks on: rows of tracks, drawn at random or window by window.
 
-Of spectrograms one random segment per track is drawn; of the transfer features that trained
-networks make of them, one random window per track or all windows. Both answer the same calls, so
-that one training loop and one prediction serve networks and MLP alike. Rows lie on the device that
-examples come out on, or, where they do not fit there, in a file from which each example is read
-when it is needed.
+From spectrograms one random segment per track is drawn; from the transfer features that trained
+networks compute, one random window per track or all windows. Both have one interface, so that one
+training loop and one prediction serve networks and MLP. Rows are stored on the device of the
+examples, or, where they do not fit there, in a file from which each example is read on access.
 """
 
 import copy
@@ -24,7 +23,7 @@ from agf_core.utils.lazy import OnDemand
 
 
 class PackedRows(OnDemand[np.ndarray]):
-    """Rows of many tracks in one piece, one behind the other.
+    """Rows of many tracks in one array, one track after the other.
 
     Items are np.ndarray [shape=(n_rows, n_columns)], views of the whole.
 
@@ -43,7 +42,7 @@ class PackedRows(OnDemand[np.ndarray]):
 
     @classmethod
     def open(cls, path: Path, counts: Sequence[int]) -> Self:
-        """Map the rows of a ``.npy`` file into memory: what is not asked for is not read."""
+        """Map the rows of a ``.npy`` file into memory: they are read on access."""
         # Copy on write, because a tensor cannot be read-only; nothing ever writes.
         return cls(torch.from_numpy(np.load(path, mmap_mode="c")), counts)
 
@@ -51,27 +50,27 @@ class PackedRows(OnDemand[np.ndarray]):
         return len(self.counts)
 
     def item(self, index: int) -> np.ndarray:
-        """Return one track's."""
+        """Return the rows of one track."""
         return self.rows[self._ends[index] - self.counts[index] : self._ends[index]].numpy()
 
 
 class TrackDataset:
-    """Rows of many tracks, one behind the other.
+    """Rows of many tracks, one track after the other.
 
     Parameters
     ----------
     rows : PackedRows, or sequence of np.ndarray [shape=(n_rows, n_columns)]
-        Of each track at least `length` rows. Packed rows are used as they are, others copied.
+        At least `length` rows of each track. Packed rows are used as they are, others copied.
     length : int
         Rows of one example.
     hop : int
-        Rows from one window to the next when a track is read through.
+        Rows from one window of a track to the next.
     dtype : torch.dtype
-        How the rows are kept; examples come out as float32.
+        Type of the stored rows; examples are float32.
     device : str or torch.device
-        Where the examples come out, and where the rows are kept.
+        Device of the examples and of the stored rows.
     stream : bool
-        Leave the rows where they are, and bring only examples to the device.
+        Leave the rows where they are, and copy only examples to the device.
     """
 
     def __init__(
@@ -105,7 +104,7 @@ class TrackDataset:
 
     @property
     def streamed(self) -> bool:
-        """Whether the rows lie elsewhere than the examples come out."""
+        """Whether rows and examples are on different devices."""
         return self.rows.device.type != self.device.type
 
     def subset(self, tracks: Sequence[int] | np.ndarray) -> Self:
@@ -128,7 +127,7 @@ class TrackDataset:
         return part
 
     def thinned(self, every: int) -> Self:
-        """Return the same tracks, of which `windows` gives but one window in so many."""
+        """Return the same tracks with only one window in `every`."""
         part = copy.copy(self)
         part.hop = every * self.hop
         return part
@@ -138,12 +137,12 @@ class TrackDataset:
         index = starts[:, None] + torch.arange(self.length, device=starts.device)
         return self.rows[index.to(self.rows.device)].to(self.device).float()
 
-    def varied(self, starts: Tensor) -> Tensor:
-        """Return examples to learn from; a kind of examples may vary them at random."""
+    def augmented(self, starts: Tensor) -> Tensor:
+        """Return examples to train on, augmented at random in some kinds of datasets."""
         return self.at(starts)
 
     def starts(self, tracks: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw one example of each track at random: the rows they begin at, (n_tracks,)."""
+        """Draw the first row of a random example of each track, (n_tracks,)."""
         room = self.counts[tracks] - self.length + 1
         shifts = (torch.rand(len(tracks), generator=generator) * room).long()
         return self.offsets[tracks] + shifts
@@ -162,7 +161,7 @@ class TrackDataset:
         Returns
         -------
         starts, tracks : Tensor [shape=(n_examples,), dtype=int64]
-            The rows that the examples begin at, and the tracks that they are of.
+            The first row and the track of each example.
         """
         if every_window:
             starts, tracks = self._windows(tracks)
@@ -176,7 +175,7 @@ class TrackDataset:
         return self.at(self._windows(torch.tensor(tracks))[0])
 
     def _windows(self, tracks: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the rows that all windows begin at, and the track that each is of."""
+        """Return the first row and the track of each window."""
         counts = torch.tensor(self.n_windows(tracks))
         before = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
         each = torch.repeat_interleave(tracks, counts)
@@ -189,7 +188,7 @@ class TrackDataset:
 
 @dataclass(frozen=True)
 class SpectrogramAugmentation:
-    """How segments are varied at random while they teach, as other recordings would differ.
+    """Random augmentation of segments in training, as recordings differ.
 
     Attributes
     ----------
@@ -220,8 +219,8 @@ class SegmentDataset(TrackDataset):
         Decibels; kept in half precision (an error of at most 0.04 dB).
     mean, std : np.ndarray [shape=(n_mels,)]
         See `fit_normaliser`.
-    variation : Variation
-        Of the segments that teach.
+    augmentation : SpectrogramAugmentation
+        Of the segments in training.
     device, stream
         See `TrackDataset`.
     """
@@ -233,7 +232,7 @@ class SegmentDataset(TrackDataset):
         mean: np.ndarray,
         std: np.ndarray,
         *,
-        variation: SpectrogramAugmentation = SpectrogramAugmentation(),
+        augmentation: SpectrogramAugmentation = SpectrogramAugmentation(),
         device: str | torch.device = "cpu",
         stream: bool = False,
     ) -> None:
@@ -247,18 +246,18 @@ class SegmentDataset(TrackDataset):
         )
         self.mean = torch.as_tensor(mean, dtype=torch.float32, device=device)
         self.std = torch.as_tensor(std, dtype=torch.float32, device=device)
-        self.variation = variation
+        self.augmentation = augmentation
 
     def at(self, starts: Tensor) -> Tensor:
         """Return the segments that begin at the given frames, (n, 1, segment_frames, n_mels)."""
         return self._normalised(super().at(starts))
 
-    def varied(self, starts: Tensor) -> Tensor:
-        """Return the same, each in a loudness and with an equaliser of its own."""
-        if self.variation == SpectrogramAugmentation():
+    def augmented(self, starts: Tensor) -> Tensor:
+        """Return the segments, each with a random loudness and equaliser."""
+        if self.augmentation == SpectrogramAugmentation():
             return self.at(starts)
         x = super().at(starts)
-        x = x + self.variation.gains(len(x), x.shape[-1], x.device)
+        x = x + self.augmentation.gains(len(x), x.shape[-1], x.device)
         return self._normalised(x.clamp(min=10 * np.log10(LOG_FLOOR)))
 
     def _normalised(self, x: Tensor) -> Tensor:
@@ -283,19 +282,19 @@ class FeatureDataset(TrackDataset):
 
 
 def side_by_side(features: Sequence[FeatureDataset]) -> FeatureDataset:
-    """Return several networks' features of the same tracks as those of one network."""
+    """Concatenate the features that several networks compute of the same tracks."""
     together = copy.copy(features[0])
     together.rows = torch.cat([part.rows for part in features], dim=1)
     return together
 
 
 def fit_normaliser(spectrograms: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each mel band over all frames of the training tracks.
+    """Compute mean and standard deviation of each mel band over all training frames.
 
     Parameters
     ----------
     spectrograms : iterator of np.ndarray [shape=(frames, n_mels)]
-        Of training tracks only. Read once.
+        Of training tracks only; read once.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""Learning: networks from segments (section 3.2.4), then the MLP from their features.
+"""Train networks on segments (section 3.2.4), then the transfer MLP on their features.
 
 One loop (`fit`) trains both. It is seeded, runs on CPU or GPU, shows loss and validation scores,
-and goes on from its checkpoint as if it had never stopped.
+and resumes from its checkpoint with the same result as without a stop.
 """
 
 import json
@@ -24,17 +24,17 @@ from agf_core.train.dataset import FeatureDataset, PackedRows, SegmentDataset, T
 from agf_core.train.networks import MultiTaskNet, TaskModel, TransferMLP, channels_last
 from agf_core.train.step import Step, autocast, optimisers_of
 
-# What goes through a network at once. On a CPU larger activations cost more to allocate than to
-# compute; a GPU wants as many as it can get.
+# Sizes of a forward pass. On a CPU larger activations cost more to allocate than to compute; a GPU
+# needs large batches.
 WINDOWS_AT_ONCE = {"cpu": 64, "cuda": 4096}
 TRACKS_AT_ONCE = {"cpu": 1, "cuda": 64}
 
 
 @torch.inference_mode()
 def predict(
-    model: TaskModel, examples: TrackDataset, tracks: Iterable[int], task: str = "g"
+    model: TaskModel, data: TrackDataset, tracks: Iterable[int], task: str = "g"
 ) -> np.ndarray:
-    """Probabilities of each track, averaged over its windows (or of averaged logits).
+    """Predict probabilities of tracks, averaged over windows (or from averaged logits).
 
     Returns
     -------
@@ -42,10 +42,10 @@ def predict(
     """
     model.eval()
     rows: list[Tensor] = []
-    for group in _groups(tracks, examples.device):
-        parts = examples.windows(*group).split(WINDOWS_AT_ONCE[examples.device.type])
-        said = torch.cat([model(part, task) for part in parts])
-        for track in said.split(examples.n_windows(group)):
+    for group in _groups(tracks, data.device):
+        parts = data.windows(*group).split(WINDOWS_AT_ONCE[data.device.type])
+        logits = torch.cat([model(part, task) for part in parts])
+        for track in logits.split(data.n_windows(group)):
             if model.averages_logits:
                 track = track.mean(dim=0, keepdim=True)
             rows.append(track.softmax(dim=1).mean(dim=0))
@@ -53,7 +53,7 @@ def predict(
 
 
 def _groups(tracks: Iterable[int], device: torch.device) -> Iterator[list[int]]:
-    """Yield the tracks, as many at a time as go through a network together."""
+    """Yield the tracks in groups for one forward pass."""
     left = iter(tracks)
     while group := [int(t) for t in islice(left, TRACKS_AT_ONCE[device.type])]:
         yield group
@@ -61,9 +61,9 @@ def _groups(tracks: Iterable[int], device: torch.device) -> Iterator[list[int]]:
 
 def fit(
     model: TaskModel,
-    examples: TrackDataset,
+    data: TrackDataset,
     targets: Mapping[str, np.ndarray],
-    schedule: TrainConfig,
+    config: TrainConfig,
     *,
     train: np.ndarray,
     valid: np.ndarray | None = None,
@@ -74,27 +74,27 @@ def fit(
 ) -> list[dict[str, Any]]:
     """Train `model` in place.
 
-    Each epoch draws one of the tasks (equal chance) and shows it every training track that has a
-    target for it: one random example of each, or all its windows (`TrainConfig.every_window`).
-    Adam keeps a state per task.
+    Each epoch draws one of the tasks (equal chance) and trains it on every training track with a
+    target: one random example of each, or all its windows (`TrainConfig.every_window`). Adam keeps
+    a state per task.
 
     Parameters
     ----------
     model : TaskModel
-    examples : Examples
+    data : TrackDataset
         Of all tracks.
     targets : mapping of np.ndarray [shape=(n_tracks, n_classes)]
         Per task, a distribution over its classes for every track; a row of NaN where there is none.
     train, valid : np.ndarray [dtype=int]
-        Indices of tracks; those of `valid` are only ever scored.
+        Indices of tracks; the validation split `valid` is scored, never trained on.
     patience : int
-        After so many validations in which the log loss of the first task, which is then the only
-        one to be scored, did not fall, training ends; `model` is left as it was at the best of
-        them, which may be before the first epoch. 0 trains to the end. Needs `valid`.
+        Stop after so many validations without a lower log loss of the first task, the only one
+        scored then; `model` gets its best state, which may be that before the first epoch. 0 trains
+        to the end. Needs `valid`.
     checkpoint : Path, optional
-        Written at every validation; where it exists, training goes on from it.
+        Written at every validation; where it exists, training resumes from it.
     title : str
-        Stands before the progress bar.
+        Title of the progress bar.
 
     Returns
     -------
@@ -104,27 +104,27 @@ def fit(
     Raises
     ------
     CheckpointError
-        When the checkpoint is damaged, was made with other settings, or cannot be written.
+        When the checkpoint is damaged, has other settings, or cannot be written.
     ValueError
         When a task has fewer than two training tracks with a target.
     """
     if patience and valid is None:
-        raise ValueError("patience needs tracks to validate on")
+        raise ValueError("patience needs a validation split")
     usable = _with_targets(targets, train)
-    optimisers = {task: optimisers_of(model, task, schedule, examples.device) for task in targets}
-    steps = _steps(model, examples, targets, optimisers, schedule)
+    optimisers = {task: optimisers_of(model, task, config, data.device) for task in targets}
+    steps = _steps(model, data, targets, optimisers, config)
     tasks = list(targets)
-    n_epochs = schedule.epochs * len(tasks)
+    n_epochs = config.epochs * len(tasks)
     scored = {tasks[0]: targets[tasks[0]]} if patience else targets
     criterion = f"{tasks[0]}_log_loss"
     kept = {n + task: o for task, several in optimisers.items() for n, o in several.items()}
-    settings = _settings(schedule, usable, patience, valid)
+    settings = _settings(config, usable, patience, valid)
     history: list[dict[str, Any]] = []
     best: dict[str, Tensor] = {}
     if checkpoint is not None and checkpoint.exists():
         history, best = checkpoints.load(checkpoint, model, kept, settings)
     elif patience and valid is not None:
-        history = [{"epoch": 0} | _validate(model, examples, scored, valid)]
+        history = [{"epoch": 0} | _validate(model, data, scored, valid)]
         best = _copy_of_state(model)
     done = history[-1]["epoch"] if history else 0
 
@@ -140,13 +140,13 @@ def fit(
     for epoch in bar:
         if patience and len(history) - 1 - best_entry(history, criterion) >= patience:
             break
-        losses.append(_train_epoch(model, examples, steps, usable, schedule, epoch, n_epochs))
-        if (epoch + 1) % schedule.validate_every and epoch + 1 < n_epochs:
+        losses.append(_train_epoch(model, data, steps, usable, config, epoch, n_epochs))
+        if (epoch + 1) % config.validate_every and epoch + 1 < n_epochs:
             continue
         entry: dict[str, Any] = {"epoch": epoch + 1, "loss": float(np.mean(losses))}
         losses = []
         if valid is not None:
-            entry |= _validate(model, examples, scored, valid)
+            entry |= _validate(model, data, scored, valid)
         history.append(entry)
         bar.set_postfix({k: f"{v:.3f}" for k, v in entry.items() if k != "epoch"})
         if patience and best_entry(history, criterion) == len(history) - 1:
@@ -159,7 +159,7 @@ def fit(
 
 
 def _with_targets(targets: Mapping[str, np.ndarray], train: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the training tracks that have a target, per task; `ValueError` for fewer than two."""
+    """Return the training tracks with a target, per task; raise `ValueError` for fewer than 2."""
     usable = {task: train[~np.isnan(rows[train]).any(axis=1)] for task, rows in targets.items()}
     for task, tracks in usable.items():
         if len(tracks) < 2:
@@ -169,79 +169,79 @@ def _with_targets(targets: Mapping[str, np.ndarray], train: np.ndarray) -> dict[
 
 def _steps(
     model: TaskModel,
-    examples: TrackDataset,
+    data: TrackDataset,
     targets: Mapping[str, np.ndarray],
     optimisers: Mapping[str, Mapping[str, torch.optim.Optimizer]],
-    schedule: TrainConfig,
+    config: TrainConfig,
 ) -> dict[str, Step]:
     return {
         task: Step(
             model,
             task,
-            examples,
-            torch.as_tensor(rows, dtype=torch.float32).to(examples.device),
+            data,
+            torch.as_tensor(rows, dtype=torch.float32).to(data.device),
             list(optimisers[task].values()),
-            batch_size=schedule.batch_size,
-            bfloat16=schedule.bfloat16,
+            batch_size=config.batch_size,
+            bfloat16=config.bfloat16,
         )
         for task, rows in targets.items()
     }
 
 
 def _settings(
-    schedule: TrainConfig,
+    config: TrainConfig,
     usable: Mapping[str, np.ndarray],
     patience: int,
     valid: np.ndarray | None,
 ) -> str:
     """Return all that a checkpoint depends on, as JSON."""
     settings = json.dumps(
-        schedule.to_dict() | {task: tracks.tolist() for task, tracks in usable.items()}
+        config.to_dict() | {task: tracks.tolist() for task, tracks in usable.items()}
     )
-    if not patience:  # so that checkpoints of training without it stay valid
+    if not patience:  # so that older checkpoints stay valid
         return settings
     return json.dumps([settings, patience, np.asarray(valid).tolist()])
 
 
 def _train_epoch(
     model: TaskModel,
-    examples: TrackDataset,
+    data: TrackDataset,
     steps: Mapping[str, Step],
     usable: Mapping[str, np.ndarray],
-    schedule: TrainConfig,
+    config: TrainConfig,
     epoch: int,
     n_epochs: int,
 ) -> float:
     """Train one task for one epoch and return its mean loss.
 
-    All randomness of an epoch follows from the seed and its number: a checkpoint stores no other
-    state of it.
+    All randomness of an epoch follows from the seed and its number, so that a checkpoint need not
+    store the state of generators.
     """
-    seed = schedule.seed * 1_000_003 + epoch
+    seed = config.seed * 1_000_003 + epoch
     generator = torch.Generator().manual_seed(seed)
     model.reseed(seed)
     task = list(usable)[int(torch.randint(len(usable), (1,), generator=generator))]
-    starts, order = examples.epoch(
-        torch.from_numpy(usable[task]), generator, every_window=schedule.every_window
+    starts, order = data.epoch(
+        torch.from_numpy(usable[task]), generator, every_window=config.every_window
     )
     model.train()
-    loss = torch.zeros((), device=examples.device)
+    loss = torch.zeros((), device=data.device)
     for at, batch, first in zip(
-        starts.to(examples.rows.device).split(schedule.batch_size),
-        order.to(examples.device).split(schedule.batch_size),
-        range(0, len(order), schedule.batch_size),
+        starts.to(data.rows.device).split(config.batch_size),
+        order.to(data.device).split(config.batch_size),
+        range(0, len(order), config.batch_size),
         strict=True,
     ):
         if len(batch) == 1:  # batch normalisation needs more than one
             continue
-        if schedule.one_cycle:
-            steps[task].slow_down(schedule.share((epoch + first / len(order)) / n_epochs))
+        if config.one_cycle:
+            steps[task].scale_rates(config.share((epoch + first / len(order)) / n_epochs))
         loss += steps[task](at, batch) * len(batch) / len(order)
     return float(loss)
 
 
 def best_entry(history: Sequence[Mapping[str, Any]], criterion: str = "g_log_loss") -> int:
-    """Return the index of the validation with the lowest score, the first of equals."""
+    """Return the index of the validation with the lowest score, the first of ties."""
     return int(np.argmin([entry[criterion] for entry in history]))
 
 
@@ -250,7 +250,7 @@ def _copy_of_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _validate(
-    model: TaskModel, examples: TrackDataset, targets: Mapping[str, np.ndarray], valid: np.ndarray
+    model: TaskModel, data: TrackDataset, targets: Mapping[str, np.ndarray], valid: np.ndarray
 ) -> dict[str, float]:
     """Score `valid` per task: cross-entropy with the target, and accuracy of its largest entry."""
     scores = {}
@@ -258,7 +258,7 @@ def _validate(
         tracks = valid[~np.isnan(rows[valid]).any(axis=1)]
         if len(tracks) == 0:
             continue
-        probabilities = predict(model, examples, tracks, task)
+        probabilities = predict(model, data, tracks, task)
         truth = rows[tracks]
         scores[f"{task}_log_loss"] = float(
             -(truth * np.log(np.maximum(probabilities, metrics.SMALLEST))).sum(axis=1).mean()
@@ -270,7 +270,7 @@ def _validate(
 def train_networks(
     segments: SegmentDataset,
     targets: Mapping[str, np.ndarray],
-    schedule: TrainConfig,
+    config: TrainConfig,
     *,
     train: np.ndarray,
     valid: np.ndarray | None = None,
@@ -289,7 +289,7 @@ def train_networks(
     networks = []
     for tasks in groups:
         name = "".join(tasks)
-        torch.manual_seed(schedule.seed)
+        torch.manual_seed(config.seed)
         sizes = {task: targets[task].shape[1] for task in tasks}
         network = MultiTaskNet(sizes, width, frames_pooled)
         network.to(segments.device)
@@ -298,7 +298,7 @@ def train_networks(
             network,
             segments,
             {task: targets[task] for task in tasks},
-            schedule,
+            config,
             train=train,
             valid=valid,
             checkpoint=checkpoints / f"network-{name}.safetensors" if checkpoints else None,
@@ -317,9 +317,9 @@ def extract_features(
     bfloat16: bool = False,
     progress: bool = True,
 ) -> FeatureDataset:
-    """Transfer features of every window of every track, from frozen networks.
+    """Compute transfer features of every window of every track, from frozen networks.
 
-    On a GPU they are kept in half precision: five networks' of FMA-medium take 4 GB.
+    On a GPU they are stored in half precision: those of five networks and FMA-medium take 4 GB.
     """
     networks = list(networks)
     device = segments.device
@@ -347,8 +347,8 @@ def extract_features(
 def one_thread() -> Iterator[None]:
     """Compute on one thread in a ``with`` statement.
 
-    Steps of MLPs are too small to be worth a second one, and would wait for it at every product
-    where another program keeps a core busy: with two cores and one of them busy twice as long.
+    Steps of MLPs are too small for a second thread, and wait for it at every product where another
+    program uses a core: with one of two cores busy they take twice as long.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -362,26 +362,26 @@ def one_thread() -> Iterator[None]:
 def train_transfer(
     features: FeatureDataset,
     targets: np.ndarray,
-    schedule: TrainConfig,
+    config: TrainConfig,
     *,
     train: np.ndarray,
     valid: np.ndarray | None = None,
     checkpoint: Path | None = None,
     progress: bool = True,
 ) -> TransferMLP:
-    """Train the transfer MLP on segments' features (section 3.2.3); see `fit`.
+    """Train the transfer MLP on features of segments (section 3.2.3); see `fit`.
 
     Parameters
     ----------
     targets : np.ndarray [shape=(n_tracks, n_genres)]
     """
-    torch.manual_seed(schedule.seed)
+    torch.manual_seed(config.seed)
     mlp = TransferMLP(features.rows.shape[1], targets.shape[1]).to(features.device)
     fit(
         mlp,
         features,
         {"g": targets},
-        replace(schedule, bfloat16=False),
+        replace(config, bfloat16=False),
         train=train,
         valid=valid,
         checkpoint=checkpoint,

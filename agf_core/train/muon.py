@@ -21,15 +21,15 @@ STEPS = 5
 class HiddenWeights(torch.optim.Optimizer):
     """Muon, as `torch.optim.Muon` without weight decay.
 
-    A step makes the update of each weight orthogonal, so that it teaches all directions alike; with
-    a teacher's many features a network learns as much in half the steps of Adam's.
+    A step makes the update of each weight orthogonal, so that it is equally large in all
+    directions; in distillation a network trains as well in half the steps of Adam.
 
     Parameters
     ----------
     weights : iterable of nn.Parameter [shape=(outputs, ...)]
-        Each is taken as a matrix with a row for every output.
+        Each is treated as a matrix with a row for every output.
     lr : float or Tensor
-        Learning rate; that of steps in a CUDA graph has to be a tensor.
+        Learning rate; in a CUDA graph it has to be a tensor.
     """
 
     def __init__(self, weights: Iterable[nn.Parameter], lr: float | Tensor) -> None:
@@ -37,7 +37,7 @@ class HiddenWeights(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Learn from the weights' gradients."""
+        """Update the weights by their gradients."""
         for group in self.param_groups:
             for weight in group["params"]:
                 state = self.state[weight]
@@ -53,9 +53,9 @@ class HiddenWeights(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """Return nearly the nearest matrix of orthonormal rows or columns, by Newton-Schulz steps.
+    """Approximate the nearest matrix of orthonormal rows or columns, by Newton-Schulz steps.
 
-    Singular values come out between about 0.7 and 1.2, which is good enough for learning.
+    Singular values of the result are about 0.7 to 1.2, which is good enough for training.
     """
     first, third, fifth = COEFFICIENTS
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
@@ -70,7 +70,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
 
 
 def _matrix(weight: Tensor, like: Tensor) -> Tensor:
-    """Return rows of outputs, which share the weight's memory, however that of `like` lies."""
+    """Return a view of a weight with a row per output, for the memory layout of `like`."""
     if like.is_contiguous():
         return weight.flatten(1)
     return weight.permute(0, 2, 3, 1).flatten(1)  # channels last

@@ -1,4 +1,4 @@
-"""A step of training: a batch of examples, a loss, weights that are the better for it."""
+"""A step of training: a batch, its loss, and an update of the weights."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,10 +16,10 @@ STEPS_BEFORE_CAPTURE = 3
 
 
 class Step:
-    """A step of training for one task: from places in the examples to updated weights.
+    """A step of training for one task.
 
     On a GPU, steps of full batches are captured once as a graph and replayed: launching their
-    kernels one by one takes longer than computing them. What is learnt stays the same.
+    kernels one by one takes longer than computing them. The result is the same.
 
     Parameters
     ----------
@@ -32,18 +32,18 @@ class Step:
         self,
         model: TaskModel,
         task: str,
-        examples: TrackDataset,
+        data: TrackDataset,
         targets: Tensor,
         optimisers: Sequence[torch.optim.Optimizer],
         *,
         batch_size: int,
         bfloat16: bool,
     ) -> None:
-        self.model, self.task, self.examples, self.targets = model, task, examples, targets
+        self.model, self.task, self.data, self.targets = model, task, data, targets
         self.optimisers, self.bfloat16 = optimisers, bfloat16
         self.rates = [float(optimiser.defaults["lr"]) for optimiser in optimisers]
-        self.device = examples.device
-        self.captures = self.device.type == "cuda" and model.capturable and not examples.streamed
+        self.device = data.device
+        self.captures = self.device.type == "cuda" and model.capturable and not data.streamed
         self.left = STEPS_BEFORE_CAPTURE
         self.graph: torch.cuda.CUDAGraph | None = None
         if self.captures:
@@ -52,26 +52,26 @@ class Step:
             )
 
     def __call__(self, starts: Tensor, tracks: Tensor) -> Tensor:
-        """Learn from the examples at `starts`, which are of `tracks`; return the loss."""
+        """Train on the examples at `starts`, which are of `tracks`; return the loss."""
         if not self.captures:
             return self._learn(starts, tracks)
         # Streams and graphs are made on the current device: with several GPUs not always this one.
         with torch.cuda.device(self.device):
             return self._captured(starts, tracks)
 
-    def slow_down(self, share: float) -> None:
-        """Let only a share of the learning rates that the optimisers began with count."""
+    def scale_rates(self, factor: float) -> None:
+        """Set the learning rates to their initial values times a factor."""
         for optimiser, rate in zip(self.optimisers, self.rates, strict=True):
             for group in optimiser.param_groups:
-                if isinstance(group["lr"], Tensor):  # a graph reads it from where it lies
-                    group["lr"].fill_(share * rate)
+                if isinstance(group["lr"], Tensor):  # a graph reads this memory
+                    group["lr"].fill_(factor * rate)
                 else:
-                    group["lr"] = share * rate
+                    group["lr"] = factor * rate
 
     def _captured(self, starts: Tensor, tracks: Tensor) -> Tensor:
         if self.graph is None and self.left:
             self.left -= 1
-            beside = torch.cuda.Stream()  # where a graph's first steps have to run
+            beside = torch.cuda.Stream()  # on which the first steps of a graph have to run
             beside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(beside):
                 loss = self._learn(starts, tracks)
@@ -83,7 +83,7 @@ class Step:
             self.graph = torch.cuda.CUDAGraph()
             for optimiser in self.optimisers:
                 optimiser.zero_grad(set_to_none=True)
-            with torch.cuda.graph(self.graph):  # only noted down: nothing is learnt here
+            with torch.cuda.graph(self.graph):  # recorded, not executed
                 self.loss = self._learn(self.starts, self.tracks)
         self.starts.copy_(starts)
         self.tracks.copy_(tracks)
@@ -91,7 +91,7 @@ class Step:
         return self.loss
 
     def _learn(self, starts: Tensor, tracks: Tensor) -> Tensor:
-        x, y = self.examples.varied(starts), self.targets[tracks]
+        x, y = self.data.augmented(starts), self.targets[tracks]
         with autocast(self.device, self.bfloat16):
             loss = self.model.loss(x, y, self.task)
         for optimiser in self.optimisers:
@@ -103,10 +103,10 @@ class Step:
 
 
 def optimisers_of(
-    model: TaskModel, task: str, schedule: TrainConfig, device: torch.device
+    model: TaskModel, task: str, config: TrainConfig, device: torch.device
 ) -> dict[str, torch.optim.Optimizer]:
-    """Return what teaches a task, by what it is called in checkpoints: Adam has no name there."""
-    hidden = model.hidden_weights(task) if schedule.muon else []
+    """Return the optimisers of a task by their name in checkpoints, empty for Adam."""
+    hidden = model.hidden_weights(task) if config.muon else []
     taken = {id(weight) for weight in hidden}
     in_graph = device.type == "cuda"
 
@@ -114,30 +114,30 @@ def optimisers_of(
         return torch.tensor(value, device=device) if in_graph else value
 
     adam = torch.optim.Adam(
-        _decayed(model, task, schedule, taken),
-        lr=rate(schedule.learning_rate),
+        _decayed(model, task, config, taken),
+        lr=rate(config.learning_rate),
         capturable=in_graph,
     )
     if not hidden:
         return {"": adam}
-    return {"": adam, "muon ": HiddenWeights(hidden, rate(schedule.muon))}
+    return {"": adam, "muon ": HiddenWeights(hidden, rate(config.muon))}
 
 
 def _decayed(
-    model: TaskModel, task: str, schedule: TrainConfig, taken: set[int]
+    model: TaskModel, task: str, config: TrainConfig, taken: set[int]
 ) -> list[dict[str, Any]]:
-    """Return the parameters that Adam updates, by how much their L2 penalty adds to a gradient."""
+    """Return the parameters that Adam updates, grouped by their L2 penalty."""
     mine = [p for p in model.task_parameters(task) if id(p) not in taken]
-    if not schedule.l2_on_weights:
-        return [{"params": mine, "weight_decay": schedule.weight_decay}]
+    if not config.l2_on_weights:
+        return [{"params": mine, "weight_decay": config.weight_decay}]
     weights = {id(weight) for weight in model.weights(task)}
     return [
         {"params": [p for p in mine if (id(p) in weights) == penalised], "weight_decay": decay}
-        for penalised, decay in ((True, 2 * schedule.weight_decay), (False, 0.0))
+        for penalised, decay in ((True, 2 * config.weight_decay), (False, 0.0))
     ]
 
 
 def autocast(device: torch.device, bfloat16: bool) -> torch.autocast:
-    """Compute in bfloat16 in a ``with`` statement, if that is wanted and does not slow down."""
+    """Return a context that computes in bfloat16, if that is wanted and supported."""
     wanted = bfloat16 and has_bfloat16(device)
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted)

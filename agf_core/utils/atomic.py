@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and read only if they are what was written."""
+"""Write files whole or not at all, and check that they are read as they were written."""
 
 import errno
 import hashlib
@@ -16,27 +16,27 @@ PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds, between attempts to replace a file th
 
 @contextmanager
 def written(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
-    """Open a new file that takes the place of `path` when it has been written, or goes away.
+    """Open a new file that replaces `path` once it is written, and is deleted on an error.
 
-    A process that is killed meanwhile leaves it behind: ``.<name>.<8 digits>.partial``.
+    A process that is killed meanwhile leaves ``.<name>.<8 digits>.partial`` behind.
 
     Parameters
     ----------
     path : Path
-        Its folder is made when needed.
+        Its folder is created when needed.
     durable : bool
-        Whether the file is on the disk before it takes its place: then a power failure leaves the
-        old one or the new one as well.
+        Whether the file is flushed to the disk before it replaces `path`: then a power failure,
+        too, leaves the old file or the new one.
 
     Raises
     ------
     OSError
-        When it cannot be written; what was there before stays.
+        When it cannot be written; an old file stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        with partial.open("xb") as file:  # never what a link points to
+        with partial.open("xb") as file:  # never the target of a link
             yield file
             file.flush()
             if durable:
@@ -85,12 +85,12 @@ def sync(number: int) -> None:
 
 
 def read(path: Path, most: int) -> bytes:
-    """Read a file of at most so many bytes.
+    """Read a file of at most `most` bytes.
 
     Raises
     ------
     OSError
-        When it cannot be read, is larger, or is none: a pipe or a device has no end.
+        When it cannot be read, is larger, or is a pipe or a device, which have no end.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
@@ -101,13 +101,13 @@ def read(path: Path, most: int) -> bytes:
 
 
 def sealed(content: bytes, name: str) -> bytes:
-    """Put a checksum, of the content and of what it is called, behind some content."""
+    """Return content followed by a checksum of its name and itself."""
     return content + hashlib.sha256(name.encode() + b"\0" + content).digest()
 
 
 def unsealed(content: bytes, name: str) -> bytes:
-    """Take it off again; `ValueError` where it is another."""
+    """Return content without its checksum; raise `ValueError` where that is wrong."""
     inner = content[: -hashlib.sha256().digest_size]
     if sealed(inner, name) != content:
-        raise ValueError("it is not what was written there")
+        raise ValueError("its checksum is wrong")
     return inner

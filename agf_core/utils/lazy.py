@@ -1,4 +1,4 @@
-"""Sequences whose items are read or made only when they are asked for."""
+"""Sequences whose items are read or computed on access."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

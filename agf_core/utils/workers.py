@@ -1,7 +1,6 @@
-"""Work on many files in processes of their own.
+"""Process many files in worker processes.
 
-Native code that crashes on one file takes its process along, and the file is named while the others
-go on.
+Native code that crashes on a file ends its worker alone; the file is reported, the others go on.
 """
 
 import multiprocessing
@@ -16,7 +15,7 @@ from typing import cast
 
 from agf_core.errors import AudioError, CacheError, DescriptorError
 
-LONGEST_SECONDS = 600  # that one file may take, after which its process is ended
+LONGEST_SECONDS = 600  # that a file may take before its process is killed
 
 Job = tuple[str, Path]
 
@@ -24,19 +23,19 @@ Job = tuple[str, Path]
 def in_processes(
     work: Callable[[Job], None], jobs: Sequence[Job], processes: int
 ) -> Iterator[tuple[Job, str]]:
-    """Do `work` on every job, several at a time, and survive whatever it does to its process.
+    """Do `work` on every job, several at a time, also when it crashes its process.
 
     Yields
     ------
     job, error
-        In the order in which they end; the error is empty where all went well.
+        In the order in which jobs end; the error is empty on success.
 
     Raises
     ------
     CacheError
-        When what comes of a job cannot be kept: that of others could not, either.
+        When the result of a job cannot be stored, which holds for all others.
     RuntimeError
-        When no process can be started: no job is to blame for that.
+        When no process can be started, which is no fault of a job.
     """
     context = multiprocessing.get_context("spawn")
     pending = deque(jobs)
@@ -52,7 +51,7 @@ def in_processes(
                     ours, theirs = context.Pipe()
                     process = context.Process(target=_serve, args=(theirs, work), daemon=True)
                     process.start()
-                    theirs.close()  # so that the end of the process is seen at our end
+                    theirs.close()  # so that the end of the process closes the pipe
                 try:
                     ours.send(pending[0])
                 except OSError:  # it died meanwhile
@@ -89,21 +88,21 @@ def _bury(
     process: multiprocessing.process.BaseProcess,
     started: set[multiprocessing.process.BaseProcess],
 ) -> None:
-    """Put away what is left of a process that died; `RuntimeError` if it has never started."""
+    """Clean up after a process that died; raise `RuntimeError` if it has never started."""
     process.join()
     connection.close()
     if process not in started:
         raise RuntimeError(
-            "no process to work in can be started; a script that needs them must "
-            "do its work below `if __name__ == '__main__':`"
+            "no worker process can be started; a script must do its work below "
+            "`if __name__ == '__main__':`"
         ) from None
 
 
 def _serve(connection: Connection, work: Callable[[Job], None]) -> None:
-    """Do jobs until the other end closes; errors go back as text, after None to begin with."""
+    """Do jobs until the other end closes; send None once started, then an error text per job."""
     from threadpoolctl import threadpool_limits
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other end hears it and ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other end handles it and ends this process
     connection.send(None)
     with threadpool_limits(1):  # there is a process for every core
         while True:

@@ -60,10 +60,10 @@ def test_a_seal_shows_every_change(tmp_path):
     for place in range(len(content)):
         changed = bytearray(content)
         changed[place] ^= 1
-        with pytest.raises(ValueError, match="not what was written"):
+        with pytest.raises(ValueError, match="its checksum is wrong"):
             atomic.unsealed(bytes(changed), "name")
     for other in (content[:-1], content[1:], content + b"\0", b"", b"content"):
-        with pytest.raises(ValueError, match="not what was written"):
+        with pytest.raises(ValueError, match="its checksum is wrong"):
             atomic.unsealed(other, "name")
-    with pytest.raises(ValueError, match="not what was written"):
+    with pytest.raises(ValueError, match="its checksum is wrong"):
         atomic.unsealed(content, "another name")

@@ -100,7 +100,7 @@ def test_no_part_has_a_temperature_that_has_met_it(predictions):
     changed = np.where(others, truth, 0)
     again, found = cross_calibrate(p, changed, part)
     np.testing.assert_array_equal(again[~others], shown[~others])
-    assert not np.allclose(again[others], shown[others])  # these have met it
+    assert not np.allclose(again[others], shown[others])  # fitted with it
     assert found[2] == temperatures[2]
     assert found[0] != temperatures[0]
     alone, untouched = cross_calibrate(p, truth, np.zeros(400, int))

@@ -1,4 +1,4 @@
-"""Training on generated music whose genres can be heard: small, but the real thing."""
+"""Training on a small set of generated music with audible genres."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -158,7 +158,7 @@ def test_normaliser_is_that_of_all_frames(spectrograms):
 
 
 @pytest.mark.parametrize("muon", [0.0, 0.02])
-def test_networks_then_mlp_learn_what_can_be_heard(segments, genres, muon):
+def test_networks_and_mlp_learn_audible_genres(segments, genres, muon):
     (network,) = train_networks(
         segments,
         {"g": genres},
@@ -220,7 +220,7 @@ def test_stopped_training_goes_on_as_if_never_stopped(segments, genres, tmp_path
     assert [entry["epoch"] for entry in history] == [4, 8, 12, 16]
     assert {"loss", "g_log_loss", "g_accuracy", "s_log_loss", "s_accuracy"} < history[0].keys()
     assert same(state(parts), state(whole))
-    # Finished: nothing more is learnt.
+    # Finished: nothing is trained.
     assert read_history(path) == history
     before = state(parts)
     assert fit(parts, segments, targets, schedule, checkpoint=path, **arguments) == history
@@ -239,10 +239,10 @@ def test_a_checkpoint_of_other_settings_or_a_damaged_one_is_named(segments, genr
         fit(small_network(), segments, {"g": genres}, schedule, **arguments)
 
 
-def test_tracks_without_a_target_teach_nothing(segments, genres):
+def test_tracks_without_a_target_are_not_trained_on(segments, genres):
     masked = genres.copy()
     masked[::2] = np.nan
-    taught = np.flatnonzero(~np.isnan(masked[:36, 0]))
+    with_target = np.flatnonzero(~np.isnan(masked[:36, 0]))
     schedule = replace(SCHEDULE, epochs=2)
 
     def learn(targets, train):
@@ -250,7 +250,7 @@ def test_tracks_without_a_target_teach_nothing(segments, genres):
         fit(network, segments, {"g": targets}, schedule, train=train, progress=False)
         return state(network)
 
-    assert same(learn(masked, TRAIN), learn(genres, taught))
+    assert same(learn(masked, TRAIN), learn(genres, with_target))
     with pytest.raises(ValueError, match="task g has 0 training tracks"):
         learn(np.full_like(genres, np.nan), TRAIN)
 
@@ -318,7 +318,7 @@ def test_of_thinned_tracks_one_window_in_so_many_is_read():
     assert len(features.windows(0)) == 7
 
 
-def test_rows_streamed_from_a_file_teach_the_same(spectrograms, segments, genres, tmp_path):
+def test_rows_streamed_from_a_file_train_the_same_network(spectrograms, segments, genres, tmp_path):
     path = tmp_path / "rows.npy"
     np.save(path, np.concatenate(spectrograms).astype(np.float16))
     packed = PackedRows.open(path, [len(s) for s in spectrograms])
@@ -343,7 +343,7 @@ def test_rows_streamed_from_a_file_teach_the_same(spectrograms, segments, genres
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("changes", [{}, {"one_cycle": True, "muon": 0.03}])
-def test_on_a_gpu_graphs_and_streamed_rows_teach_what_plain_steps_do(
+def test_on_a_gpu_graphs_and_streamed_rows_train_as_plain_steps_do(
     spectrograms, genres, monkeypatch, changes
 ):
     schedule = replace(SCHEDULE, **changes)

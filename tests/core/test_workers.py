@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def crash(job):
-    """Do what is asked of it; a job as `in_processes` takes."""
+    """Act by the name of the job, as `in_processes` takes."""
     name, folder = job
     if name == "crash":
         os.abort()
@@ -43,7 +43,7 @@ def test_a_process_that_dies_while_it_is_idle_is_replaced(tmp_path):
     done = []
     for (name, _), error in in_processes(crash, [(name, tmp_path) for name in "abc"], 1):
         done.append((name, error))
-        (child,) = multiprocessing.active_children()  # is idle until the next is asked for
+        (child,) = multiprocessing.active_children()  # idle until the next job
         child.kill()
         child.join()
     assert done == [("a", ""), ("b", ""), ("c", "")]

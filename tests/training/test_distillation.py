@@ -139,15 +139,15 @@ def test_segments_are_varied_only_while_they_teach():
     rows = [np.full((40, 32), -30, np.float32), np.full((40, 32), -99, np.float32)]
     mean, std = np.zeros(32), np.ones(32)
     segments = SegmentDataset(
-        rows, SPEC, mean, std, variation=SpectrogramAugmentation(loudness=4.0, equaliser=2.0)
+        rows, SPEC, mean, std, augmentation=SpectrogramAugmentation(loudness=4.0, equaliser=2.0)
     )
     plain = SegmentDataset(rows, SPEC, mean, std)
     starts = torch.tensor([0, 0, 40])
-    assert torch.equal(segments.at(starts), plain.varied(starts))
+    assert torch.equal(segments.at(starts), plain.augmented(starts))
     torch.manual_seed(3)
-    varied = segments.varied(starts)
+    varied = segments.augmented(starts)
     torch.manual_seed(3)
-    assert torch.equal(varied, segments.varied(starts))
+    assert torch.equal(varied, segments.augmented(starts))
     gains = (varied[:2] + 30)[:, 0]
     assert torch.allclose(gains, gains[:, :1].expand_as(gains))  # the same in every frame
     assert not torch.allclose(gains[0], gains[1])

@@ -329,4 +329,4 @@ def test_without_the_training_extra_one_line_says_what_to_install():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr == "learning needs onnxscript: pip install 'beets-agf[train]'\n"
+    assert done.stderr == "training needs onnxscript: pip install 'beets-agf[train]'\n"

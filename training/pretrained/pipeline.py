@@ -68,7 +68,7 @@ def train_recipe(
         recipe.input,
         mean,
         std,
-        variation=recipe.augmentation,
+        augmentation=recipe.augmentation,
         device=material.device,
     )
     targets, groups = task_targets(

@@ -78,7 +78,7 @@ def pretrain(
     mean, std = fit_normaliser(iter(spectra))
     scale = Scale.fit(features)
     segments = SegmentDataset(
-        spectra, recipe.input, mean, std, variation=recipe.augmentation, device=device
+        spectra, recipe.input, mean, std, augmentation=recipe.augmentation, device=device
     )
     model = train_distilled(
         segments,

@@ -30,7 +30,7 @@ from agf_core.bundle import format as bundle_format
 from agf_core.data.sampling import learnable_genres
 from agf_core.data.tracks import Track
 from agf_core.errors import CorpusError
-from agf_core.evaluation import PERSONAL, Comparison, compare, score_sheet
+from agf_core.evaluation import FINE_TUNED, Comparison, compare, score_sheet
 from agf_core.features.cache import FeatureCache
 from agf_core.finetune.finetuner import FineTuneConfig, FineTuner, TrainingData
 from agf_core.finetune.frozen_features import frozen_features, segments_of
@@ -111,9 +111,9 @@ def show(title: str, tracks: Sequence[Track], genres: Sequence[str], held_out: H
     predictions = {
         "most common": held_out.common,
         "before": held_out.before,
-        PERSONAL: held_out.personal,
+        FINE_TUNED: held_out.personal,
     }
-    sheet = score_sheet(genres, held_out.truth, artists, predictions, PERSONAL)
+    sheet = score_sheet(genres, held_out.truth, artists, predictions, FINE_TUNED)
     print(f"{title}: {sheet['tracks']} tracks, {sheet['artists']} artists, {len(genres)} genres")
     for name, scores in sheet["overall"].items():
         values = (f"{s} {v:.3f} [{a:.3f}, {b:.3f}]" for s, (v, a, b) in scores.items())

@@ -15,7 +15,7 @@ from agf_core import errors
 from agf_core.bundle.registry import SHIPPED_NAME, ModelStore
 from agf_core.data.genre_names import fold_genre_name
 from agf_core.data.sampling import SetAside
-from agf_core.evaluation import PERSONAL, Comparison, compare, draw_confusion, score_sheet
+from agf_core.evaluation import FINE_TUNED, Comparison, compare, draw_confusion, score_sheet
 from agf_core.features.cache import FeatureCache
 from agf_core.features.spectrogram_cache import Excerpts
 from agf_core.finetune.finetuner import FineTuner
@@ -127,9 +127,9 @@ def honest_report(
         {
             MOST_COMMON: held_out.common,
             learner.model.metadata.name: held_out.before,
-            PERSONAL: held_out.personal,
+            FINE_TUNED: held_out.personal,
         },
-        PERSONAL,
+        FINE_TUNED,
     )
     return {
         "date": date.today().isoformat(),
@@ -183,7 +183,7 @@ def report_lines(report: dict[str, Any]) -> list[str]:
     for name, c in report["compared"].items():
         value, low, high = c["difference"]
         lines.append(
-            f"{PERSONAL} against {name}: {value:+.1%} of {plural(c['tracks'], 'track')} right "
+            f"{FINE_TUNED} against {name}: {value:+.1%} of {plural(c['tracks'], 'track')} right "
             f"[{low:+.1%}, {high:+.1%}], better in {c['better_in']:.0%} of resamples"
         )
     return lines

@@ -28,7 +28,7 @@ from agf_core.bundle import format as bundle_format
 from agf_core.data.genre_names import fold_genre_name
 from agf_core.data.sampling import SetAside, at_most
 from agf_core.data.tracks import Track
-from agf_core.evaluation import PERSONAL
+from agf_core.evaluation import FINE_TUNED
 from agf_core.features.cache import FeatureCache
 from agf_core.features.descriptors import extract, possible_sources
 from agf_core.features.spectrogram_cache import Excerpts, cache_spectrograms
@@ -386,7 +386,7 @@ class TrainingRun:
                 "tracks": report["tracks"],
                 "artists": report["artists"],
                 "parts": report["parts"],
-                "overall": report["overall"][PERSONAL],
+                "overall": report["overall"][FINE_TUNED],
                 "by_confidence": report["by_confidence"],
                 "genres": report["genres"],
             },
