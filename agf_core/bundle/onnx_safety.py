@@ -1,9 +1,8 @@
-"""Whether an ONNX network is nothing but its own bytes, and does nothing but compute.
+"""Check that an ONNX network is self-contained and does nothing but compute.
 
-ONNX can name other files to take its numbers from, hold loops that never end, and call for
-operators from elsewhere. A genre network needs none of that. ONNX files are protocol buffers; the
-few messages in which such things can stand are walked here, so that tagging needs no parser of
-them.
+ONNX can load numbers from other files, contain endless loops, and use foreign operators. A genre
+network needs none of that. ONNX files are protocol buffers; the few messages that can contain such
+things are parsed here, so that tagging needs no ONNX package.
 """
 
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
 PLAIN_DOMAINS = (b"", b"ai.onnx")
 
-# Where messages hold messages that must be looked into, by field number; and what must not be.
+# Fields with messages to check, and fields that are refused, by message and field number.
 NESTED = {
     ("model", 7): "graph",
     ("graph", 1): "node",
@@ -21,26 +20,26 @@ NESTED = {
     ("attribute", 10): "tensor",
 }
 REFUSED = {
-    ("model", 20): "is to be trained while it runs",
-    ("model", 25): "brings functions of its own",
-    ("graph", 15): "holds sparse numbers",
-    ("attribute", 6): "holds a branch or a loop",
-    ("attribute", 11): "holds a branch or a loop",
-    ("attribute", 22): "holds sparse numbers",
-    ("attribute", 23): "holds sparse numbers",
-    ("tensor", 13): "takes numbers from another file",
+    ("model", 20): "is trained while it runs",
+    ("model", 25): "defines functions",
+    ("graph", 15): "contains sparse numbers",
+    ("attribute", 6): "contains a branch or a loop",
+    ("attribute", 11): "contains a branch or a loop",
+    ("attribute", 22): "contains sparse numbers",
+    ("attribute", 23): "contains sparse numbers",
+    ("tensor", 13): "loads numbers from another file",
 }
 NODE_DOMAIN = ("node", 7)
 TENSOR_LOCATION = ("tensor", 14)  # 0 is here
 
 
 def check(network: bytes) -> None:
-    """See that a network is whole in itself.
+    """Check that a network is self-contained.
 
     Raises
     ------
     ValueError
-        When it is not, or is no ONNX network; the message follows "the network".
+        When it is not, or is not ONNX; the message is to follow "the network".
     """
     graphs = 0
     pending = [("model", memoryview(network))]
@@ -55,7 +54,7 @@ def check(network: bytes) -> None:
             if not isinstance(value, memoryview):
                 continue
             if field == NODE_DOMAIN and value not in PLAIN_DOMAINS:
-                raise ValueError(f"calls for operators of {bytes(value[:40])!r}")
+                raise ValueError(f"uses operators of {bytes(value[:40])!r}")
             if field in NESTED:
                 pending.append((NESTED[field], value))
                 graphs += kind == "model"
@@ -86,7 +85,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """Return the number that begins there, and where it ends."""
+    """Return the number at a position, and the position after it."""
     value = 0
     for shift in range(0, 64, 7):
         if at == len(message):

@@ -1,7 +1,7 @@
-"""Models of one's own in a folder, one of which may be active.
+"""Registry of fine-tuned models in a folder, one of which may be active.
 
-The folder holds a model per folder below ``models``, and the name of the active one in the file
-``active``. Without that file, or without that model, the shipped one is active.
+Each folder below ``models`` holds a model; the file ``active`` holds the name of the active one.
+Without that file, or without that model, the shipped model is active.
 """
 
 import re
@@ -16,12 +16,12 @@ from agf_core.utils import atomic
 SHIPPED_NAME = "shipped"
 ACTIVE = "active"
 LONGEST_NAME = 1000  # bytes
-NAME = re.compile(r"\w[\w.+ -]*")  # that any file system takes
+NAME = re.compile(r"\w[\w.+ -]*")  # valid on any file system
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A model that is there.
+    """A model in the registry.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Entry:
     model : bundle.Bundle or None
         None where it cannot be used.
     problem : str
-        Why not.
+        The reason why it cannot.
     """
 
     name: str
@@ -43,12 +43,12 @@ def _can_be_a_name(name: str) -> bool:
 
 
 def checked_name(name: str) -> str:
-    """Return a name that a model can have.
+    """Return `name` if a model can have it.
 
     Raises
     ------
     ValueError
-        When no model can be called that.
+        When it is no valid name.
     """
     if not _can_be_a_name(name):
         raise ValueError(
@@ -64,24 +64,24 @@ class ModelStore:
     Parameters
     ----------
     folder : Path
-        Made when first needed.
+        Created when first needed.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def path(self, name: str) -> Path:
-        """Return where a model of that name lies, or would lie.
+        """Return the folder of a model of that name, which need not exist.
 
         Raises
         ------
         ValueError
-            When no model can be called that.
+            When it is no valid name.
         """
         return self.folder / "models" / checked_name(name)
 
     def names(self) -> list[str]:
-        """Return the names of all models but the shipped one, whole or not."""
+        """Return the names of all models but the shipped one, intact or not."""
         try:
             found = [path.name for path in (self.folder / "models").iterdir() if path.is_dir()]
         except OSError:
@@ -99,12 +99,12 @@ class ModelStore:
             return Entry(name, None, str(error))
 
     def folder_of(self, name: str) -> Path:
-        """Return the folder of a model, the shipped one's included."""
+        """Return the folder of a model, which may be the shipped one."""
         return bundle_format.SHIPPED if name == SHIPPED_NAME else self.path(name)
 
     @property
     def chosen(self) -> str:
-        """The name of the model that was made active last, whether it is still there or not."""
+        """The name of the model that was activated last, which need not exist any more."""
         try:
             return atomic.read(self.folder / ACTIVE, LONGEST_NAME).decode().strip()
         except (OSError, UnicodeDecodeError):
@@ -117,7 +117,7 @@ class ModelStore:
         return chosen if chosen in self.names() else SHIPPED_NAME
 
     def activate(self, name: str) -> None:
-        """Make a model the active one; `bundle.BundleError` where it cannot be used."""
+        """Make a model the active one; raise `BundleError` where it cannot be used."""
         bundle_format.load(self.folder_of(name))
         if name == SHIPPED_NAME:
             (self.folder / ACTIVE).unlink(missing_ok=True)
@@ -132,7 +132,7 @@ class ModelStore:
         shutil.rmtree(self.path(name))
 
     def free_name(self, wish: str) -> str:
-        """Return `wish`, with a number behind it if it is taken."""
+        """Return `wish`, with a number appended if it is taken."""
         taken = set(self.names())
         numbered = (f"{wish}-{i}" for i in range(2, len(taken) + 3))
         return wish if wish not in taken else next(name for name in numbered if name not in taken)

@@ -1,4 +1,4 @@
-"""What a personal model says of artists that it has not learnt from."""
+"""Predictions of a fine-tuned model for unseen artists."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,24 +8,24 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Predictions of tracks by artists that were not learnt from.
+    """Predictions of tracks by artists that were not trained on.
 
     Attributes
     ----------
     tracks : np.ndarray [shape=(n,), dtype=int]
-        Which of the teaching tracks.
+        Indices of tagged tracks.
     truth : np.ndarray [shape=(n,), dtype=int]
         Their genres.
     raw, personal : np.ndarray [shape=(n, n_genres)]
-        Of personal models, before and after the temperature.
+        Of fine-tuned models, before and after calibration.
     before : np.ndarray [shape=(n, n_genres)]
-        Of the model that was begun with, in the words of this collection.
+        Of the base model, mapped to the genres of this collection.
     common : np.ndarray [shape=(n, n_genres)]
-        1 for the genre that was most common among what was learnt from.
+        1 for the most common genre of the training tracks.
     epochs : tuple of int
-        That the networks and the MLP took to be at their best; the median of the parts.
+        Best epochs of networks and MLP; the median of the folds.
     parts : int
-        How many models were made for these.
+        Number of models that were trained for the predictions.
     """
 
     tracks: np.ndarray
@@ -39,7 +39,7 @@ class HeldOut:
 
     @classmethod
     def of(cls, parts: Sequence["HeldOut"]) -> "HeldOut":
-        """Put several parts together."""
+        """Concatenate the predictions of several folds."""
         networks, mlp = np.median([part.epochs for part in parts], axis=0)
         arrays = {
             name: np.concatenate([getattr(part, name) for part in parts])

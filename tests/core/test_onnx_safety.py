@@ -46,13 +46,13 @@ def constant(value: TensorProto):
 FUNCTION = helper.make_function("own", "F", ["a"], ["b"], [], [helper.make_opsetid("", 18)])
 
 HOSTILE = {
-    "takes numbers from another file": [
+    "loads numbers from another file": [
         network([tensor("../../../etc/passwd")]),
         network(nodes=[constant(tensor("/etc/passwd"))]),
     ],
-    "holds a branch or a loop": [network(nodes=[branch()])],
-    "calls for operators of b'com.example'": [network(domain="com.example")],
-    "brings functions of its own": [network(functions=[FUNCTION])],
+    "contains a branch or a loop": [network(nodes=[branch()])],
+    "uses operators of b'com.example'": [network(domain="com.example")],
+    "defines functions": [network(functions=[FUNCTION])],
     "is not ONNX": [b"", b"\x0f", b"\xff" * 20, b"\x18\x00"],
     "is cut off": [network()[:-1], b"\x3a\xff\xff\xff\xff\x0f", b"\x80"],
 }
@@ -122,6 +122,6 @@ def test_an_input_that_fills_the_memory_is_refused():
 
 
 def test_onnx_agrees_that_these_are_networks():
-    for words in ("holds a branch or a loop", "brings functions of its own"):
+    for words in ("contains a branch or a loop", "defines functions"):
         for content in HOSTILE[words]:
             assert onnx.load_from_string(content).graph.node
