@@ -51,7 +51,7 @@ def learnable_genres(
     return tuple(genres), sorted(set_aside, key=lambda aside: -aside.tracks)
 
 
-def votes(tracks: Sequence[Track]) -> np.ndarray:
+def album_weights(tracks: Sequence[Track]) -> np.ndarray:
     """Weight the tracks of an artist and genre on one album to count as one, (n_tracks,).
 
     A track without an album counts as an album. The mean weight is 1.

@@ -1,4 +1,4 @@
-"""What a model hears as it is, before it is made one's own."""
+"""Transfer features of a base model, before fine-tuning."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,9 +13,9 @@ from agf_core.train.networks import GenreNet
 
 
 def segments_of(model: bundle_format.Bundle, spectrograms: Sequence[np.ndarray]) -> SegmentDataset:
-    """Return spectrograms as a model's networks hear them, in windows that do not overlap.
+    """Return spectrograms as the input of the networks of a model, in windows without overlap.
 
-    That is half of the windows of a prediction, and half of what they cost.
+    That is half of the windows of a prediction, at half of the cost.
     """
     metadata = model.metadata
     spec = replace(metadata.input, window_hop=metadata.input.segment_frames)
@@ -28,12 +28,12 @@ def frozen_features(
     excerpts: Excerpts,
     step: Callable[[], None] = lambda: None,
 ) -> FeatureDataset:
-    """Transfer features of tracks by a model as it is, each made once and kept.
+    """Compute transfer features of tracks by a base model, each once and cached.
 
     Parameters
     ----------
     network : GenreNet
-        That of `model`.
+        The network of `model`.
     excerpts : Excerpts
         Of the tracks.
     step : callable

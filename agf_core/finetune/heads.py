@@ -1,6 +1,6 @@
-"""A trained network with heads for other genres and artist groups, which goes on from where it is.
+"""Replace the heads of a trained network, for other genres and artist groups.
 
-A genre of the same name keeps what is known of it: its weights in the heads.
+A genre of the same name keeps its weights in the heads.
 """
 
 import copy
@@ -14,24 +14,24 @@ from agf_core.data.genre_names import fold_genre_name
 from agf_core.train.networks import GenreNet, MultiTaskNet, TaskBranch, TransferMLP, channels_last
 
 
-def personal_network(
-    start: GenreNet, known: Sequence[str], genres: Sequence[str], groups: Mapping[str, int]
+def network_with_heads(
+    base_network: GenreNet, known: Sequence[str], genres: Sequence[str], groups: Mapping[str, int]
 ) -> GenreNet:
-    """Return a trained network with heads for other genres and artist groups.
+    """Return a copy of a network with heads for other genres and artist groups.
 
     Parameters
     ----------
-    start : GenreNet
-        Stays as it is.
+    base_network : GenreNet
+        Not changed.
     known : sequence of str
         Its genres.
     genres : sequence of str
-        The new genres; those that are known keep their weights.
+        The new genres; known ones keep their weights.
     groups : mapping
-        Number of groups of each task but g. A task that `start` lacks gets a branch that begins
-        as a copy of the genre's.
+        Number of groups of each task but g. A task that the network lacks gets a copy of the branch
+        of the genre task.
     """
-    network = copy.deepcopy(start)
+    network = copy.deepcopy(base_network)
     own = cast(list[MultiTaskNet], list(network.networks))
     genre_net = next((net for net in own if "g" in net.tasks), own[0])
     added = [task for task in groups if not any(task in net.tasks for net in own)]
@@ -51,13 +51,13 @@ def personal_network(
 
 
 def namesakes(known: Sequence[str], genres: Sequence[str]) -> list[int | None]:
-    """Return where each of the genres stands among the known ones (`fold_genre_name`)."""
+    """Return the index of each genre among the known ones (`fold_genre_name`), or None."""
     place = {fold_genre_name(name): i for i, name in enumerate(known)}
     return [place.get(fold_genre_name(genre)) for genre in genres]
 
 
 def _with_rows(layer: nn.Linear, rows: Sequence[int | None]) -> nn.Linear:
-    """Return a layer with some of another's rows, and new ones where there is None."""
+    """Return a layer with rows of `layer`, and new rows where the index is None."""
     result = nn.Linear(layer.in_features, len(rows))
     with torch.no_grad():
         for i, row in enumerate(rows):
@@ -72,7 +72,7 @@ def _replace_head(branch: TaskBranch, rows: Sequence[int | None]) -> None:
 
 
 def _columns(networks: Sequence[MultiTaskNet]) -> list[tuple[int, str, int]]:
-    """Name every column of the networks' features, in order."""
+    """Return a key of every column of the features of networks, in order."""
     return [
         (n, task, column)
         for n, net in enumerate(networks)

@@ -1,4 +1,4 @@
-"""From a trained network to one's own, without a library: on made-up features and spectrograms."""
+"""Fine-tuning on generated features and spectrograms, without a library."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +10,14 @@ from starting_model import metadata_of
 
 from agf_core import calibration, evaluation
 from agf_core.bundle import format as bundle_format
-from agf_core.data.sampling import at_most, learnable_genres, votes
+from agf_core.data.sampling import album_weights, at_most, learnable_genres
 from agf_core.data.splits import artist_folds
 from agf_core.data.tracks import Track
 from agf_core.features.spectrogram import InputSpec
-from agf_core.finetune.finetuner import TEMPERATURE_PRIOR, FineTuneConfig, FineTuner, TrainingData
+from agf_core.finetune.config import FineTuneConfig, TrainingData
+from agf_core.finetune.finetuner import TEMPERATURE_PRIOR, FineTuner
 from agf_core.finetune.frozen_features import segments_of
-from agf_core.finetune.heads import personal_network
+from agf_core.finetune.heads import network_with_heads
 from agf_core.groups.lda import ArtistGroups
 from agf_core.metrics import Score
 from agf_core.train.config import TrainConfig
@@ -37,7 +38,7 @@ def track(i: int, artist: str, genre: str = "", album: str = "") -> Track:
     return Track(f"t{i}", Path(f"{i}.mp3"), artist, genre, (genre,) if genre else (), album=album)
 
 
-def start(tasks: dict[str, int] | None = None) -> GenreNet:
+def base_network(tasks: dict[str, int] | None = None) -> GenreNet:
     torch.manual_seed(0)
     network = MultiTaskNet(tasks or {"g": 3}, width=0.25)
     return GenreNet([network], TransferMLP(network.n_features, 3)).eval()
@@ -49,10 +50,10 @@ def model(network: GenreNet) -> bundle_format.Bundle:
 
 
 def segments(spectra: np.ndarray) -> SegmentDataset:
-    return segments_of(model(start()), list(spectra))
+    return segments_of(model(base_network()), list(spectra))
 
 
-# What is learnt
+# Training tracks
 
 
 def test_genres_with_too_few_tracks_or_one_artist_are_set_aside():
@@ -73,7 +74,7 @@ def test_a_box_set_counts_as_much_as_any_album():
     tracks = [track(i, "a", "Rock", "box") for i in range(40)]
     tracks += [track(100 + i, "b", "Jazz", f"album {i}") for i in range(10)]
     tracks += [track(200, "a", "Jazz", "box"), track(201, "c", "Rock")]
-    weights = votes(tracks)
+    weights = album_weights(tracks)
     assert weights.mean() == pytest.approx(1)
     single = weights[-1]
     assert weights[:40].sum() == pytest.approx(single)
@@ -127,12 +128,12 @@ def test_folds_keep_artists_whole_and_genres_even():
     assert {f for f, t in zip(folds, tracks, strict=True) if not t.genre} == {-1}
 
 
-# The network to begin with
+# New heads
 
 
-def test_genres_of_the_same_name_keep_what_was_learnt():
-    before = start()
-    after = personal_network(before, KNOWN, ("Jazz", "Bebop", "rock"), {})
+def test_genres_of_the_same_name_keep_their_weights():
+    before = base_network()
+    after = network_with_heads(before, KNOWN, ("Jazz", "Bebop", "rock"), {})
     x = torch.randn(2, 1, 32, 32)
     was, now = before(x), after.eval()(x)
     torch.testing.assert_close(now[:, [0, 2]], was[:, [1, 0]])
@@ -141,9 +142,9 @@ def test_genres_of_the_same_name_keep_what_was_learnt():
     assert before(x).shape == (2, 3)  # as it was
 
 
-def test_a_task_that_is_new_begins_as_a_copy_and_disturbs_nothing():
-    before = start()
-    after = personal_network(before, KNOWN, KNOWN, {"m": 4}).eval()
+def test_a_new_task_is_a_copy_and_changes_no_output():
+    before = base_network()
+    after = network_with_heads(before, KNOWN, KNOWN, {"m": 4}).eval()
     assert after.n_classes == {"g": 3, "m": 4}
     x = torch.randn(2, 1, 32, 32)
     torch.testing.assert_close(after(x), before(x))
@@ -151,19 +152,19 @@ def test_a_task_that_is_new_begins_as_a_copy_and_disturbs_nothing():
     torch.testing.assert_close(features[:, :64], features[:, 64:])
 
 
-def test_groups_that_were_learnt_go_on_with_a_new_head():
-    before = start({"g": 3, "s": 5})
-    after = personal_network(before, KNOWN, KNOWN, {"s": 2}).eval()
+def test_trained_groups_get_a_new_head():
+    before = base_network({"g": 3, "s": 5})
+    after = network_with_heads(before, KNOWN, KNOWN, {"s": 2}).eval()
     assert after.n_classes == {"g": 3, "s": 2}
     x = torch.randn(2, 1, 32, 32)
     torch.testing.assert_close(after(x), before(x))
     assert after.networks[0](x, "s").shape == (2, 2)
 
 
-# Learning
+# Fine-tuning
 
 
-def made_up(n_artists: int = 12, each: int = 4) -> tuple[list[Track], FeatureDataset, np.ndarray]:
+def generated(n_artists: int = 12, each: int = 4) -> tuple[list[Track], FeatureDataset, np.ndarray]:
     """Tracks of two genres that the model does not know, and features that tell them apart."""
     rng = np.random.default_rng(1)
     tracks, rows = [], []
@@ -178,57 +179,57 @@ def made_up(n_artists: int = 12, each: int = 4) -> tuple[list[Track], FeatureDat
     return tracks, FeatureDataset(rows), spectra
 
 
-def quick_learner() -> FineTuner:
-    tracks, features, _ = made_up()
-    network = start()
+def quick_tuner() -> FineTuner:
+    tracks, features, _ = generated()
+    network = base_network()
     return FineTuner(model(network), network, TrainingData(tracks, ("Блюз", "🎹"), features), QUICK)
 
 
-def test_held_out_artists_are_predicted_and_beat_the_model_before():
-    learner = quick_learner()
-    held_out = learner.hold_out()
+def test_held_out_artists_are_predicted():
+    tuner = quick_tuner()
+    held_out = tuner.hold_out()
     assert sorted(held_out.tracks) == list(range(48))
     right = held_out.personal.argmax(axis=1) == held_out.truth
     assert right.mean() > 0.95
     assert held_out.parts == 3
     for p in (held_out.personal, held_out.before, held_out.common):
         np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-6)
-    learnt, temperature = learner.finish(held_out)
-    everything = learnt.predict(np.arange(48))
+    fine_tuned, temperature = tuner.finish(held_out)
+    everything = fine_tuned.predict(np.arange(48))
     assert (everything.argmax(axis=1) == held_out.truth[np.argsort(held_out.tracks)]).mean() > 0.95
     assert 0.1 <= temperature <= 10
 
 
-def test_a_part_has_the_temperature_of_the_others():
-    learner = quick_learner()
-    held_out = learner.hold_out()
+def test_a_fold_has_the_temperature_of_the_others():
+    tuner = quick_tuner()
+    held_out = tuner.hold_out()
     part = held_out.tracks[:16]
-    asked = learner.ask(part, np.setdiff1d(np.arange(48), part), "fold-0")
+    asked = tuner.ask(part, np.setdiff1d(np.arange(48), part), "fold-0")
     np.testing.assert_allclose(asked.raw, held_out.raw[:16], atol=1e-6)
     fitted = calibration.fit_temperature(held_out.raw[16:], held_out.truth[16:])
     share = 32 / (32 + TEMPERATURE_PRIOR)
-    temperature = fitted**share * learner.model.metadata.temperature ** (1 - share)
+    temperature = fitted**share * tuner.model.metadata.temperature ** (1 - share)
     expected = calibration.apply_temperature(held_out.raw[:16], temperature)
     np.testing.assert_allclose(np.log(held_out.personal[:16]), np.log(expected), rtol=1e-6)
-    # Not that of the artists kept back.
+    # Not that of the validation split.
     assert not np.allclose(np.log(asked.personal), np.log(expected), rtol=0.01)
 
 
-def test_the_prior_counts_an_album_once_as_learning_does():
-    tracks, features, _ = made_up()
+def test_the_prior_counts_an_album_once_as_training_does():
+    tracks, features, _ = generated()
     box = [replace(t, album=f"box {t.artist}") if t.genre == "🎹" else t for t in tracks]
-    box.append(track(100, "somebody"))  # feeds artist groups alone
-    network = start()
-    learner = FineTuner(model(network), network, TrainingData(box, ("Блюз", "🎹"), features), QUICK)
-    assert learner.prior == pytest.approx([24 / 30, 6 / 30])
+    box.append(track(100, "somebody"))  # is used for artist groups alone
+    network = base_network()
+    tuner = FineTuner(model(network), network, TrainingData(box, ("Блюз", "🎹"), features), QUICK)
+    assert tuner.prior == pytest.approx([24 / 30, 6 / 30])
 
 
 def test_nothing_of_held_out_artists_reaches_their_predictions():
-    tracks, features, spectra = made_up()
+    tracks, features, spectra = generated()
     tracks += [track(100 + i, tracks[i].artist) for i in range(0, 48, 4)]  # untagged, by the same
     spectra = np.concatenate([spectra, spectra[::4]])
     genres = ("Блюз", "🎹")
-    network = start({"g": 3, "s": 2})
+    network = base_network({"g": 3, "s": 2})
     rows = [features.windows(i).numpy() for i in range(48)]
     asked, rest = np.arange(12), np.arange(12, 60)
     theirs = {tracks[i].artist for i in asked}
@@ -259,17 +260,17 @@ def test_nothing_of_held_out_artists_reaches_their_predictions():
     np.testing.assert_array_equal(predicted(False), predicted(True))
 
 
-def test_learning_that_was_stopped_goes_on_to_the_same_end(tmp_path, monkeypatch):
+def test_stopped_training_resumes_to_the_same_result(tmp_path, monkeypatch):
     from agf_core.finetune import finetuner
 
-    tracks, features, _ = made_up()
-    network = start()
+    tracks, features, _ = generated()
+    network = base_network()
 
-    def learner(work: Path) -> FineTuner:
+    def tuner(work: Path) -> FineTuner:
         material = TrainingData(tracks, ("Блюз", "🎹"), features)
         return FineTuner(model(network), network, material, QUICK, work=work)
 
-    whole = learner(tmp_path / "whole").hold_out()
+    whole = tuner(tmp_path / "whole").hold_out()
     fit, calls = finetuner.fit, []
 
     def stopped(*arguments, **options):
@@ -280,60 +281,60 @@ def test_learning_that_was_stopped_goes_on_to_the_same_end(tmp_path, monkeypatch
 
     monkeypatch.setattr(finetuner, "fit", stopped)
     with pytest.raises(KeyboardInterrupt):
-        learner(tmp_path / "stopped").hold_out()
-    again = learner(tmp_path / "stopped").hold_out()
+        tuner(tmp_path / "stopped").hold_out()
+    again = tuner(tmp_path / "stopped").hold_out()
     np.testing.assert_array_equal(again.personal, whole.personal)
 
 
-def test_a_label_without_a_counterpart_counts_as_what_it_is_heard_in():
-    tracks, features, _ = made_up()
-    network = start()
+def test_a_label_without_a_counterpart_is_distributed_over_genres():
+    tracks, features, _ = generated()
+    network = base_network()
     material = TrainingData(tracks, ("Блюз", "🎹"), features)
-    learner = FineTuner(
+    tuner = FineTuner(
         model(network), network, material, QUICK, counterparts={"Rock": "блюз", "Jazz": "🎹"}
     )
-    before = learner.ask(np.arange(12), np.arange(12, 48)).before
+    before = tuner.ask(np.arange(12), np.arange(12, 48)).before
     np.testing.assert_allclose(before.sum(axis=1), 1, atol=1e-6)
 
 
-def test_large_collections_are_asked_about_one_part_only():
-    tracks, features, spectra = made_up()
-    network = start()
+def test_large_collections_are_evaluated_on_one_fold():
+    tracks, features, spectra = generated()
+    network = base_network()
     material = TrainingData(tracks, ("Блюз", "🎹"), features, segments(spectra))
     plan = replace(FAST, all_folds_up_to=20)
-    told = []
+    announced = []
     held_out = FineTuner(
-        model(network), network, material, plan, announce=lambda what, left: told.append(what)
+        model(network), network, material, plan, announce=lambda what, left: announced.append(what)
     ).hold_out()
     assert (held_out.parts, len(held_out.tracks)) == (1, 16)
-    assert told == ["learning without some of the artists, to be asked about"]
+    assert announced == ["training without some of the artists, to test on them"]
 
 
-def test_of_several_networks_only_those_with_something_to_learn_are_taught():
-    tracks, features, spectra = made_up()
+def test_networks_without_a_target_are_not_trained():
+    tracks, features, spectra = generated()
     torch.manual_seed(0)
     networks = [MultiTaskNet({task: n}, width=0.25) for task, n in (("g", 3), ("m", 2))]
     both = GenreNet(networks, TransferMLP(128, 3)).eval()
     rows = [np.hstack([features.windows(i).numpy()] * 2) for i in range(len(tracks))]
     material = TrainingData(tracks, ("Блюз", "🎹"), FeatureDataset(rows), segments(spectra))
-    learnt = FineTuner(model(both), both, material, FAST).learn(
+    fine_tuned = FineTuner(model(both), both, material, FAST).learn(
         np.arange(len(tracks)), None, epochs=(2, 1)
     )
-    after = dict(learnt.network.networks[1].named_parameters())
+    after = dict(fine_tuned.network.networks[1].named_parameters())
     for name, before in both.networks[1].named_parameters():
         torch.testing.assert_close(after[name], before)
     first = "trunk.0.weight"
     assert not torch.equal(
-        dict(learnt.network.networks[0].named_parameters())[first],
+        dict(fine_tuned.network.networks[0].named_parameters())[first],
         dict(both.networks[0].named_parameters())[first],
     )
 
 
-def test_epochs_between_validations_count_for_each_task_and_hear_one_window_in_three(monkeypatch):
+def test_validation_is_every_few_epochs_per_task_on_one_window_in_three(monkeypatch):
     from agf_core.finetune import finetuner
 
-    tracks, features, spectra = made_up()
-    network = start({"g": 3, "s": 2})
+    tracks, features, spectra = generated()
+    network = base_network({"g": 3, "s": 2})
     rows = [np.hstack([features.windows(i).numpy()] * 2) for i in range(len(tracks))]
     labels = {"s": [("x", t.genre) for t in tracks]}
     material = TrainingData(
@@ -347,7 +348,7 @@ def test_epochs_between_validations_count_for_each_task_and_hear_one_window_in_t
         return history
 
     monkeypatch.setattr(finetuner, "fit", noted)
-    plan = replace(FAST, validated_on=3)
+    plan = replace(FAST, validation_thinning=3)
     asked, rest = np.arange(12), np.arange(12, 48)
     FineTuner(model(network), network, material, plan).ask(asked, rest)
     (hop, every, entries), _ = seen
@@ -355,7 +356,7 @@ def test_epochs_between_validations_count_for_each_task_and_hear_one_window_in_t
     assert entries[0] == {"epoch", "g_log_loss", "g_accuracy"}  # groups are not scored
 
 
-# What is told of it
+# What is announced of it
 
 
 def test_comparison_is_paired_and_by_artist():
@@ -378,8 +379,8 @@ def test_comparison_is_paired_and_by_artist():
 def test_score_sheet_and_picture(tmp_path):
     genres = ("Jazz", "$ka_{", "Рок")
     truth = np.array([0, 0, 1, 1, 1])
-    said = np.eye(3)[[0, 1, 1, 1, 0]]
-    sheet = evaluation.score_sheet(genres, truth, np.arange(5), {"mine": said}, "mine")
+    predicted = np.eye(3)[[0, 1, 1, 1, 0]]
+    sheet = evaluation.score_sheet(genres, truth, np.arange(5), {"mine": predicted}, "mine")
     assert sheet["genres"]["Jazz"] == {"precision": 0.5, "recall": 0.5, "tracks": 2, "artists": 2}
     assert sheet["genres"]["Рок"]["precision"] is None
     assert sheet["confusion"] == [[1, 1, 0], [1, 2, 0], [0, 0, 0]]
@@ -388,9 +389,9 @@ def test_score_sheet_and_picture(tmp_path):
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_what_leaving_unsure_tracks_alone_buys():
-    said = np.array([[0.9, 0.1], [0.6, 0.4], [0.45, 0.55], [0.2, 0.8]])
-    rows = evaluation.by_confidence(said, np.array([0, 1, 1, 1]))
+def test_accuracy_by_confidence():
+    predicted = np.array([[0.9, 0.1], [0.6, 0.4], [0.45, 0.55], [0.2, 0.8]])
+    rows = evaluation.by_confidence(predicted, np.array([0, 1, 1, 1]))
     assert list(rows) == [f"{n / 100:.2f}" for n in range(0, 100, 5)]
     assert rows["0.50"] == {"share_of_tracks": 1.0, "right": 0.75}
     assert rows["0.60"] == {"share_of_tracks": 0.75, "right": 0.667}
@@ -405,10 +406,10 @@ def test_the_picture_of_many_genres_has_an_end(tmp_path, monkeypatch):
     assert 150 < int.from_bytes(header[16:20]) <= 200
 
 
-def test_early_stopping_keeps_the_best_even_if_that_is_the_beginning():
+def test_early_stopping_keeps_the_best_state_even_if_untrained():
     from agf_core.train.loop import fit
 
-    tracks, features, _ = made_up()
+    tracks, features, _ = generated()
     truth = np.array([t.genre == "🎹" for t in tracks]).astype(int)
     targets = np.eye(2, dtype=np.float32)[truth]
     train, valid = np.arange(32), np.arange(32, 48)
@@ -428,9 +429,9 @@ def test_early_stopping_keeps_the_best_even_if_that_is_the_beginning():
         ), mlp
 
     schedule = TrainConfig(epochs=50, batch_size=8, learning_rate=1e-2, validate_every=1)
-    learnt, _ = history(targets, schedule)
-    assert learnt[0]["epoch"] == 0
-    assert learnt[-1]["g_log_loss"] < learnt[0]["g_log_loss"]
+    fine_tuned, _ = history(targets, schedule)
+    assert fine_tuned[0]["epoch"] == 0
+    assert fine_tuned[-1]["g_log_loss"] < fine_tuned[0]["g_log_loss"]
     wrong = targets.copy()
     wrong[train] = 1 - wrong[train]
     misled, mlp = history(wrong, schedule)
@@ -443,8 +444,8 @@ def test_early_stopping_keeps_the_best_even_if_that_is_the_beginning():
 
 
 def test_groups_and_their_dictionary_are_found_in_the_collection():
-    tracks, features, spectra = made_up(n_artists=32, each=2)
-    network = start({"g": 3, "s": 2})
+    tracks, features, spectra = generated(n_artists=32, each=2)
+    network = base_network({"g": 3, "s": 2})
     rows = [np.hstack([features.windows(i).numpy()] * 2) for i in range(64)]
     material = TrainingData(
         tracks,
@@ -454,9 +455,9 @@ def test_groups_and_their_dictionary_are_found_in_the_collection():
         tracks,
         {"s": [("x", t.genre) for t in tracks]},
     )
-    learnt = FineTuner(model(network), network, material, FAST).learn(
+    fine_tuned = FineTuner(model(network), network, material, FAST).learn(
         np.arange(64), None, epochs=(2, 1)
     )
-    assert isinstance(learnt.groups["s"], ArtistGroups)
-    assert learnt.network.n_classes == {"g": 2, "s": 2}
-    assert learnt.features.rows.shape[1] == 128
+    assert isinstance(fine_tuned.groups["s"], ArtistGroups)
+    assert fine_tuned.network.n_classes == {"g": 2, "s": 2}
+    assert fine_tuned.features.rows.shape[1] == 128

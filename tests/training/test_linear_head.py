@@ -9,7 +9,7 @@ from starting_model import metadata_of
 
 from agf_core.bundle import format as bundle_format
 from agf_core.features.spectrogram import InputSpec
-from agf_core.finetune.heads import personal_network
+from agf_core.finetune.heads import network_with_heads
 from agf_core.inference.tagger import GenreTagger
 from agf_core.train.dataset import FeatureDataset, SegmentDataset
 from agf_core.train.export import network_from_bundle, network_to_onnx, weights_to_safetensors
@@ -178,7 +178,7 @@ def test_a_model_keeps_it(tmp_path):
 @pytest.mark.parametrize("direct", [True, False])
 def test_a_personal_model_goes_on_with_it_if_there_is_one(direct):
     before = whole(direct)
-    after = personal_network(before, LABELS, ("Jazz", "Bebop", "rock"), {"m": 4}).eval()
+    after = network_with_heads(before, LABELS, ("Jazz", "Bebop", "rock"), {"m": 4}).eval()
     assert (after.mlp.direct is not None) == direct
     x = torch.randn(2, 1, 32, 32)
     torch.testing.assert_close(after(x)[:, [0, 2]], before(x)[:, [1, 0]])
