@@ -32,7 +32,7 @@ from agf_core.train.networks import GenreNet, MultiTaskNet, TransferMLP
 # Fields of the configuration by their key in a ``model.json``, where the two differ.
 RECIPE_KEYS = {"validation_folds": "kept_back", "validation_thinning": "validated_on"}
 
-TEMPERATURE_PRIOR = 25  # that the temperature of the base model counts as
+TEMPERATURE_PRIOR = 25  # tracks that the temperature of the base model counts as
 
 
 @dataclass(frozen=True, eq=False)

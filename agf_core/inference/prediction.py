@@ -1,4 +1,4 @@
-"""What comes of listening: the prediction of a track, and the result of one of many files."""
+"""The prediction of a track, and the result of one of many files."""
 
 import os
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class FileResult(Generic[P]):
-    """What became of one of many files: a prediction or an error.
+    """The result of one of many files: a prediction or an error.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class FileResult(Generic[P]):
     error : AudioError or None
         Why there is no prediction.
     lost : float
-        Seconds of the excerpt that were damaged and passed over.
+        Seconds of the excerpt that are damaged and were skipped.
     """
 
     path: P

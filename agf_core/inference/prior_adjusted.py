@@ -12,66 +12,66 @@ from agf_core.label_shift import adjust_prior
 
 
 class Tagger(Protocol):
-    """What listens to files, as a `IsolatedTagger` or a `GenreTagger` does."""
+    """Predicts from files, as `IsolatedTagger` and `GenreTagger` do."""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The genres it knows."""
+        """The genres of the model."""
 
     @property
     def model_id(self) -> str:
-        """Of whoever hears: another one may hear something else."""
+        """The identity of the model, as another may predict otherwise."""
 
     @property
     def prior(self) -> np.ndarray | None:
-        """The prior that its probabilities hold for; None where nobody knows."""
+        """The prior that its probabilities hold for, None if unknown."""
 
     def predict_files(self, paths: Iterable[P]) -> Generator[FileResult[P]]:
         """Predict from many files."""
 
 
 class PriorAdjustedTagger:
-    """Listens as another does, and says what that means where music is made up otherwise.
+    """Adjust the predictions of a tagger to another class prior.
 
     Parameters
     ----------
-    ears : Ears
+    tagger : Tagger
         Its prior is known.
     wanted : np.ndarray [shape=(n_labels,)]
         The prior that the probabilities shall hold for.
     name : str
-        Of that prior: it becomes part of the `model_id`.
-    heard : mapping, optional
-        Results of `ears` by path: what has just been listened to is not listened to again.
+        Of that prior, which becomes part of the `model_id`.
+    known : mapping, optional
+        Results of `tagger` by path, which are not computed again.
     """
 
     def __init__(
         self,
-        ears: Tagger,
+        tagger: Tagger,
         wanted: np.ndarray,
         name: str,
-        heard: Mapping[Any, FileResult] | None = None,
+        known: Mapping[Any, FileResult] | None = None,
     ) -> None:
-        if ears.prior is None:
-            raise ValueError(f"the prior of {ears.model_id} is not known")
-        self.labels = ears.labels
-        self.model_id = f"{ears.model_id}+{name}"
+        if tagger.prior is None:
+            raise ValueError(f"the prior of {tagger.model_id} is not known")
+        self.labels = tagger.labels
+        self.model_id = f"{tagger.model_id}+{name}"
         self.prior = wanted
-        self._ears, self._learnt, self._heard = ears, ears.prior, heard or {}
+        self._tagger, self._trained, self._known = tagger, tagger.prior, known or {}
 
     def predict_files(self, paths: Iterable[P]) -> Generator[FileResult[P]]:
-        """Predict from many files, as `ears` does."""
+        """Predict from many files, as `tagger` does."""
         all_paths, ahead = tee(paths)
-        results = self._ears.predict_files(path for path in ahead if path not in self._heard)
+        results = self._tagger.predict_files(path for path in ahead if path not in self._known)
         try:
             for path in all_paths:
-                heard = self._heard.get(path)
-                yield self._reweighted(next(results) if heard is None else heard)
+                known = self._known.get(path)
+                yield self._adjusted(next(results) if known is None else known)
         finally:
             results.close()
 
-    def _reweighted(self, result: FileResult[P]) -> FileResult[P]:
+    def _adjusted(self, result: FileResult[P]) -> FileResult[P]:
         if result.prediction is None:
             return result
-        there = adjust_prior(result.prediction.probabilities, self._learnt, self.prior)
-        return replace(result, prediction=Prediction(self.labels, there))
+        adjusted = adjust_prior(result.prediction.probabilities, self._trained, self.prior)
+        return replace(result, prediction=Prediction(self.labels, adjusted))

@@ -1,6 +1,6 @@
-"""Genres of a log-mel spectrogram, of samples, of a file, of many files.
+"""Predict genres from a log-mel spectrogram, samples, a file, or many files.
 
-Each layer is usable by itself; each calls the one before.
+Each method is usable by itself and calls the one before.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-# Since 1.29 ONNX Runtime reports its use to its makers, unless this is set when it starts.
+# Since 1.29 ONNX Runtime sends telemetry, unless this is set when it starts.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime
 
@@ -33,7 +33,7 @@ class GenreTagger:
     ----------
     model : bundle.Bundle
     threads : int, optional
-        Files listened to at a time by `predict_files`; by default one per processor core.
+        Files analysed at a time by `predict_files`; by default one per processor core.
 
     Raises
     ------
@@ -49,7 +49,7 @@ class GenreTagger:
         self.threads = threads or _available_cores()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
-        # Files are what runs in parallel; a file's network needs one thread.
+        # Files run in parallel; the network of a file needs one thread.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.load_model_format", "ONNX")  # as it is checked
         try:
@@ -58,13 +58,13 @@ class GenreTagger:
                 model.network, options, providers=["CPUExecutionProvider"]
             )
             (self._input,) = (node.name for node in self._session.get_inputs())
-            # Run once: a network of other sizes must fail here, not on somebody's first file.
+            # Run once, so that a network of other sizes fails here and not on the first file.
             spec = self.metadata.input
             blank = np.zeros((2, 1, spec.segment_frames, spec.n_mels), np.float32)
             shape = self._session.run(None, {self._input: blank})[0].shape
             if shape != (2, len(self.labels)):
                 raise ValueError(f"its output has shape {shape}")
-        except Exception as error:  # onnxruntime's errors share no base class
+        except Exception as error:  # errors of onnxruntime share no base class
             reason, _, _ = str(error).partition("\n")
             raise errors.BundleError(
                 f"the network of the model in {model.folder} cannot be run "
@@ -78,7 +78,7 @@ class GenreTagger:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The genres this model knows."""
+        """The genres of this model."""
         return self.metadata.labels
 
     @property
@@ -133,7 +133,7 @@ class GenreTagger:
         spec = self.metadata.input
         if sample_rate != spec.sample_rate:
             raise ValueError(
-                f"samples are at {sample_rate} Hz, the model hears {spec.sample_rate} Hz: "
+                f"samples are at {sample_rate} Hz, the model needs {spec.sample_rate} Hz: "
                 f"resample first"
             )
         return self.predict_log_mel(log_mel(samples, spec))
@@ -143,16 +143,16 @@ class GenreTagger:
         return self._predict(path)[0]
 
     def _predict(self, path: PathLike) -> tuple[Prediction, float]:
-        """Return the prediction of a file and the seconds that were lost."""
+        """Return the prediction of a file and its damaged seconds."""
         spectrogram, lost = load_log_mel(path, self.metadata.input)
         return self.predict_log_mel(spectrogram), lost
 
     def predict_files(self, paths: Iterable[P]) -> Generator[FileResult[P]]:
         """Predict from many files.
 
-        Lazy: paths are taken as results are, a few ahead, so memory does not grow with their
-        number. Results come in the paths' order. A file that fails is a result with an error.
-        Closing the iterator, or an interrupt, ends its threads after the files in hand.
+        Lazy: paths are consumed as results are, a few ahead, so that memory does not grow with
+        their number. Results are in the order of paths; a file that fails has an error.
+        Closing the iterator, or an interrupt, ends its threads after the files in progress.
 
         Yields
         ------
@@ -167,20 +167,20 @@ class GenreTagger:
             raise TypeError("predict_files takes several paths; predict_file takes one")
         remaining = iter(paths)
         pending: deque[Future[FileResult[P]]] = deque()
-        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="listen")
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="predict")
         try:
             for path in islice(remaining, 2 * self.threads):
-                pending.append(pool.submit(self.listen, path))
+                pending.append(pool.submit(self.predict_one, path))
             while pending:
                 result = pending.popleft().result()
                 for path in islice(remaining, 1):
-                    pending.append(pool.submit(self.listen, path))
+                    pending.append(pool.submit(self.predict_one, path))
                 yield result
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def listen(self, path: P) -> FileResult[P]:
-        """Predict from one of many files: what is wrong with it is part of the result."""
+    def predict_one(self, path: P) -> FileResult[P]:
+        """Predict from one of many files, with an error as part of the result."""
         try:
             prediction, lost = self._predict(path)
         except decode.AudioError as error:
@@ -194,7 +194,7 @@ def load(folder: str | Path | None = None, *, threads: int | None = None) -> Gen
 
 
 def _available_cores() -> int:
-    """Cores this process may use, which a container can limit."""
+    """Return the number of cores this process may use, which a container can limit."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,11 +1,11 @@
-"""A tagger in a process of its own, which a file may crash without harm to whoever asked.
+"""A tagger in a worker process, which a file may crash without harm to the main process.
 
-libav decodes what strangers made, natively: one bad file could end the process. So it is another
-one. It listens in as many threads as a `GenreTagger` does; when it dies or stands still, what it
-had in hand is given to a new one, file by file, and the file that is its end again is the one to
-blame. The asking process loads neither libav nor ONNX Runtime.
+libav decodes untrusted files in native code, and a bad file could end the process. The worker uses
+as many threads as a `GenreTagger`. When it dies or hangs, the files in progress are sent to a new
+worker, one by one; a file that ends it again is reported as the cause. The main process loads
+neither libav nor ONNX Runtime.
 
-Both sides talk in lines of JSON, one for each file and one for each result.
+Both processes exchange lines of JSON, one for each file and one for each result.
 """
 
 import json
@@ -32,9 +32,9 @@ from agf_core.inference.prediction import FileResult, P, PathLike, Prediction
 
 SECONDS = 120.0  # without any answer, after which the process is taken to hang
 MEMORY = 4 * 2**30  # bytes of data the process may have; it needs a tenth of that
-# What the process is started with, unless whoever asks has other wishes. Files are what runs in
-# parallel: numpy's own threads would only wait for one another. And memory that has just been given
-# back is wanted again for the next file (glibc only): to get it anew costs an eighth of the time.
+# Environment of the worker, overridden by that of the main process. Files run in parallel: threads
+# of numpy would only wait for one another. Freed memory is kept for the next file (glibc only):
+# allocating it again costs an eighth of the time.
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
@@ -46,12 +46,12 @@ PROGRAM = (
 
 
 class _DiedError(Exception):
-    """The process is gone; the message says how, to follow "it"."""
+    """The worker is gone; the message is the reason, to follow "it"."""
 
 
 @dataclass
-class _Asked(Generic[P]):
-    """A file that the process has been given."""
+class _Sent(Generic[P]):
+    """A file that was sent to the worker."""
 
     number: int
     path: P
@@ -59,15 +59,15 @@ class _Asked(Generic[P]):
 
 
 class IsolatedTagger:
-    """Predicts from files like `GenreTagger`, in a process that may crash.
+    """Predict from files like `GenreTagger`, in a worker process that may crash.
 
-    For one thread at a time. The process starts with the first file and ends with this object.
+    For one thread at a time. The worker starts with the first file and ends with this object.
 
     Parameters
     ----------
     model : bundle.Bundle
     threads : int, optional
-        Files listened to at a time; by default one per processor core.
+        Files analysed at a time; by default one per processor core.
     """
 
     def __init__(self, model: bundle_format.Bundle, *, threads: int | None = None) -> None:
@@ -76,9 +76,9 @@ class IsolatedTagger:
         self.prior = model.metadata.prior
         self._folder = model.folder
         self._threads = threads
-        self._ahead = 1  # files in hand or waiting; more when the process has told its threads
+        self._ahead = 1  # files sent and not answered; more once its threads are known
         self._process: _Process | None = None
-        self._asked = 0
+        self._sent = 0
 
     @classmethod
     def load(
@@ -90,9 +90,9 @@ class IsolatedTagger:
     def predict_files(self, paths: Iterable[P]) -> Generator[FileResult[P]]:
         """Predict from many files.
 
-        Lazy: paths are taken as results are, a few ahead. Results come in the paths' order. A file
-        that fails, or ends the process that listens to it, is a result with an error. Closing the
-        iterator ends the process if it has files in hand.
+        Lazy: paths are consumed as results are, a few ahead. Results are in the order of paths. A
+        file that fails, or crashes the worker, is a result with an error. Closing the iterator ends
+        the worker if it has files in progress.
 
         Yields
         ------
@@ -104,43 +104,43 @@ class IsolatedTagger:
             When the model's network cannot be run.
         """
         remaining = iter(paths)
-        asked: deque[_Asked[P]] = deque()
+        sent: deque[_Sent[P]] = deque()
         try:
             while True:
-                while len(asked) < self._ahead and (path := next(remaining, None)) is not None:
-                    asked.append(self._ask(path))
-                if not asked:
+                while len(sent) < self._ahead and (path := next(remaining, None)) is not None:
+                    sent.append(self._send(path))
+                if not sent:
                     return
                 try:
-                    self._receive(asked)
+                    self._receive(sent)
                 except _DiedError:
-                    self._blame(asked)
-                while asked and (result := asked[0].result):
-                    asked.popleft()
+                    self._blame(sent)
+                while sent and (result := sent[0].result):
+                    sent.popleft()
                     yield result
         finally:
-            if asked:
+            if sent:
                 self.close()
 
     def close(self) -> None:
-        """End the process; it starts again when it is needed."""
+        """End the worker; it starts again when it is needed."""
         if self._process:
             self._process.end()
             self._process = None
 
-    def _ask(self, path: P) -> _Asked[P]:
-        """Give the process a file; that it has died is found out when there is no answer."""
+    def _send(self, path: P) -> _Sent[P]:
+        """Send a file to the worker; its death is noticed when no result comes."""
         if self._process is None:
             self._process = self._start()
-        self._asked += 1
-        self._process.send({"number": self._asked, "path": os.fsdecode(path)})
-        return _Asked(self._asked, path)
+        self._sent += 1
+        self._process.send({"number": self._sent, "path": os.fsdecode(path)})
+        return _Sent(self._sent, path)
 
-    def _receive(self, asked: Iterable[_Asked[P]]) -> None:
+    def _receive(self, sent: Iterable[_Sent[P]]) -> None:
         """Wait for one more result."""
         assert self._process is not None
         answer = self._process.receive()
-        (one,) = (one for one in asked if one.number == answer["number"])
+        (one,) = (one for one in sent if one.number == answer["number"])
         if "error" in answer:
             error = getattr(errors, answer["error"])(answer["message"])
             one.result = FileResult(one.path, error=error)
@@ -148,21 +148,21 @@ class IsolatedTagger:
             prediction = Prediction(self.labels, np.array(answer["probabilities"]))
             one.result = FileResult(one.path, prediction, lost=answer["lost"])
 
-    def _blame(self, asked: Iterable[_Asked[P]]) -> None:
-        """Give each file without a result to the process alone; see which of them ends it."""
+    def _blame(self, sent: Iterable[_Sent[P]]) -> None:
+        """Send each file without a result to the worker alone, to find which of them crashes it."""
         self.close()
-        for one in asked:
+        for one in sent:
             if one.result is not None:
                 continue
-            alone = self._ask(one.path)
+            alone = self._send(one.path)
             try:
                 self._receive([alone])
                 one.result = alone.result
             except _DiedError as end:
                 self.close()
                 error = errors.UnreadableAudioError(
-                    f"{errors.shown(one.path)} is damaged: whoever decodes it {end};"
-                    " replace it by an intact copy."
+                    f"{errors.shown(one.path)} is damaged: the process that decodes it {end};"
+                    " replace it with an intact copy."
                 )
                 one.result = FileResult(one.path, error=error)
 
@@ -171,7 +171,7 @@ class IsolatedTagger:
             process = _Process()
         except OSError as error:
             raise errors.BundleError(
-                f"no process to listen in can be started ({error.strerror})"
+                f"no worker process can be started ({error.strerror})"
             ) from error
         folder = "" if self._folder == bundle_format.SHIPPED else os.fsdecode(self._folder)
         process.send({"folder": folder, "threads": self._threads})
@@ -179,7 +179,7 @@ class IsolatedTagger:
             greeting = process.receive()
         except _DiedError as end:
             raise errors.BundleError(
-                f"the model in {self._folder} cannot be run: whoever tries {end}"
+                f"the model in {self._folder} cannot be run: its process {end}"
             ) from None
         if "error" in greeting:
             raise errors.BundleError(greeting["error"])
@@ -190,31 +190,31 @@ class IsolatedTagger:
 
 
 class _Process:
-    """The process that listens, as seen from outside."""
+    """The worker, as seen from the main process."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            # -P: nothing is imported from the folder that somebody happens to be in
+            # -P: nothing is imported from the current folder
             [sys.executable, "-P", "-c", PROGRAM, *sys.path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=ENVIRONMENT | os.environ,
-            start_new_session=True,  # Ctrl-C is for us
+            start_new_session=True,  # Ctrl-C is for the main process
         )
         self._lines: SimpleQueue[bytes] = SimpleQueue()
         self.end = weakref.finalize(self, _end, self._process)
         threading.Thread(target=_forward, args=(self._process, self._lines), daemon=True).start()
 
     def send(self, message: dict[str, Any]) -> None:
-        """Send a line; to a process that is gone, in vain."""
+        """Send a line, which is lost if the worker is gone."""
         assert self._process.stdin is not None
         with suppress(OSError):
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
             self._process.stdin.flush()
 
     def receive(self) -> dict[str, Any]:
-        """Return the next line; `_DiedError` if none will come."""
+        """Return the next line; raise `_DiedError` if none will come."""
         try:
             line = self._lines.get(timeout=SECONDS)
         except Empty:
@@ -228,14 +228,14 @@ def _end(process: subprocess.Popen) -> None:
     process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout):
-        with suppress(OSError):  # what was not sent yet cannot be sent any more
+        with suppress(OSError):  # unsent lines cannot be sent any more
             pipe.close()  # type: ignore[union-attr]
 
 
 def _forward(process: subprocess.Popen, lines: SimpleQueue[bytes]) -> None:
-    """Pass on what a process says, and an empty line when it has ended."""
+    """Forward the output of a process, and an empty line when it has ended."""
     assert process.stdout is not None
-    with suppress(ValueError):  # closed on our side
+    with suppress(ValueError):  # closed by the main process
         for line in process.stdout:
             lines.put(line)
     lines.put(b"")
@@ -248,15 +248,15 @@ def _cause(code: int) -> str:
         return f"exit code {code}"
 
 
-# In the process
+# In the worker
 
 
 def serve() -> None:
-    """Listen to what standard input names, until it ends, which it does with the asking process."""
+    """Predict from the files of standard input, until it ends with the main process."""
     from agf_core.inference.tagger import GenreTagger
 
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print goes nowhere
+    os.dup2(2, 1)  # output of libraries is discarded
     _limit_memory()
     order = json.loads(sys.stdin.readline())
     try:
@@ -266,25 +266,25 @@ def serve() -> None:
         return
     greeting = {"model_id": tagger.model_id, "threads": tagger.threads}
     print(json.dumps(greeting), file=answers, flush=True)
-    saying = threading.Lock()
+    writing = threading.Lock()
 
     def answer(number: int, path: str) -> None:
-        reply = json.dumps({"number": number} | _heard(tagger, path))
-        with saying:
+        reply = json.dumps({"number": number} | _result(tagger, path))
+        with writing:
             print(reply, file=answers, flush=True)
 
     pool = ThreadPoolExecutor(tagger.threads)
     for line in sys.stdin:
         pool.submit(answer, **json.loads(line))
-    os._exit(0)  # nobody waits for what is in hand, which may be a file that hangs
+    os._exit(0)  # files in progress are not waited for: one may hang
 
 
-def _heard(tagger: Any, path: PathLike) -> dict[str, Any]:
+def _result(tagger: Any, path: PathLike) -> dict[str, Any]:
     """Return the result of a file as JSON holds it."""
     try:
-        result = tagger.listen(path)
-    except Exception as error:  # a fault of ours, or memory that is short: no reason to stop
-        message = f"{errors.shown(path)} cannot be listened to ({type(error).__name__}: {error})."
+        result = tagger.predict_one(path)
+    except Exception as error:  # a bug, or too little memory: no reason to stop
+        message = f"{errors.shown(path)} cannot be analysed ({type(error).__name__}: {error})."
         return {"error": "AudioError", "message": message}
     if result.error is not None:
         return {"error": type(result.error).__name__, "message": str(result.error)}
@@ -292,7 +292,7 @@ def _heard(tagger: Any, path: PathLike) -> dict[str, Any]:
 
 
 def _limit_memory() -> None:
-    """Let a file that asks for more memory than there could be use for fail; leave no core file."""
+    """Limit memory, so that a file that needs absurdly much fails; write no core file."""
     try:
         import resource
     except ImportError:  # Windows

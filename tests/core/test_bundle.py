@@ -92,7 +92,7 @@ def test_a_trunk_that_pools_frames_is_built_again(tiny_spec, tiny_parts, tmp_pat
     (logits,) = tagger._session.run(None, {tagger._input: x.numpy()})
     np.testing.assert_allclose(logits, expected.numpy(), atol=1e-4)
     rewrite(model.folder, architecture={"networks": [["g"]], "width": 0.25})
-    with torch.inference_mode():  # what older models do not say is the paper's trunk
+    with torch.inference_mode():  # older models have the trunk of the paper
         plain = network_from_bundle(bundle_format.load(model.folder))(x)
     assert not torch.allclose(plain, expected, atol=1e-3)
 

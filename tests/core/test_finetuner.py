@@ -165,7 +165,7 @@ def test_trained_groups_get_a_new_head():
 
 
 def generated(n_artists: int = 12, each: int = 4) -> tuple[list[Track], FeatureDataset, np.ndarray]:
-    """Tracks of two genres that the model does not know, and features that tell them apart."""
+    """Tracks of two genres that the model does not know, and features that separate them."""
     rng = np.random.default_rng(1)
     tracks, rows = [], []
     for i in range(n_artists * each):
@@ -204,15 +204,15 @@ def test_a_fold_has_the_temperature_of_the_others():
     tuner = quick_tuner()
     held_out = tuner.hold_out()
     part = held_out.tracks[:16]
-    asked = tuner.ask(part, np.setdiff1d(np.arange(48), part), "fold-0")
-    np.testing.assert_allclose(asked.raw, held_out.raw[:16], atol=1e-6)
+    test = tuner.ask(part, np.setdiff1d(np.arange(48), part), "fold-0")
+    np.testing.assert_allclose(test.raw, held_out.raw[:16], atol=1e-6)
     fitted = calibration.fit_temperature(held_out.raw[16:], held_out.truth[16:])
     share = 32 / (32 + TEMPERATURE_PRIOR)
     temperature = fitted**share * tuner.model.metadata.temperature ** (1 - share)
     expected = calibration.apply_temperature(held_out.raw[:16], temperature)
     np.testing.assert_allclose(np.log(held_out.personal[:16]), np.log(expected), rtol=1e-6)
     # Not that of the validation split.
-    assert not np.allclose(np.log(asked.personal), np.log(expected), rtol=0.01)
+    assert not np.allclose(np.log(test.personal), np.log(expected), rtol=0.01)
 
 
 def test_the_prior_counts_an_album_once_as_training_does():
@@ -231,8 +231,8 @@ def test_nothing_of_held_out_artists_reaches_their_predictions():
     genres = ("Блюз", "🎹")
     network = base_network({"g": 3, "s": 2})
     rows = [features.windows(i).numpy() for i in range(48)]
-    asked, rest = np.arange(12), np.arange(12, 60)
-    theirs = {tracks[i].artist for i in asked}
+    test, rest = np.arange(12), np.arange(12, 60)
+    theirs = {tracks[i].artist for i in test}
     rest = np.array([i for i in rest if tracks[i].artist not in theirs])
 
     def predicted(poison: bool) -> np.ndarray:
@@ -255,7 +255,7 @@ def test_nothing_of_held_out_artists_reaches_their_predictions():
             here,
             {"s": labels},
         )
-        return FineTuner(model(network), network, material, FAST).ask(asked, rest).personal
+        return FineTuner(model(network), network, material, FAST).ask(test, rest).personal
 
     np.testing.assert_array_equal(predicted(False), predicted(True))
 
@@ -349,8 +349,8 @@ def test_validation_is_every_few_epochs_per_task_on_one_window_in_three(monkeypa
 
     monkeypatch.setattr(finetuner, "fit", noted)
     plan = replace(FAST, validation_thinning=3)
-    asked, rest = np.arange(12), np.arange(12, 48)
-    FineTuner(model(network), network, material, plan).ask(asked, rest)
+    test, rest = np.arange(12), np.arange(12, 48)
+    FineTuner(model(network), network, material, plan).ask(test, rest)
     (hop, every, entries), _ = seen
     assert (hop, every) == (3 * SPEC.segment_frames, 2)
     assert entries[0] == {"epoch", "g_log_loss", "g_accuracy"}  # groups are not scored

@@ -1,4 +1,4 @@
-"""The model that ships: whole, small, described, and hearing what it heard when it was made."""
+"""The model that ships: whole, small, described, and predicting as when it was trained."""
 
 import json
 
@@ -80,8 +80,8 @@ def test_torch_and_onnx_agree_on_music(shipped, clips):
         network_from_bundle(shipped), shipped.folder / bundle_format.NETWORK
     )
     for clip in clips:
-        heard = decode.read_excerpt(clip, spec.excerpt_seconds, sample_rate=spec.sample_rate)
-        normalised = (log_mel(heard.samples, spec) - metadata.mean) / metadata.std
+        excerpt = decode.read_excerpt(clip, spec.excerpt_seconds, sample_rate=spec.sample_rate)
+        normalised = (log_mel(excerpt.samples, spec) - metadata.mean) / metadata.std
         x = np.array(windows(normalised, spec)[:, None], dtype=np.float32)
         with torch.inference_mode():
             p = network(torch.from_numpy(x)).mean(dim=0).softmax(dim=0)
@@ -91,11 +91,11 @@ def test_torch_and_onnx_agree_on_music(shipped, clips):
         )
 
 
-def test_it_hears_what_it_heard(shipped, clips, request):
+def test_its_predictions_are_those_of_golden_json(shipped, clips, request):
     """Pinned when the model was made; another decoder or spectrogram would show."""
     golden = json.loads((request.path.parents[1] / "golden.json").read_text())
     assert golden["model_id"] == shipped.model_id
     tagger = GenreTagger(shipped)
     for clip in clips:
-        heard = dict(tagger.predict_file(clip).top(3))
-        assert heard == pytest.approx(golden["clips"][clip.name], abs=0.01), clip.name
+        found = dict(tagger.predict_file(clip).top(3))
+        assert found == pytest.approx(golden["clips"][clip.name], abs=0.01), clip.name

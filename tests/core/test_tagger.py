@@ -25,9 +25,9 @@ def probabilities(results):
 
 def test_every_layer_says_the_same(tagger, clips):
     spec = tagger.metadata.input
-    heard = decode.read_excerpt(clips[0], spec.excerpt_seconds, sample_rate=spec.sample_rate)
-    by_samples = tagger.predict_samples(heard.samples, heard.sample_rate)
-    by_spectrogram = tagger.predict_log_mel(log_mel(heard.samples, spec))
+    excerpt = decode.read_excerpt(clips[0], spec.excerpt_seconds, sample_rate=spec.sample_rate)
+    by_samples = tagger.predict_samples(excerpt.samples, excerpt.sample_rate)
+    by_spectrogram = tagger.predict_log_mel(log_mel(excerpt.samples, spec))
     (by_many,) = tagger.predict_files([clips[0]])
     alone = tagger.predict_file(clips[0])
     for other in (by_spectrogram, by_many.prediction, alone):
@@ -82,7 +82,7 @@ def test_paths_are_taken_only_a_few_ahead_of_results(tagger, clips):
         next(results)
         assert taken <= number + 2 * tagger.threads
     results.close()
-    assert not [t for t in threading.enumerate() if t.name.startswith("listen")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("predict")]
 
 
 def test_an_interrupt_ends_the_threads(tagger, clips):
@@ -92,7 +92,7 @@ def test_an_interrupt_ends_the_threads(tagger, clips):
 
     with pytest.raises(KeyboardInterrupt):
         list(tagger.predict_files(interrupted()))
-    assert not [t for t in threading.enumerate() if t.name.startswith("listen")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("predict")]
 
 
 LISTEN = """
@@ -105,7 +105,7 @@ for kind in (GenreTagger, IsolatedTagger):
 """
 
 
-def test_nobody_is_told_that_it_listened(tiny_folder, clips, tmp_path):
+def test_no_telemetry_is_sent(tiny_folder, clips, tmp_path):
     """ONNX Runtime keeps what it would send at home, and sends nothing where it finds CI."""
     environment = {
         name: value
@@ -145,7 +145,7 @@ def test_what_is_silent_in_a_track_does_not_count(tagger, write_wav):
     ).all()
 
 
-def test_a_model_may_hear_pieces_of_a_track(tiny_spec, write_wav):
+def test_a_model_may_analyse_pieces_of_a_track(tiny_spec, write_wav):
     rng = np.random.default_rng(0)
     seconds = np.arange(12 * 22_050) / 22_050
     rising = 0.3 * np.sin(2 * np.pi * (300 * seconds + 100 * seconds**2))
@@ -157,7 +157,7 @@ def test_a_model_may_hear_pieces_of_a_track(tiny_spec, write_wav):
     assert loudest[0][0] < loudest[1][0] < loudest[1][-1] < loudest[0][-1]
 
 
-def test_short_audio_is_heard_down_to_a_second(tagger, write_wav):
+def test_audio_of_a_second_is_enough(tagger, write_wav):
     sine = 0.3 * np.sin(np.arange(44_100 * 4) / 20)
     for seconds in (1.0, 1.5, 3.0):
         path = write_wav(f"{seconds}.wav", sine[: int(44_100 * seconds)])

@@ -14,7 +14,7 @@ from agf_core.inference import worker
 from agf_core.inference.tagger import GenreTagger
 from agf_core.inference.worker import IsolatedTagger
 
-# What the process is before it listens: one that some files are the end of.
+# The worker with a decoder that some files crash.
 SABOTAGE = """
 import os, signal, time
 from agf_core.audio import decode
@@ -38,10 +38,10 @@ decode.read_excerpt = read_excerpt
 
 
 @pytest.fixture
-def ears(tiny_folder):
-    ears = IsolatedTagger.load(tiny_folder, threads=2)
-    yield ears
-    ears.close()
+def tagger(tiny_folder):
+    tagger = IsolatedTagger.load(tiny_folder, threads=2)
+    yield tagger
+    tagger.close()
 
 
 @pytest.fixture
@@ -59,11 +59,11 @@ def named(tmp_path, clip, *names):
     return [tmp_path / name for name in names]
 
 
-def test_it_hears_what_a_tagger_hears(ears, tiny_folder, clips, tmp_path):
+def test_it_predicts_as_a_tagger_does(tagger, tiny_folder, clips, tmp_path):
     paths = [*clips, tmp_path / "gone.mp3", os.fsencode(clips[0])]
     expected = list(GenreTagger.load(tiny_folder).predict_files(paths))
     for _ in range(2):
-        results = list(ears.predict_files(paths))
+        results = list(tagger.predict_files(paths))
         assert [r.path for r in results] == paths
         for one, other in zip(results, expected, strict=True):
             assert (type(one.error), str(one.error)) == (type(other.error), str(other.error))
@@ -72,7 +72,7 @@ def test_it_hears_what_a_tagger_hears(ears, tiny_folder, clips, tmp_path):
                 np.testing.assert_allclose(  # the last bit depends on where memory lies
                     one.prediction.probabilities, other.prediction.probabilities, rtol=1e-6
                 )
-    assert list(ears.predict_files([])) == []
+    assert list(tagger.predict_files([])) == []
 
 
 @pytest.mark.usefixtures("sabotage")
@@ -80,11 +80,11 @@ def test_it_hears_what_a_tagger_hears(ears, tiny_folder, clips, tmp_path):
     ("name", "how"),
     [("segfault", r"dies \(SIGSEGV\)"), ("exit", r"dies \(exit code 3\)")],
 )
-def test_a_file_that_ends_the_process_is_named_and_the_others_are_heard(
-    ears, clips, tmp_path, name, how
+def test_a_file_that_crashes_the_worker_is_reported_and_the_others_predicted(
+    tagger, clips, tmp_path, name, how
 ):
     paths = named(tmp_path, clips[0], *"abc", name, *"def")
-    results = list(ears.predict_files(paths))
+    results = list(tagger.predict_files(paths))
     assert [r.path for r in results] == paths
     (bad,) = [r for r in results if r.error]
     assert bad.path.name == name
@@ -95,7 +95,7 @@ def test_a_file_that_ends_the_process_is_named_and_the_others_are_heard(
 
 
 @pytest.mark.usefixtures("sabotage")
-def test_a_file_that_hangs_the_process_is_named(ears, clips, tmp_path, monkeypatch):
+def test_a_file_that_hangs_the_worker_is_reported(tagger, clips, tmp_path, monkeypatch):
     class Impatient(worker._Process):
         patience = 100
 
@@ -109,18 +109,18 @@ def test_a_file_that_hangs_the_process_is_named(ears, clips, tmp_path, monkeypat
             return super().receive()
 
     monkeypatch.setattr(worker, "_Process", Impatient)
-    first, hanging, last = ears.predict_files(named(tmp_path, clips[0], "a", "hang", "b"))
+    first, hanging, last = tagger.predict_files(named(tmp_path, clips[0], "a", "hang", "b"))
     assert first.prediction
     assert last.prediction
     assert "gives no answer for 0.1 s" in str(hanging.error)
 
 
 @pytest.mark.usefixtures("sabotage")
-def test_a_fault_or_too_little_memory_is_an_error_of_that_file(ears, clips, tmp_path):
-    results = list(ears.predict_files(named(tmp_path, clips[0], "a", "fault", "memory")))
+def test_a_fault_or_too_little_memory_is_an_error_of_that_file(tagger, clips, tmp_path):
+    results = list(tagger.predict_files(named(tmp_path, clips[0], "a", "fault", "memory")))
     assert results[0].prediction
-    assert "fault cannot be listened to (RuntimeError: a fault of ours)." in str(results[1].error)
-    assert "memory cannot be listened to (MemoryError" in str(results[2].error)
+    assert "fault cannot be analysed (RuntimeError: a fault of ours)." in str(results[1].error)
+    assert "memory cannot be analysed (MemoryError" in str(results[2].error)
 
 
 def test_a_model_that_cannot_be_run_is_an_error(tiny_parts, tmp_path):
@@ -132,36 +132,36 @@ def test_a_model_that_cannot_be_run_is_an_error(tiny_parts, tmp_path):
         list(IsolatedTagger.load(tmp_path / "junk").predict_files(["a"]))
 
 
-def test_a_model_that_ends_the_process_is_an_error(ears, monkeypatch):
+def test_a_model_that_ends_the_process_is_an_error(tagger, monkeypatch):
     monkeypatch.setattr(worker, "PROGRAM", "import os; os.abort()")
-    with pytest.raises(errors.BundleError, match=r"cannot be run: whoever tries dies \(SIGABRT\)"):
-        list(ears.predict_files(["a"]))
+    with pytest.raises(errors.BundleError, match=r"cannot be run: its process dies \(SIGABRT\)"):
+        list(tagger.predict_files(["a"]))
 
 
-def test_the_process_keeps_numpy_to_one_thread_unless_told_otherwise(ears, monkeypatch):
-    tell = "import json, os; print(json.dumps({'error': os.environ['OMP_NUM_THREADS']}))"
-    monkeypatch.setattr(worker, "PROGRAM", tell)
+def test_the_process_keeps_numpy_to_one_thread_unless_set_otherwise(tagger, monkeypatch):
+    program = "import json, os; print(json.dumps({'error': os.environ['OMP_NUM_THREADS']}))"
+    monkeypatch.setattr(worker, "PROGRAM", program)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     with pytest.raises(errors.BundleError, match=r"^1$"):
-        list(ears.predict_files(["a"]))
+        list(tagger.predict_files(["a"]))
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    ears.close()
+    tagger.close()
     with pytest.raises(errors.BundleError, match=r"^3$"):
-        list(ears.predict_files(["a"]))
+        list(tagger.predict_files(["a"]))
 
 
-def test_a_model_that_changed_meanwhile_is_an_error(ears, tiny_folder, tiny_parts):
+def test_a_model_that_changed_meanwhile_is_an_error(tagger, tiny_folder, tiny_parts):
     metadata, files = tiny_parts
     bundle_format.save(tiny_folder, metadata, files | {bundle_format.CARD: b"# Other"})
     with pytest.raises(errors.BundleError, match="has just changed"):
-        list(ears.predict_files(["a"]))
+        list(tagger.predict_files(["a"]))
 
 
-def test_the_process_ends_with_whoever_asked():
+def test_the_worker_ends_with_the_main_process():
     code = (
-        "from agf_core.inference.worker import IsolatedTagger; listener = IsolatedTagger.load();"
-        "results = listener.predict_files(['a', 'b', 'c']); next(results);"
-        "print(listener._process._process.pid, flush=True)"
+        "from agf_core.inference.worker import IsolatedTagger; tagger = IsolatedTagger.load();"
+        "results = tagger.predict_files(['a', 'b', 'c']); next(results);"
+        "print(tagger._process._process.pid, flush=True)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     with pytest.raises(ProcessLookupError):
@@ -169,20 +169,20 @@ def test_the_process_ends_with_whoever_asked():
     assert run.stderr == ""
 
 
-def test_stopping_early_ends_the_process_only_if_it_has_files_in_hand(ears, clips):
-    results = ears.predict_files([clips[0], clips[0]])
+def test_stopping_early_ends_the_process_only_if_it_has_files_in_progress(tagger, clips):
+    results = tagger.predict_files([clips[0], clips[0]])
     next(results)
     next(results)
-    process = ears._process
+    process = tagger._process
     results.close()
-    assert ears._process is process
-    results = ears.predict_files(clips)
+    assert tagger._process is process
+    results = tagger.predict_files(clips)
     next(results)
     results.close()
-    assert ears._process is None
+    assert tagger._process is None
 
 
-def test_whoever_asks_needs_neither_decoder_nor_network():
+def test_the_main_process_needs_neither_decoder_nor_network():
     code = (
         "import sys; from agf_core.inference.worker import IsolatedTagger;"
         "list(IsolatedTagger.load().predict_files(['a']));"
@@ -192,17 +192,17 @@ def test_whoever_asks_needs_neither_decoder_nor_network():
     assert out.stdout.strip() == "[]"
 
 
-def test_where_no_process_can_be_started(ears, monkeypatch):
+def test_where_no_process_can_be_started(tagger, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     with pytest.raises(errors.BundleError, match="No such file"):
-        list(ears.predict_files(["a"]))
+        list(tagger.predict_files(["a"]))
 
 
 @pytest.mark.usefixtures("sabotage")
-def test_a_file_that_hangs_does_not_keep_the_process_alive(ears, clips, tmp_path):
+def test_a_file_that_hangs_does_not_keep_the_process_alive(tagger, clips, tmp_path):
     paths = named(tmp_path, clips[0], "a", "hang")
-    results = ears.predict_files(paths)
+    results = tagger.predict_files(paths)
     next(results)
-    process = ears._process._process
-    process.stdin.close()  # as when whoever asked is killed
+    process = tagger._process._process
+    process.stdin.close()  # as when the main process is killed
     assert process.wait() == 0

@@ -215,10 +215,10 @@ def cost(model: bundle_format.Bundle, tracks: Sequence[Track]) -> str:
     size = sum(path.stat().st_size for path in model.folder.iterdir())
     tagger = GenreTagger(model, threads=1)
     paths = [track.path for track in tracks[: TIMED + 1]]
-    tagger.listen(paths[0])  # the first takes longer
+    tagger.predict_one(paths[0])  # the first takes longer
     start = time.process_time()
     for path in paths[1:]:
-        tagger.listen(path)
+        tagger.predict_one(path)
     seconds = (time.process_time() - start) / max(1, len(paths) - 1)
     return f"{size / 1e6:.1f} MB; {1_000 * seconds:.0f} ms of a processor for each track"
 
