@@ -1,4 +1,4 @@
-"""A model on disk: one folder, checked before anything in it is believed.
+"""A model on disk: a folder, verified before it is used.
 
 ``model.json``
     Format version, labels, tasks, `InputSpec`, normaliser, temperature, prior, recipe, what the
@@ -6,9 +6,9 @@
 ``network.onnx``
     Predicts: normalised log-mel windows in, genre logits out.
 ``weights.safetensors``
-    The same weights, to learn further from.
+    The same weights, for further training.
 ``MODEL_CARD.md``
-    For people.
+    A description for readers.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ LONGEST_NAME = 100  # characters
 
 @dataclass(frozen=True)
 class Metadata:
-    """What ``model.json`` says.
+    """The contents of ``model.json``.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Metadata:
     labels : tuple of str
         Genres, in the order of the network's outputs.
     tasks : dict
-        Number of classes of each task learnt from, by its letter.
+        Number of classes of each training task, by its letter.
     architecture : dict
         ``networks``, the tasks of each, their ``width`` and ``frames_pooled``: what the weights
         belong to (`agf_core.train.networks.MultiTaskNet`); ``direct``, whether there is a direct
@@ -62,10 +62,10 @@ class Metadata:
     temperature : float
         See `agf_core.calibration`.
     prior : np.ndarray [shape=(n_labels,)] or None
-        Share of each genre in what was learnt from, see `agf_core.label_shift`; None in models
-        that were made before it was written down.
+        Share of each genre in the training set, see `agf_core.label_shift`; None in older models
+        without it.
     recipe, trained_on, scores : dict
-        For people and for learning further; prediction does not look at them.
+        For readers and for further training; prediction does not use them.
     """
 
     name: str
@@ -133,7 +133,7 @@ class Metadata:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Metadata":
-        """Read what `to_dict` made; `KeyError`, `TypeError` or `ValueError` otherwise."""
+        """Read the result of `to_dict`; raise `KeyError`, `TypeError` or `ValueError` otherwise."""
         normaliser, prior = values["normaliser"], values.get("prior")
         return cls(
             name=values["name"],
@@ -152,7 +152,7 @@ class Metadata:
 
 
 def _is_name(value: object) -> bool:
-    """Whether a value is what a terminal and a tag can show: no control characters, no novel."""
+    """Whether a terminal and a tag can show a value: printable and short."""
     return (
         isinstance(value, str)
         and value.strip() != ""
@@ -170,7 +170,7 @@ class Bundle:
     folder : Path
     metadata : Metadata
     model_id : str
-        Name and fingerprint; another model has another one.
+        Name and fingerprint, unique to the model.
     network : bytes
         The ONNX network, as verified.
     """
@@ -187,7 +187,7 @@ def load(folder: str | Path | None = None) -> Bundle:
     Parameters
     ----------
     folder : path, optional
-        The model's folder; the shipped model when left out.
+        The folder of the model; by default the shipped model.
 
     Raises
     ------
@@ -196,57 +196,56 @@ def load(folder: str | Path | None = None) -> Bundle:
     """
     shipped = folder is None
     folder = SHIPPED if folder is None else Path(folder)
-    way_out = "install beets-agf again" if shipped else "choose another model or make it again"
+    hint = "install beets-agf again" if shipped else "choose another model or make it again"
     if not (folder / METADATA).is_file():
-        raise BundleError(f"no model in {folder} (it has no {METADATA}); {way_out}")
-    raw = _read(folder / METADATA, way_out)
+        raise BundleError(f"no model in {folder} (it has no {METADATA}); {hint}")
+    raw = _read(folder / METADATA, hint)
     try:
         values = json.loads(raw)
         version = values["format"]
         checksums = dict(values["sha256"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BundleError(f"the model in {folder} is damaged ({METADATA}); {way_out}") from error
+        raise BundleError(f"the model in {folder} is damaged ({METADATA}); {hint}") from error
     if version != FORMAT:
         if isinstance(version, int) and version > FORMAT:
             raise BundleError(
                 f"the model in {folder} was made by a newer version of beets-agf (format "
                 f"{version}, this version reads {FORMAT}); upgrade beets-agf or use another model"
             )
-        raise BundleError(f"the model in {folder} has an unknown format ({version!r}); {way_out}")
+        raise BundleError(f"the model in {folder} has an unknown format ({version!r}); {hint}")
     contents = {}
     for name in (NETWORK, WEIGHTS, CARD):
-        contents[name] = _read(folder / name, way_out)
+        contents[name] = _read(folder / name, hint)
         if hashlib.sha256(contents[name]).hexdigest() != checksums.get(name):
             raise BundleError(
                 f"the model in {folder} is damaged ({name} is not the file it was made with); "
-                f"{way_out}"
+                f"{hint}"
             )
     try:
         metadata = Metadata.from_dict(values)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise BundleError(
-            f"the model in {folder} is damaged ({METADATA}: {error}); {way_out}"
+            f"the model in {folder} is damaged ({METADATA}: {error}); {hint}"
         ) from error
     model_id = f"{metadata.name}-{hashlib.sha256(raw).hexdigest()[:8]}"
     return Bundle(folder, metadata, model_id, contents[NETWORK])
 
 
-def _read(path: Path, way_out: str) -> bytes:
+def _read(path: Path, hint: str) -> bytes:
     largest = LARGEST_TEXT if path.name == METADATA else LARGEST_FILE
     try:
         return atomic.read(path, largest)
     except OSError as error:
         raise BundleError(
-            f"{path} of the model cannot be read ({error.strerror}); {way_out}"
+            f"{path} of the model cannot be read ({error.strerror}); {hint}"
         ) from error
 
 
 def save(folder: Path, metadata: Metadata, files: Mapping[str, bytes]) -> Bundle:
-    """Write a model, whole or not at all; one that stood there before is replaced.
+    """Write a model, whole or not at all, in place of an older one.
 
-    All of it is on the disk before it takes its place. A process that is killed leaves what it has
-    written in a hidden folder beside it, and, in the instant in which a model that stood there
-    before makes room, that model.
+    All files are on the disk before the folder gets its name. A process that is killed leaves a
+    hidden folder beside it, which may hold the older model if it is killed while that is replaced.
 
     Parameters
     ----------
@@ -257,7 +256,7 @@ def save(folder: Path, metadata: Metadata, files: Mapping[str, bytes]) -> Bundle
     Raises
     ------
     BundleError
-        When it cannot be written; what was there before stays.
+        When it cannot be written; the older model stays.
     """
     if files.keys() != {NETWORK, WEIGHTS, CARD}:
         raise ValueError(f"a model consists of {NETWORK}, {WEIGHTS} and {CARD}")

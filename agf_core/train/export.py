@@ -1,4 +1,4 @@
-"""Trained networks to the files of a model."""
+"""Convert trained networks to the files of a model, and back."""
 
 import logging
 import warnings
@@ -20,7 +20,7 @@ from agf_core.groups.lda import ArtistGroups
 from agf_core.train.networks import BRANCH_POOLS, GenreNet, MultiTaskNet, TransferMLP
 
 INPUT_NAME, OUTPUT_NAME = "log_mel", "logits"
-GROUPS = "groups/"  # stands before the names of artist groups' arrays, among the weights
+GROUPS = "groups/"  # prefix of the arrays of artist groups among the weights
 
 
 def network_to_onnx(network: GenreNet, spec: InputSpec) -> bytes:
@@ -29,7 +29,7 @@ def network_to_onnx(network: GenreNet, spec: InputSpec) -> bytes:
     example = torch.zeros(2, 1, spec.segment_frames, spec.n_mels)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        warnings.simplefilter("ignore")  # deprecations inside the exporter
         program = torch.onnx.export(
             network,
             (example,),
@@ -42,13 +42,13 @@ def network_to_onnx(network: GenreNet, spec: InputSpec) -> bytes:
     assert program is not None
     model = program.model_proto
     for part in (model.graph, *model.graph.node, *model.graph.value_info):
-        del part.metadata_props[:]  # where the exporter found each layer in its sources
+        del part.metadata_props[:]  # source positions of layers
     _halve(model.graph)
     return model.SerializeToString()
 
 
 def _halve(graph: GraphProto) -> None:
-    """Keep a network's weights in half precision; it computes in single precision as before."""
+    """Store weights in half precision; the network computes in single precision as before."""
     casts = []
     for tensor in graph.initializer:
         weights = numpy_helper.to_array(tensor)
@@ -63,7 +63,7 @@ def _halve(graph: GraphProto) -> None:
 
 
 def weights_to_safetensors(network: GenreNet, groups: Mapping[str, ArtistGroups]) -> bytes:
-    """Return what a model needs to learn further.
+    """Return the weights of a model, for further training.
 
     The network's weights by the names of `GenreNet`'s state, in half precision but for what is
     small, and the artist groups that its tasks are about, as ``groups/<task>/<array>``.
@@ -79,19 +79,19 @@ def weights_to_safetensors(network: GenreNet, groups: Mapping[str, ArtistGroups]
 
 
 def network_from_bundle(model: bundle_format.Bundle) -> GenreNet:
-    """Build the network of a model again, to learn further from.
+    """Rebuild the network of a model, for further training.
 
     Raises
     ------
     bundle.BundleError
-        When the weights do not fit what the model says of itself.
+        When the weights do not fit the metadata of the model.
     """
     try:
         weights = {name: t for name, t in _tensors(model).items() if not name.startswith(GROUPS)}
         networks = model.metadata.architecture["networks"]
         if len(weights) < sum(1 + len(tasks) for tasks in networks):
             raise ValueError("too few weights for so many networks")
-        with torch.device("meta"):  # where networks take no room, however large
+        with torch.device("meta"):  # where networks take no memory
             shapes = {name: t.shape for name, t in _blank(model.metadata).state_dict().items()}
         if shapes != {name: t.shape for name, t in weights.items()}:
             raise ValueError("weights of other shapes")
@@ -122,7 +122,7 @@ def _blank(metadata: bundle_format.Metadata) -> GenreNet:
 
 
 def groups_from_bundle(model: bundle_format.Bundle) -> dict[str, ArtistGroups]:
-    """Read the artist groups that a model learnt to tell, by task.
+    """Read the artist groups of a model, by task.
 
     Raises
     ------

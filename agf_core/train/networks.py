@@ -1,4 +1,4 @@
-"""The networks of the paper: shared trunk, a branch per task, and the MLP that transfers.
+"""The networks of the paper: a shared trunk, a branch per task, and the transfer MLP.
 
 Table 2 and sections 3.2.1 to 3.2.3. Every input is (batch, 1, frames, mels), normalised.
 """
@@ -32,8 +32,8 @@ def _convolution(
 ) -> list[nn.Module]:
     """'Same' convolution, batch normalisation (and then no bias), max-pooling, ELU.
 
-    The paper pools behind the ELU. That comes to the same, as an ELU keeps the order of what it is
-    given, and costs twice to four times as much.
+    The paper pools after the ELU, with the same result, as an ELU is monotonic, at two to four
+    times the cost.
     """
     layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, size, padding="same", bias=not norm)]
     if norm:
@@ -44,7 +44,7 @@ def _convolution(
 
 
 class SharedTrunk(nn.Sequential):
-    """The first convolutional block: what an MTN shares between its tasks.
+    """The first convolutional block, which all tasks of an MTN share.
 
     (batch, 1, frames, mels) -> (batch, 16 * width, frames // frames_pooled, mels // 2)
     """
@@ -57,9 +57,9 @@ class SharedTrunk(nn.Sequential):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what the branches share."""
+        """Return the input of the branches."""
         first, *rest = self
-        # One input channel leaves the layout of the output open, and the wrong one costs half as
+        # With one input channel the memory layout is ambiguous, and the wrong one costs half as
         # much again as the whole network.
         maps = first(x).contiguous(memory_format=torch.channels_last)
         for layer in rest:
@@ -68,7 +68,7 @@ class SharedTrunk(nn.Sequential):
 
 
 class TaskBranch(nn.Module):
-    """What a task has to itself: convolutions, global pooling, the transfer feature, the head.
+    """The branch of a task: convolutions, global pooling, the transfer feature, the head.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ class TaskBranch(nn.Module):
 
 
 class TaskModel(nn.Module, ABC):
-    """What can be trained task by task (see `agf_core.train.loop.fit`)."""
+    """A model that can be trained task by task (see `agf_core.train.loop.fit`)."""
 
     capturable = True
     """Whether a step of training can be captured as a CUDA graph."""
@@ -126,7 +126,7 @@ class TaskModel(nn.Module, ABC):
 
     @abstractmethod
     def task_parameters(self, task: str) -> Iterable[nn.Parameter]:
-        """Return what a step for `task` updates."""
+        """Return the parameters that a step for `task` updates."""
 
     def weights(self, task: str) -> list[nn.Parameter]:
         """Return those of `task_parameters` that are weights: no biases, no normalisation."""
@@ -141,7 +141,7 @@ class TaskModel(nn.Module, ABC):
         return F.cross_entropy(self(x, task).float(), y)
 
     def reseed(self, seed: int) -> None:
-        """Begin the random numbers of dropout anew."""
+        """Set the seed of dropout."""
         torch.manual_seed(seed)
 
 
@@ -155,8 +155,8 @@ class MultiTaskNet(TaskModel):
     width : float
         Factor on the number of channels of every layer; see `wide_multiplier`.
     frames_pooled : int
-        Of how many frames the trunk makes one. The paper's trunk keeps them all; with 2 a network
-        takes half the time.
+        Number of frames that the trunk pools into one, 1 in the paper; with 2 a network takes half
+        the time.
     """
 
     def __init__(
@@ -179,11 +179,11 @@ class MultiTaskNet(TaskModel):
         return sum(self.branch(task).n_features for task in self.tasks)
 
     def branch(self, task: str) -> TaskBranch:
-        """Return what `task` has to itself."""
+        """Return the branch of `task`."""
         return cast(TaskBranch, self.branches[task])
 
     def task_parameters(self, task: str) -> Iterable[nn.Parameter]:
-        """Return what a step for `task` updates: the trunk and that task's branch."""
+        """Return the parameters that a step for `task` updates: trunk and branch."""
         return [*self.trunk.parameters(), *self.branch(task).parameters()]
 
     def hidden_weights(self, task: str) -> list[nn.Parameter]:
@@ -193,7 +193,7 @@ class MultiTaskNet(TaskModel):
         return [parameter for parameter in parameters if parameter.dim() > 1]
 
     def features(self, x: Tensor) -> Tensor:
-        """Return every task's transfer feature side by side, (batch, n_features)."""
+        """Return the concatenated transfer features of all tasks, (batch, n_features)."""
         shared = self.trunk(x)
         return torch.cat([self.branch(task).features(shared) for task in self.tasks], dim=1)
 
@@ -203,7 +203,7 @@ class MultiTaskNet(TaskModel):
 
 
 class TransferMLP(TaskModel):
-    """Transfer features to genre logits (section 3.2.3).
+    """Map transfer features to genre logits (section 3.2.3).
 
     (batch, n_features) -> (batch, n_genres)
 
@@ -211,8 +211,8 @@ class TransferMLP(TaskModel):
     ----------
     n_features, n_genres : int
     direct : bool
-        Add what a linear layer says of the same features, which the paper's MLP does not have.
-        Logits are then averaged over a track's windows: the layer hears the track as a whole.
+        Add a linear head on the same features, which the MLP of the paper does not have. Logits are
+        then averaged over the windows of a track.
     """
 
     def __init__(self, n_features: int, n_genres: int, direct: bool = False) -> None:
@@ -228,17 +228,17 @@ class TransferMLP(TaskModel):
         self.averages_logits = direct
 
     def task_parameters(self, task: str) -> Iterable[nn.Parameter]:
-        """Return all parameters: there is but the genre task."""
+        """Return all parameters, as the genre task is the only one."""
         return self.parameters()
 
     def forward(self, x: Tensor, task: str = "g") -> Tensor:
         """Return genre logits."""
-        said = cast(Tensor, self.layers(x))
-        return said if self.direct is None else said + self.direct(x)
+        logits = cast(Tensor, self.layers(x))
+        return logits if self.direct is None else logits + self.direct(x)
 
 
 class GenreNet(nn.Module):
-    """The whole of a model: one or more trained networks and the MLP upon their features.
+    """The network of a model: one or more trained networks and the MLP on their features.
 
     (batch, 1, frames, mels) -> genre logits, (batch, n_genres)
     """
@@ -263,7 +263,7 @@ class GenreNet(nn.Module):
         }
 
     def features(self, x: Tensor) -> Tensor:
-        """Return all networks' transfer features side by side."""
+        """Return the concatenated transfer features of all networks."""
         return torch.cat(
             [cast(MultiTaskNet, network).features(x) for network in self.networks], dim=1
         )
@@ -274,12 +274,12 @@ class GenreNet(nn.Module):
 
 
 def channels_last(module: nn.Module) -> None:
-    """Lay the convolutions' weights out as recent processors like them; their values stay."""
+    """Change the memory layout of convolution weights to channels last, faster on new CPUs."""
     for parameter in module.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Return the number of learnt numbers in `module`."""
+    """Return the number of parameters of `module`."""
     return sum(p.numel() for p in module.parameters())
