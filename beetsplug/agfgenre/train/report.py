@@ -134,7 +134,7 @@ def honest_report(
     return {
         "date": date.today().isoformat(),
         "begun_with": learner.model.model_id,
-        "quick": learner.plan.networks is None,
+        "quick": learner.config.networks is None,
         "parts": held_out.parts,
         **sheet,
         "compared": {
