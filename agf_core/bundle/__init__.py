@@ -1,1 +1,1 @@
-"""Models on disk: the format, personal models, and checks of foreign networks."""
+"""Models on disk: the format, fine-tuned models, and checks of foreign networks."""

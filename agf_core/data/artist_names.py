@@ -35,7 +35,7 @@ def fold_artist_name(name: str) -> str:
     whole = re.sub(rf"^(.+), ({ARTICLES})$", r"\2 \1", name.casefold())
     letters: list[str] = []
     for character in unicodedata.normalize("NFKD", whole):
-        # Accents on Latin and Greek letters do not count; marks of other scripts tell words apart.
+        # Accents on Latin and Greek letters do not count; marks of other scripts distinguish words.
         if not (unicodedata.combining(character) and letters and letters[-1] < "\u0400"):
             letters.append(character)
     folded = unicodedata.normalize("NFC", "".join(letters)).translate(LETTERS)

@@ -103,9 +103,9 @@ def network_from_bundle(model: bundle_format.Bundle) -> GenreNet:
 
 
 def _blank(metadata: bundle_format.Metadata) -> GenreNet:
-    """Build the network that a model says it has, with random weights."""
+    """Build the network that a model describes, with random weights."""
     width = metadata.architecture["width"]
-    frames_pooled = metadata.architecture.get("frames_pooled", 1)  # older models do not say
+    frames_pooled = metadata.architecture.get("frames_pooled", 1)  # missing in older models
     most = max(1, metadata.input.segment_frames // BRANCH_POOLS)
     if type(frames_pooled) is not int or not 1 <= frames_pooled <= most:
         raise ValueError("no frame would be left for the branches")

@@ -42,7 +42,7 @@ def small(monkeypatch):
 
 @pytest.mark.parametrize("source", list("mdes"))
 def test_groups_separate_artists_that_sound_different(source, monkeypatch):
-    """The artists nearest to one in their groups are of its kind, also for artists never met."""
+    """The artists nearest to one in their groups are of its kind, also for unseen artists."""
     monkeypatch.setattr(lda, "ARTISTS_PER_GROUP", 4)
     observations, artists = corpus(source)
     number = np.array([int(artist.split()[1]) for artist in artists])
@@ -55,7 +55,7 @@ def test_groups_separate_artists_that_sound_different(source, monkeypatch):
     assert (targets[0::3] == targets[1::3]).all()  # every track of an artist has the same
     kinds, shares = (number % KINDS)[::3], targets[::3]
     far = np.abs(shares[:, None] - shares).sum(axis=2)
-    far[np.arange(40), np.arange(40)] = far[:, 32:] = np.inf  # compared to artists met in training
+    far[np.arange(40), np.arange(40)] = far[:, 32:] = np.inf  # compared to artists seen in training
     assert (kinds[far.argmin(axis=1)] == kinds).mean() > 0.9
 
 
@@ -265,7 +265,7 @@ def test_what_cannot_be_grouped_is_refused():
     gaps = [np.array([[1, 1, np.nan, np.nan]]), np.array([[np.nan, np.nan, 1, 1]])]
     with pytest.raises(ValueError, match="missing in some track"):
         ArtistGroups.fit("e", gaps, ["a", "b"])
-    alike = [np.ones((50, 25), np.float32)] * 4  # silence, say
+    alike = [np.ones((50, 25), np.float32)] * 4  # such as silence
     assert np.isfinite(
         ArtistGroups.fit("m", alike, list("abcd")).targets(alike, list("abcd"))
     ).all()

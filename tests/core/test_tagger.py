@@ -95,7 +95,7 @@ def test_an_interrupt_ends_the_threads(tagger, clips):
     assert not [t for t in threading.enumerate() if t.name.startswith("predict")]
 
 
-LISTEN = """
+PREDICT = """
 import sys
 from agf_core.inference.worker import IsolatedTagger
 from agf_core.inference.tagger import GenreTagger
@@ -113,7 +113,7 @@ def test_no_telemetry_is_sent(tiny_folder, clips, tmp_path):
         if name != "CI" and not name.startswith(("ORT_", "XDG_"))
     }
     environment |= {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
-    program = [sys.executable, "-c", LISTEN, str(tiny_folder), str(clips[0])]
+    program = [sys.executable, "-c", PREDICT, str(tiny_folder), str(clips[0])]
     subprocess.run(program, check=True, env=environment)
     assert [str(path) for path in tmp_path.rglob("*") if "icrosoft" in str(path)] == []
 

@@ -1,4 +1,4 @@
-"""Listening in a process of its own, also when that process dies."""
+"""Tagging in a worker process, also when it dies."""
 
 import os
 import subprocess
