@@ -4,7 +4,7 @@ from agf_core.errors import AgfError
 
 
 class RunError(AgfError):
-    """An experiment cannot go on; the message is a line that says why and what to do."""
+    """An experiment cannot go on; the message is a line with the reason and the remedy."""
 
 
 class CollectionError(AgfError, ValueError):

@@ -28,11 +28,11 @@ class Trained:
         By task.
     mean, std : np.ndarray [shape=(n_mels,)]
     prior : np.ndarray [shape=(n_genres,)]
-        Of the genre targets that it learnt from, the teachers' part in them included.
+        Of the genre targets in its training set, soft labels included.
     unlabelled : dict of int
-        Tracks of the foundation, by their source.
+        Tracks of the pre-training, by their source.
     probabilities : np.ndarray [shape=(n_tracks, n_genres)]
-        Of every track asked for, before any temperature; NaN for the others.
+        Of every track that was to be predicted, before any temperature; NaN for the others.
     """
 
     network: GenreNet
@@ -45,7 +45,7 @@ class Trained:
 
 
 def write_bundle(
-    learnt: Trained,
+    trained: Trained,
     temperature: float,
     folder: Path,
     *,
@@ -56,12 +56,12 @@ def write_bundle(
     scores: Mapping[str, Any],
     card: Callable[[bundle_format.Metadata], str],
 ) -> bundle_format.Bundle:
-    """Save what was learnt as a model.
+    """Save trained networks as a model.
 
     Parameters
     ----------
     tracks : sequence of Track
-        Those it learnt from; their variants are not counted.
+        Of the training set; augmented copies are not counted.
     scores : mapping
         For ``model.json``.
     card : callable
@@ -71,31 +71,31 @@ def write_bundle(
     metadata = bundle_format.Metadata(
         name=name,
         labels=tuple(genres),
-        tasks=learnt.network.n_classes,
+        tasks=trained.network.n_classes,
         architecture={
-            "networks": learnt.network.tasks,
+            "networks": trained.network.tasks,
             "width": recipe.width,
             "frames_pooled": recipe.frames_pooled,
             "direct": recipe.linear_head is not None,
         },
         input=recipe.input,
-        mean=learnt.mean,
-        std=learnt.std,
+        mean=trained.mean,
+        std=trained.std,
         temperature=temperature,
-        prior=learnt.prior,
+        prior=trained.prior,
         recipe=recipe.to_dict(),
         trained_on={
             "tracks": len(tracks),
             "artists": len({t.artist for t in tracks}),
             "with_genre": sum(bool(t.genre) for t in tracks),
             "sources": dict(Counter(t.source for t in tracks)),
-            "unlabelled": learnt.unlabelled,
+            "unlabelled": trained.unlabelled,
         },
         scores=dict(scores),
     )
     files = {
-        bundle_format.NETWORK: network_to_onnx(learnt.network, recipe.input),
-        bundle_format.WEIGHTS: weights_to_safetensors(learnt.network, learnt.groups),
+        bundle_format.NETWORK: network_to_onnx(trained.network, recipe.input),
+        bundle_format.WEIGHTS: weights_to_safetensors(trained.network, trained.groups),
         bundle_format.CARD: card(metadata).encode(),
     }
     return bundle_format.save(folder, metadata, files)

@@ -148,7 +148,7 @@ DEVELOPMENT_INPUT = InputSpec(fmax=8_000.0, window_hop=constants.SEGMENT_FRAMES)
 """Input of models that are trained on the development corpora.
 
 The mel range ends at 8 kHz, because the corpora's clips are cut at different bandwidths and a model
-that gets more than that learns which corpus a clip is from. Windows do not overlap, which takes
+with a wider input fits to the corpus that a clip is from. Windows do not overlap, which takes
 half the time and scored the same.
 """
 

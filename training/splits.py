@@ -12,14 +12,14 @@ from training.datasets.collection import CALIBRATION_SHARE
 
 @dataclass(frozen=True)
 class Split:
-    """Tracks to learn from and others to ask about: indices that share no artist.
+    """Indices of training tracks and of others; no artist is in two parts.
 
     Attributes
     ----------
     train : np.ndarray [dtype=int]
-        To learn from, those without a genre too.
+        The training set, tracks without a genre included.
     calibration, test : np.ndarray [dtype=int]
-        To fit the temperature on, if any are, and to judge; each has a genre.
+        To fit the temperature on, which may be empty, and to test on; each has a genre.
     """
 
     train: np.ndarray
@@ -27,59 +27,59 @@ class Split:
     test: np.ndarray
 
 
-def split(tracks: Sequence[Track], fold: int) -> Split:
-    """Leave a fold out."""
+def leave_out(tracks: Sequence[Track], fold: int) -> Split:
+    """Return the split whose test part is a fold, without calibration tracks."""
     rest = np.array([i for i, track in enumerate(tracks) if track.fold != fold])
     test = np.array([i for i, track in enumerate(tracks) if track.fold == fold and track.genre])
     return Split(rest, np.array([], int), test)
 
 
 def hold_out_calibration(part: Split, tracks: Sequence[Track], seed: int) -> Split:
-    """Keep some of the artists to learn from back for the temperature."""
+    """Move some of the training artists to the calibration part."""
     train, calibration = hold_out_artists(tracks, part.train, CALIBRATION_SHARE, seed=seed)
     return Split(train, np.array([i for i in calibration if tracks[i].genre], int), part.test)
 
 
 def across_sources(tracks: Sequence[Track], seed: int) -> dict[str, Split]:
-    """Learn from one source, and ask about another: how a model fares on a stranger's music.
+    """Train on one source and test on another: a measure of out-of-domain accuracy.
 
-    Asked about are the clips of main genres that both sources have, by artists whom the first
-    lacks.
+    The test part are the clips of main genres that both sources have, by artists who are not in the
+    first.
 
     Returns
     -------
     dict
-        By ``learnt-from-to-asked-about``, for every pair of sources that share a genre; a slash in
-        a source's name is a dash.
+        By ``trained-on-to-tested-on``, for every pair of sources that share a genre; a slash in a
+        source's name is a dash.
     """
     sources = sorted({track.source for track in tracks})
     genres = {s: {t.genre for t in tracks if t.source == s and t.genre} for s in sources}
     splits = {}
     for one in sources:
-        mine = np.array([i for i, track in enumerate(tracks) if track.source == one])
-        met = {tracks[i].artist for i in mine}
+        train = np.array([i for i, track in enumerate(tracks) if track.source == one])
+        seen = {tracks[i].artist for i in train}
         for other in sources:
-            asked = [
+            test = [
                 i
                 for i, track in enumerate(tracks)
                 if track.source == other != one
                 and track.genre in genres[one]
-                and track.artist not in met
+                and track.artist not in seen
             ]
-            if asked:
+            if test:
                 name = f"{one}-to-{other}".replace("/", "-")
-                part = Split(mine, np.array([], int), np.array(asked))
+                part = Split(train, np.array([], int), np.array(test))
                 splits[name] = hold_out_calibration(part, tracks, seed)
     return splits
 
 
 def folds(tracks: Sequence[Track]) -> dict[int, Split]:
-    """Return a split for each fold that the tracks name, by its number."""
+    """Return the split of each fold that occurs, by its number."""
     numbers = sorted({track.fold for track in tracks if track.fold is not None})
-    return {number: split(tracks, number) for number in numbers}
+    return {number: leave_out(tracks, number) for number in numbers}
 
 
-def parts(tracks: Sequence[Track], seed: int) -> dict[str, Split]:
-    """Return all splits that a recipe is judged by, by name: its folds, and across sources."""
+def all_splits(tracks: Sequence[Track], seed: int) -> dict[str, Split]:
+    """Return all splits that a recipe is tested on, by name: its folds, and across sources."""
     by_fold = {f"fold-{number}": part for number, part in folds(tracks).items()}
     return by_fold | across_sources(tracks, seed)

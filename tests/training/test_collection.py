@@ -58,6 +58,12 @@ def test_a_csv_is_a_collection(table):
     assert collection.divided_artists(GIVEN) == {"anna"}
 
 
+def test_a_table_that_cannot_be_written_is_one_line(table, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CollectionError, match=r"copy.csv cannot be written \(.*\); make room"):
+        write_csv(read_csv(table), tmp_path / "file" / "copy.csv")
+
+
 def test_folds_are_splits(tmp_path):
     made = [
         Track(f"t{i}", tmp_path / f"{i}.wav", f"artist {i // 2}", "Rock", fold=i // 2 % 3)

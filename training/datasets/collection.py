@@ -21,6 +21,7 @@ instead of the key), ``source`` (the name of the table without one) and ``genre_
 """
 
 import csv
+import io
 import os
 import re
 from collections import Counter
@@ -36,6 +37,7 @@ from agf_core.audio import decode
 from agf_core.constants import SHORTEST_SECONDS
 from agf_core.data.splits import hold_out_artists
 from agf_core.data.tracks import Track
+from agf_core.utils import atomic
 from agf_core.utils.workers import in_processes
 from training.errors import CollectionError
 
@@ -265,28 +267,40 @@ def split_by_folds(tracks: Sequence[Track]) -> dict[str, tuple[str, ...]]:
 def write_csv(collection: Collection, table: Path) -> None:
     """Write a collection as a CSV that `read_csv` reads.
 
-    What is not in the CSV is lost: reasons for tracks left out, and the shortest length.
+    Reasons for tracks left out and the shortest length have no place in it.
+
+    Raises
+    ------
+    CollectionError
+        When it cannot be written; what was there before stays.
     """
     splits = ["split" if name == GIVEN else f"split_{name}" for name in collection.splits]
     columns = ["track_id", *COLUMNS, "artist_name", "source", "genre_weights", *splits]
-    with table.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        for track, *parts in zip(collection.tracks, *collection.splits.values(), strict=True):
-            writer.writerow(
-                {
-                    "track_id": track.track_id,
-                    "path": Path(os.path.relpath(track.path, table.parent)).as_posix(),
-                    "artist": track.artist,
-                    "album": track.album,
-                    "genre": track.genre,
-                    "genres": SEPARATOR.join(track.labels),
-                    "artist_name": collection.artist_names.get(track.artist, ""),
-                    "source": track.source,
-                    "genre_weights": SEPARATOR.join(f"{g}={w:g}" for g, w in track.genre_weights),
-                    **dict(zip(splits, parts, strict=True)),
-                }
-            )
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    for track, *parts in zip(collection.tracks, *collection.splits.values(), strict=True):
+        writer.writerow(
+            {
+                "track_id": track.track_id,
+                "path": Path(os.path.relpath(track.path, table.parent)).as_posix(),
+                "artist": track.artist,
+                "album": track.album,
+                "genre": track.genre,
+                "genres": SEPARATOR.join(track.labels),
+                "artist_name": collection.artist_names.get(track.artist, ""),
+                "source": track.source,
+                "genre_weights": SEPARATOR.join(f"{g}={w:g}" for g, w in track.genre_weights),
+                **dict(zip(splits, parts, strict=True)),
+            }
+        )
+    try:
+        with atomic.written(table) as file:
+            file.write(text.getvalue().encode())
+    except OSError as error:
+        raise CollectionError(
+            f"{table} cannot be written ({error.strerror}); make room there, or give another path."
+        ) from error
 
 
 def check_clip(shortest: float, job: tuple[str, Path]) -> None:
@@ -309,7 +323,7 @@ def check_clip(shortest: float, job: tuple[str, Path]) -> None:
     try:
         decode.read(path, start=start, seconds=SHORTEST_SECONDS)
     except decode.AudioError:
-        seconds = decode.read(path).seconds  # the whole clip tells what is the matter
+        seconds = decode.read(path).seconds  # of the whole clip, or the error that it has
         if seconds < shortest:
             raise decode.AudioTooShortError(
                 f"{decode.shown(path)} has only {seconds:.1f} s of sound;"

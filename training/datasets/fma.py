@@ -16,7 +16,6 @@ import csv
 import gzip
 import json
 import shlex
-import sys
 from collections.abc import Iterator
 from functools import cache
 from itertools import islice
@@ -29,7 +28,7 @@ from training.datasets.collection import Collection, sift, write_csv
 from training.errors import CollectionError
 
 SUBSETS = ("small", "medium", "large")  # each holds those before it
-MEDIUM = SUBSETS[:2]  # what tracks.csv says of a track of medium: the smallest subset it is in
+MEDIUM = SUBSETS[:2]  # subsets of medium's tracks in tracks.csv: the smallest that has them
 PARTS = {"training": "train", "validation": "valid", "test": "test"}
 SPLITS = ("official", "random", "album", "date")
 SPLITS_FILE = Path(__file__).parent / "data" / "fma_medium_splits.csv.gz"
@@ -50,7 +49,7 @@ LONGEST_CELL = 2**31 - 1  # characters; some biographies pass Python's own limit
 def read(root: Path, subset: str = "medium") -> Collection:
     """Read the tracks of a subset.
 
-    Tracks, artists and albums are told apart by FMA's ids (``"2"``). `Track.genre` is the top
+    The keys of tracks, artists and albums are FMA's ids (``"2"``). `Track.genre` is the top
     genre, empty on many tracks of large, and `Track.labels` are all genres, with those above them
     in FMA's tree. The split official is FMA's own, of all tracks; the others divide FMA-medium, and
     tracks outside of that are in no part of them. Clips known to hold no sound are left out;
@@ -246,7 +245,7 @@ def _command(path: Path) -> str:
 @one_line_errors()
 def main() -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(description="Read FMA, listen to its clips, write a table.")
+    parser = argparse.ArgumentParser(description="Read FMA, check its clips, write a table.")
     parser.add_argument(
         "root", type=Path, help="folder that training.datasets.fma_download has filled"
     )
@@ -256,13 +255,10 @@ def main() -> None:
     )
     parser.add_argument("--processes", type=int, help="by default one per core")
     arguments = parser.parse_args()
-    try:
-        collection = sift(read(arguments.root, arguments.subset), processes=arguments.processes)
-        print(collection.summary())
-        if arguments.table:
-            write_csv(collection, arguments.table)
-    except (CollectionError, OSError) as error:
-        sys.exit(str(error))
+    collection = sift(read(arguments.root, arguments.subset), processes=arguments.processes)
+    print(collection.summary())
+    if arguments.table:
+        write_csv(collection, arguments.table)
 
 
 if __name__ == "__main__":

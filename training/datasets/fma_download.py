@@ -1,4 +1,4 @@
-"""Fetching FMA: archives with resume and checksum, unpacked.
+"""Fetch FMA: archives with resume and checksum, unpacked.
 
     python -m training.datasets.fma_download medium --to fma
 
@@ -19,7 +19,9 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from agf_core.audio.decode import shown
+from agf_core.errors import AgfError, shown
+from agf_core.utils import atomic
+from training.cli import one_line_errors
 
 BASE = "https://os.unil.cloud.switch.ch/fma/"
 SHA1 = {
@@ -32,7 +34,7 @@ TIMEOUT = 60  # seconds without a byte
 CHUNK = 1 << 16  # bytes written at a time
 
 
-class DownloadError(Exception):
+class DownloadError(AgfError):
     """Something could not be fetched or unpacked; the message is a line with a remedy."""
 
 
@@ -119,11 +121,8 @@ def unpack(archive: Path, folder: Path) -> Path:
             }
             _check_space(folder, sum(member.file_size for member in missing.values()))
             for path, member in tqdm(missing.items(), desc=archive.name, unit="file"):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                partial = path.with_name(f"{path.name}.partial")
-                with packed.open(member) as source, partial.open("wb") as file:
+                with packed.open(member) as source, atomic.written(path, durable=False) as file:
                     shutil.copyfileobj(source, file, CHUNK)
-                partial.replace(path)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise DownloadError(
             f"{shown(archive)} is truncated or damaged ({error}); delete it and fetch it anew"
@@ -192,6 +191,7 @@ def _sha1(path: Path) -> str:
     return str(pooch.file_hash(str(path), alg="sha1"))
 
 
+@one_line_errors()
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description="Fetch and unpack FMA.")
@@ -199,14 +199,9 @@ def main() -> None:
     parser.add_argument("--to", type=Path, required=True, help="folder to fill")
     parser.add_argument("--base", default=BASE, help="address to fetch from (%(default)s)")
     arguments = parser.parse_args()
-    try:
-        for what in dict.fromkeys(("metadata", arguments.what)):
-            archive = fetch(f"fma_{what}.zip", arguments.to, SHA1[what], arguments.base)
-            print(f"{shown(unpack(archive, arguments.to))} is complete")
-    except DownloadError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit("stopped; run the command again to go on")
+    for what in dict.fromkeys(("metadata", arguments.what)):
+        archive = fetch(f"fma_{what}.zip", arguments.to, SHA1[what], arguments.base)
+        print(f"{shown(unpack(archive, arguments.to))} is complete")
 
 
 if __name__ == "__main__":

@@ -80,9 +80,9 @@ def read_tables(tables: Sequence[Path], audio: Path, name: str) -> Collection:
 
 
 def read_folder(folder: Path) -> list[Track]:
-    """Return the music below a folder, of which nothing is known; a file of several names once.
+    """Return the music below a folder, without genres; a file of several names once.
 
-    Files of less than 25 s, and such as cannot be read, are left out.
+    Files of less than 25 s, and those that cannot be read, are left out.
     Each track's source is the name of the folder directly below `folder` that it lies in.
 
     Raises
@@ -91,14 +91,14 @@ def read_folder(folder: Path) -> list[Track]:
         When there is none.
     """
     tracks = []
-    met = set()
+    seen = set()
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() not in UNLABELLED or not path.is_file():
             continue
         status = path.stat()
         file = (status.st_dev, status.st_ino)  # the same through links
-        if file not in met and _is_long(path):
-            met.add(file)
+        if file not in seen and _is_long(path):
+            seen.add(file)
             name = path.relative_to(folder)
             digest = hashlib.sha256(name.as_posix().encode()).hexdigest()[:16]
             tracks.append(Track(f"unlabelled-{digest}", path, artist="", source=name.parts[0]))

@@ -28,7 +28,7 @@ TASKS = "gsedm"  # in the order of the paper's tables
 
 @dataclass(frozen=True)
 class Case:
-    """One way to learn.
+    """One way to train.
 
     Attributes
     ----------

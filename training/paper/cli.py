@@ -14,12 +14,12 @@ RUN_RECIPES = {recipe.name: recipe for recipe in (PAPER, OURS, COMPARED)}
 
 
 def add_recipe(parser: ArgumentParser) -> None:
-    """Add what is learnt by."""
+    """Add the choice of a recipe."""
     parser.add_argument("--recipe", choices=RUN_RECIPES, default="paper")
 
 
 def add_runs(parser: ArgumentParser) -> None:
-    """Add the folder of a collection, and what its runs are learnt by and called."""
+    """Add the folder of a collection, and the recipe and the name of its runs."""
     add_work(parser)
     add_recipe(parser)
     parser.add_argument("--epochs", type=int, help="of each task, instead of the recipe's")
@@ -27,7 +27,7 @@ def add_runs(parser: ArgumentParser) -> None:
 
 
 def add_case(parser: ArgumentParser) -> None:
-    """Add which case of the paper's experiments."""
+    """Add the choice of a case of the paper."""
     parser.add_argument("--split", required=True)
     parser.add_argument("--tasks", default="g", help=f"letters of {TASKS}; default %(default)s")
     parser.add_argument("--network", choices=["STN", "MTN", "wSTN"], default="STN")
@@ -62,10 +62,10 @@ def case_of(arguments: Namespace) -> Case:
 
 
 def add_results(parser: ArgumentParser) -> None:
-    """Add which runs to show, and where."""
+    """Add the runs to show, and the page to write."""
     add_work(parser)
     parser.add_argument("--runs", default="paper", help="name of the runs; default %(default)s")
-    parser.add_argument("--splits", nargs="+", required=True, help="a+b: judged together")
+    parser.add_argument("--splits", nargs="+", required=True, help="a+b: scored together")
     parser.add_argument("--output", type=Path, required=True, help="the page, such as results.md")
 
 

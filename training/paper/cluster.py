@@ -56,11 +56,11 @@ def connect(scheduler: str | None, workers: int) -> Iterator["Client"]:
 @contextmanager
 def _ignored_interrupts() -> Iterator[None]:
     """Start processes that leave Ctrl-C to this one, which ends them in good order."""
-    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, heard)
+        signal.signal(signal.SIGINT, before)
 
 
 def finished(

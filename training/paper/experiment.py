@@ -52,7 +52,7 @@ def check_recipe(recipe: Recipe) -> None:
 
 
 class Experiment:
-    """Learn cases from the training part of a split alone.
+    """Train cases on the training part of a split alone.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Experiment:
     recipe : Recipe
         Its tasks and `shared` do not matter: cases have their own.
     part : Split
-        Tracks to learn from and to judge.
+        Training and test tracks.
     targets : callable
         Returns the targets of a task, (n_tracks, n_classes), from its letter and whether the
         training tracks' artists are shuffled.
@@ -98,7 +98,7 @@ class Experiment:
         self.recipe, self.part, self.folder = recipe, part, folder
         self.watched, self.progress = watched, progress
         self.labelled = np.array([i for i, track in enumerate(tracks) if track.genre])
-        self._heard = segments.subset(self.labelled)
+        self._labelled_segments = segments.subset(self.labelled)
         self._genre_of = genre_targets([tracks[i] for i in self.labelled], genres)
         self.targets = cache(targets)
         self._features: dict[Path, FeatureDataset] = {}
@@ -154,7 +154,7 @@ class Experiment:
             if checkpoint not in self._features:
                 self._features[checkpoint] = extract_features(
                     [self.network(tasks, case)],
-                    self._heard,
+                    self._labelled_segments,
                     bfloat16=self.recipe.networks.bfloat16,
                     progress=self.progress,
                 )
@@ -172,7 +172,7 @@ class Experiment:
         Parameters
         ----------
         also : sequence of int
-            Tracks to learn from besides those of the training part: see `training.paper.leak`.
+            Training tracks besides those of the training part: see `training.paper.leak`.
         """
         train = np.union1d(self.part.train, np.asarray(also, int))
         return train_transfer(
@@ -205,11 +205,11 @@ class Experiment:
     def predict(self, case: Case, mlp: TransferMLP) -> np.ndarray:
         """Return probabilities before any temperature, (n_tracks, n_genres).
 
-        NaN for all but the tracks kept back and those to judge.
+        NaN for all but the tracks of the calibration and the test part.
         """
-        judged = np.concatenate([self.part.calibration, self.part.test])
+        predicted = np.concatenate([self.part.calibration, self.part.test])
         raw = np.full((len(self.tracks), len(self.genres)), np.nan)
-        raw[judged] = predict(mlp, self.features(case), places(judged, self.labelled))
+        raw[predicted] = predict(mlp, self.features(case), places(predicted, self.labelled))
         return raw
 
     def whole(self, case: Case, mlp: TransferMLP) -> GenreNet:

@@ -164,7 +164,8 @@ def prepare(
         raise CollectionError(f"{table} has no track that can be read; see above")
     _pack(collection.tracks, spec, cache, *_packed(work, spec))
     write_csv(collection, work / "tracks.csv")
-    made_from.write_text(json.dumps({"name": collection.name, "sha256": fingerprint}) + "\n")
+    with atomic.written(made_from) as file:
+        file.write(f"{json.dumps({'name': collection.name, 'sha256': fingerprint})}\n".encode())
     print(collection.summary())
     return Prepared.open(work, spec)
 

@@ -3,11 +3,11 @@
     python -m training.paper.reproduce --work work --tables 3 4 5 --splits random official \
         --seeds 0 1 2
 
-makes the artist groups that are missing, then learns every case that is not done: the single-task
+makes the artist groups that are missing, then trains every case that is not done: the single-task
 networks first, whose features serve all 31 STN cases, then the multi-task networks and the wide
-ones (see `training.paper.run` for what each leaves). Jobs are shared out to the GPUs of this
-machine, its
-cores where it has none, or the workers of a Dask scheduler. Stopped, it goes on where it was.
+ones (see `training.paper.run` for what each leaves). Jobs are distributed over the GPUs of this
+machine, its cores where it has none, or the workers of a Dask scheduler. Stopped, it goes on where
+it was.
 """
 
 import argparse
@@ -38,12 +38,12 @@ def reproduce(
     scheduler: str | None = None,
     workers: int | None = None,
 ) -> None:
-    """Learn every case in every setting.
+    """Train every case in every setting.
 
     Raises
     ------
     RunError
-        When some could not be learnt, with a line for each reason; the others are.
+        When some could not be trained, with a line for each reason; the others are.
     """
     wanted = {s: [case for case in cases if not s.done(case)] for s in settings}
     groups = {job: None for s, todo in wanted.items() for case in todo for job in s.groups(case)}
@@ -80,7 +80,7 @@ def reproduce(
                     tqdm.write(str(error), file=sys.stderr)
     if problems:
         raise RunError(
-            f"not all cases could be learnt, for {len(problems)} reasons, told above; run the"
+            f"not all cases could be trained, for {len(problems)} reasons, see above; run the"
             " command again for what is left"
         )
 

@@ -2,19 +2,19 @@
 
     python -m training.paper.run --work work --split official --tasks gs --network MTN --seed 0
 
-learns from the training part of a split of a prepared collection (see `training.paper.prepare` and
+trains on the training part of a split of a prepared collection (see `training.paper.prepare` and
 `training.paper.groups`) and leaves ``work/runs/NAME/SPLIT/seed-SEED/CASE/`` with
 
 ====================  ============================================================================
 ``run.json``          case, the recipe as it was followed, seed, versions, sizes of the parts
 ``curves.json``       loss and scores along the way; ``events.out…`` is the same for TensorBoard
-``predictions.npz``   probabilities of every judged track, its genre and its artist
+``predictions.npz``   probabilities of every test track, its genre and its artist
 ``mlp.safetensors``   the transfer MLP; the networks' checkpoints lie beside the case's folder
 ``scores.json``       scores with 95 % intervals over artists; written last
 ====================  ============================================================================
 
-Judged is the test part, with a temperature fitted on the validation part. A split without a test
-part (the paper's) is judged on its validation part, as the paper did, and has no temperature.
+Scores are of the test part, with a temperature fitted on the validation part. A split without a
+test part (the paper's) is scored on its validation part, as in the paper, without a temperature.
 """
 
 import argparse
@@ -117,7 +117,7 @@ class Setting:
 
 
 def check_runs(work: Path, runs: str, recipe: Recipe) -> None:
-    """Make sure that runs of one name are learnt by one recipe (`check_manifest`)."""
+    """Check that runs of one name have one recipe; `RunError` otherwise."""
     check_manifest(
         work / "runs" / runs / "recipe.json",
         recipe.to_dict(),
@@ -126,7 +126,7 @@ def check_runs(work: Path, runs: str, recipe: Recipe) -> None:
 
 
 def parts(prepared: Prepared, split: str) -> Split:
-    """Return what a split's cases learn from, fit the temperature on, and are judged on."""
+    """Return the training, calibration and test tracks of a split."""
     tracks = prepared.collection.tracks
 
     def labelled(part: str) -> np.ndarray:
@@ -139,14 +139,12 @@ def parts(prepared: Prepared, split: str) -> Split:
     )
     part = Split(train, valid, test) if len(test) else Split(train, test, valid)
     if not (len(train) and len(part.test)):
-        raise RunError(
-            f"split {split} has no tracks to learn from, or none to judge; mend the table"
-        )
+        raise RunError(f"split {split} has no training tracks, or none to test on; mend the table")
     return part
 
 
 def run(setting: Setting, cases: Sequence[Case]) -> None:
-    """Learn and judge cases; those that are done are passed over.
+    """Train and score cases; those that are done are skipped.
 
     The MLPs of several STN cases train side by side.
 
@@ -160,7 +158,7 @@ def run(setting: Setting, cases: Sequence[Case]) -> None:
         return
     started = time.monotonic()
     with enough_memory(", ".join(case.name for case in cases)):
-        experiment, judged = open_experiment(setting)
+        experiment, scored = open_experiment(setting)
         if len(cases) > 1:
             which = zlib.crc32(" ".join(case.name for case in cases).encode())
             checkpoint = setting.folder / f"transfers-{which:08x}.safetensors"
@@ -172,7 +170,7 @@ def run(setting: Setting, cases: Sequence[Case]) -> None:
             histories = [read_history(checkpoint)]
         for case, mlp, history in zip(cases, mlps, histories, strict=True):
             curves = experiment.curves(case) | {"transfer": history}
-            _write(setting, case, experiment, mlp, curves, judged, time.monotonic() - started)
+            _write(setting, case, experiment, mlp, curves, scored, time.monotonic() - started)
         checkpoint.unlink(missing_ok=True)  # the ends are in every case's mlp.safetensors
 
 
@@ -184,7 +182,7 @@ def train_network(setting: Setting, task: str) -> None:
 
 @contextmanager
 def enough_memory(what: str) -> Iterator[None]:
-    """Say in a line what to do when a GPU's memory is too small."""
+    """Turn a GPU's lack of memory into a `RunError` with a remedy."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -197,7 +195,7 @@ def enough_memory(what: str) -> Iterator[None]:
 
 
 def open_experiment(setting: Setting) -> tuple[Experiment, str]:
-    """Return what cases of a setting are learnt with, and the name of the judged part."""
+    """Return the experiment of a setting, and the name of the part that is scored."""
     prepared = Prepared.open(setting.work, setting.recipe.input)
     collection = prepared.collection
     part = parts(prepared, setting.split)
@@ -247,7 +245,7 @@ def _write(
     experiment: Experiment,
     mlp: TransferMLP,
     curves: dict[str, list[dict[str, Any]]],
-    judged: str,
+    scored: str,
     seconds: float,
 ) -> None:
     """Write everything about a case; the scores come last."""
@@ -300,7 +298,7 @@ def _write(
     _write_json(
         folder / "scores.json",
         {
-            "part": judged,
+            "part": scored,
             "tracks": len(truth),
             "artists": len(set(artists)),
             "temperature": temperature,

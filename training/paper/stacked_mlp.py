@@ -22,8 +22,8 @@ class TransferStack(TaskModel):
 
     (batch, n_features) -> (n_members, batch, n_genres)
 
-    Each member has random numbers of its own, and learns what it would learn alone: on a CPU the
-    very same but for rounding.
+    Each member has random numbers of its own, and ends as it would alone: on a CPU the very same
+    but for rounding.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def train_transfers(
     checkpoint: Path | None = None,
     progress: bool = True,
 ) -> tuple[list[TransferMLP], list[dict[str, Any]]]:
-    """Train several transfer MLPs side by side; each learns what it would learn alone.
+    """Train several transfer MLPs side by side; each ends as it would alone.
 
     Parameters
     ----------

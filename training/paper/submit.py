@@ -3,9 +3,9 @@
     python -m training.paper.submit --work work --split official --tasks gsedm --network MTN \
         --clips fma_crowdai_www2018_test --output submission.csv
 
-predicts with a case that `training.paper.run` or `training.paper.reproduce` has finished,
-calibrated if its
-split has a test part. The model is left in the case's folder, as one that the plugin can use, too.
+predicts with a case that `training.paper.run` or `training.paper.reproduce` has finished; it is
+calibrated if its split has a test part. The model is left in the case's folder, as one that the
+plugin can use, too.
 """
 
 import argparse
@@ -71,8 +71,8 @@ def build_model(setting: Setting, case: Case) -> bundle_format.Bundle:
     mean, std = (x.cpu().numpy() for x in (experiment.segments.mean, experiment.segments.std))
     network = experiment.whole(case, mlp.eval()).cpu()
     groups = {job.source: job.groups() for job in setting.groups(case)}
-    learnt_by = [experiment.tracks[i] for i in experiment.part.train]
-    prior = training_prior(genre_targets(learnt_by, experiment.genres))
+    train = [experiment.tracks[i] for i in experiment.part.train]
+    prior = training_prior(genre_targets(train, experiment.genres))
     return write_bundle(
         Trained(network, groups, mean, std, prior, {}, np.empty(0)),
         scores["temperature"] or 1.0,
@@ -80,9 +80,9 @@ def build_model(setting: Setting, case: Case) -> bundle_format.Bundle:
         name=f"{setting.runs} {case.name}",
         genres=experiment.genres,
         recipe=experiment.followed(case),
-        tracks=learnt_by,
+        tracks=train,
         scores=scores,
-        card=lambda metadata: f"# {metadata.name}\n\nLearnt from split {setting.split}.\n",
+        card=lambda metadata: f"# {metadata.name}\n\nTrained on split {setting.split}.\n",
     )
 
 
@@ -92,7 +92,7 @@ def submit(model: bundle_format.Bundle, clips: Path, output: Path, prior: np.nda
     Parameters
     ----------
     prior : np.ndarray [shape=(n_genres,)]
-        What is said of clips that cannot be heard, which are named.
+        Prediction for clips that cannot be read, which are listed.
 
     Returns
     -------

@@ -35,7 +35,7 @@ from training.pretrained.evaluate import overall, predict_tests, score_sheet
 from training.pretrained.model_card import model_card
 from training.pretrained.pipeline import train_recipe
 from training.recipes import RECIPES, seeded
-from training.splits import Split, parts
+from training.splits import Split, all_splits
 from training.targets import truth_of
 
 FINAL = "final"  # the part whose training set is every track
@@ -58,9 +58,9 @@ def train_parts(names: Sequence[str], material: TrainingData, work: Path) -> Non
     Parameters
     ----------
     names : sequence of str
-        Of `training.splits.parts`, or `FINAL`.
+        Of `training.splits.all_splits`, or `FINAL`.
     """
-    splits = parts(material.tracks, material.recipe.networks.seed)
+    splits = all_splits(material.tracks, material.recipe.networks.seed)
     for name in names:
         if name == FINAL:
             train_final(material, work)
@@ -130,7 +130,7 @@ def main() -> None:
 
 def _ship(arguments: argparse.Namespace) -> None:
     recipe = seeded(RECIPES[arguments.recipe], arguments.seed)
-    known = [*parts(read_csv(arguments.table).tracks, arguments.seed), FINAL]
+    known = [*all_splits(read_csv(arguments.table).tracks, arguments.seed), FINAL]
     if unknown := set(arguments.parts or ()).difference(known):
         raise RunError(f"no part is called {', '.join(unknown)}: there are {', '.join(known)}")
     material, work = gather(arguments, recipe), work_folder(arguments.work, recipe)

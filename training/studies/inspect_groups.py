@@ -1,10 +1,10 @@
-"""Looking at artist groups: a figure and a table per source, for a person to judge them by.
+"""Inspect artist groups: a figure and a table per source, for a person to read.
 
     python -m training.studies.inspect_groups --table collection.csv --work work \
         --output groups
 
 makes groups of all artists of the table and writes ``README.md`` and a PNG per source. What stands
-in ``README.md`` above its marker line is kept: the place for a person's judgement.
+in ``README.md`` above its marker line is kept: the place for a person's notes.
 """
 
 import argparse
@@ -27,14 +27,14 @@ from training.targets import DESCRIPTORS
 
 SEVERAL = "no one genre"
 MARKER = "<!-- Below this line: written by `python -m training.studies.inspect_groups`. -->"
-TYPICAL = 5  # artists named for each group
+TYPICAL = 5  # artists listed for each group
 UNUSED = 0.05  # times a group's even share of the artists
 SHUFFLES = 20
 
 
 @dataclass(frozen=True)
 class View:
-    """Groups of one source, and what is known of the artists in them.
+    """Groups of one source, with the genres and corpora of the artists in them.
 
     Attributes
     ----------
@@ -71,17 +71,17 @@ class View:
 
 
 def perplexity(shares: np.ndarray) -> np.ndarray:
-    """How many equal shares are as uneven as these, along the last axis."""
+    """Return how many equal shares are as uneven as these, along the last axis."""
     logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
     return np.exp(-(shares * logs).sum(axis=-1))
 
 
 def information(shares: np.ndarray, classes: np.ndarray) -> tuple[float, float]:
-    """How much an artist's groups tell of the artist's class; rows of zeros have none.
+    """Return the mutual information of an artist's groups and class; rows of zeros have none.
 
     Returns
     -------
-    told, by_chance : float
+    information, by_chance : float
         Mutual information as a share of the entropy of the classes, and what remains of it when
         groups are dealt out to other artists.
     """
@@ -90,19 +90,19 @@ def information(shares: np.ndarray, classes: np.ndarray) -> tuple[float, float]:
     shares, classes = shares[known], classes[known]
     classes = classes / classes.sum(axis=1, keepdims=True)
 
-    def told(shares: np.ndarray) -> float:
+    def mutual(shares: np.ndarray) -> float:
         joint = shares.T @ classes / len(shares)  # (n_groups, n_classes)
         groups, kinds, both = (
             np.log(perplexity(p)) for p in (joint.sum(axis=1), joint.sum(axis=0), joint.ravel())
         )
         return float((groups + kinds - both) / kinds)
 
-    chance = np.mean([told(rng.permutation(shares)) for _ in range(SHUFFLES)])
-    return told(shares), float(chance)
+    chance = np.mean([mutual(rng.permutation(shares)) for _ in range(SHUFFLES)])
+    return mutual(shares), float(chance)
 
 
 def look(source: str, tracks: Sequence[Track], observations: Observations, seed: int) -> View:
-    """Make groups of all artists and put beside them what is known."""
+    """Make groups of all artists, with the artists' genres and corpora."""
     keys = [track.artist for track in tracks]
     groups = ArtistGroups.fit(source, observations, keys, seed=seed)
     artists, shares = groups.transform(observations, keys)
@@ -124,18 +124,18 @@ def look(source: str, tracks: Sequence[Track], observations: Observations, seed:
 
 
 def summary(view: View) -> str:
-    """One line of the table that compares sources."""
-    told, chance = information(view.shares, view.genre_of[:, :-1])
+    """Return a source's line of the table that compares them."""
+    known, chance = information(view.shares, view.genre_of[:, :-1])
     line = (
         f"| {view.source} | {DESCRIPTORS[view.source]} | {len(view.artists)} "
         f"| {view.shares.shape[1]} "
         f"| {perplexity(view.use):.1f} | {perplexity(view.shares).mean():.1f} "
-        f"| {told:.0%} ({chance:.0%}) "
+        f"| {known:.0%} ({chance:.0%}) "
     )
     if view.corpus_of.shape[1] < 2:
         return line + "| |"
-    told, chance = information(view.shares, view.corpus_of)
-    return line + f"| {told:.0%} ({chance:.0%}) |"
+    known, chance = information(view.shares, view.corpus_of)
+    return line + f"| {known:.0%} ({chance:.0%}) |"
 
 
 def typical(view: View, group: int, n: int = TYPICAL) -> list[str]:
@@ -204,12 +204,12 @@ def write(views: Sequence[View], output: Path, made: str) -> None:
     parts = [
         f"{made}\n",
         "| source | made of | artists | groups | groups in use | groups per artist "
-        "| told of the genre (by chance) | told of the corpus (by chance) |\n"
+        "| of the genre (by chance) | of the corpus (by chance) |\n"
         "|---|---|---|---|---|---|---|---|\n" + "\n".join(map(summary, views)) + "\n",
         "*Groups in use* and *groups per artist* are perplexities: of the mean shares, and the\n"
-        "mean of each artist's. *Told* is the mutual information of groups and genre (or groups\n"
-        "and the corpus a clip is from) as a share of the latter's entropy; *by chance*, with the\n"
-        "artists shuffled. Artists without a main genre are not in *told of the genre*.\n",
+        "mean of each artist's. *Of the genre* is the mutual information of groups and genre (or\n"
+        "the corpus a clip is from) as a share of the latter's entropy; *by chance*, with the\n"
+        "artists shuffled. Artists without a main genre are left out there.\n",
     ]
     for view in views:
         draw(view, output / f"{view.source}.png")
