@@ -168,7 +168,7 @@ def _row(
 
 
 def mp3(seed: int, genre: str, artist: int, seconds: float) -> bytes:
-    """Make a clip whose noise tells its genre, and whose tone its artist."""
+    """Make a clip whose noise depends on its genre, and whose tone on its artist."""
     rng = np.random.default_rng(seed)
     n = LOOP * RATE
     centre = 400.0 * 1.6 ** sorted(ALL_GENRES).index(genre)  # hertz

@@ -1,4 +1,4 @@
-"""Recipes that learn a generated corpus in seconds."""
+"""Recipes that are trained on a generated corpus in seconds."""
 
 from dataclasses import replace
 

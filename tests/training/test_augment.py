@@ -1,4 +1,4 @@
-"""Music changed for a teacher: what it is, and what is known of it."""
+"""Augmented copies: their sound, and what is known of them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -34,24 +34,24 @@ def power(samples, pitch):
     return 2 * abs((samples * np.exp(-2j * np.pi * pitch * seconds)).mean())
 
 
-def test_variants_stay_on_their_side_of_every_split_and_are_never_asked_about():
+def test_copies_stay_on_their_side_of_every_split_and_are_never_tested_on():
     made = augmented_copies(TRACKS, MUSIC, 3)
     assert len({v.track_id for v in made}) == 120
-    for i, variant in enumerate(made):
+    for i, copy in enumerate(made):
         of = TRACKS[i // 3]
-        assert (variant.artist, variant.fold, variant.source) == (of.artist, of.fold, of.source)
-        assert (variant.genre, variant.labels) == ("", ())
-        assert variant.genre_weights == (() if variant.other else (("Rock", 1.0),))
-        assert variant.other is None or variant.other in MUSIC
-    assert 40 < sum(variant.other is not None for variant in made) < 80
-    speeds = np.array([variant.speed for variant in made])
+        assert (copy.artist, copy.fold, copy.source) == (of.artist, of.fold, of.source)
+        assert (copy.genre, copy.labels) == ("", ())
+        assert copy.genre_weights == (() if copy.other else (("Rock", 1.0),))
+        assert copy.other is None or copy.other in MUSIC
+    assert 40 < sum(copy.other is not None for copy in made) < 80
+    speeds = np.array([copy.speed for copy in made])
     assert speeds.max() <= FASTEST
     assert speeds.min() >= 1 / FASTEST
     assert 0.8 < (speeds > 1).mean() * 2 < 1.2
     assert originals([*TRACKS, *made]) == TRACKS
 
 
-def test_variants_are_the_same_every_time_and_named_by_what_they_are():
+def test_copies_are_the_same_every_time_with_ids_of_what_they_are():
     assert augmented_copies(TRACKS, MUSIC, 2) == augmented_copies(TRACKS, MUSIC, 2)
     assert augmented_copies(TRACKS, MUSIC, 2)[:2] == augmented_copies(TRACKS[:1], MUSIC, 2)
     changed = augmented_copies(TRACKS, MUSIC[::-1], 2)
@@ -59,7 +59,7 @@ def test_variants_are_the_same_every_time_and_named_by_what_they_are():
         assert (one.track_id == other.track_id) == (one.other == other.other)
 
 
-def test_a_faster_variant_is_shorter_and_higher(tone):
+def test_a_faster_copy_is_shorter_and_higher(tone):
     track = Track("t", tone("tone.wav", 400, 0.5), "someone")
     samples = read_samples(AugmentedCopy("v", track.path, "someone", speed=1.25), 90, RATE)
     assert len(samples) == pytest.approx(2 * RATE / 1.25, abs=50)
@@ -79,7 +79,7 @@ def test_what_is_mixed_in_lies_as_far_below_as_was_chosen(tone):
     assert middle.std() == pytest.approx(plain.std(), rel=0.02)
 
 
-def test_a_variant_begins_where_it_was_told_to(write_wav):
+def test_a_copy_begins_at_its_place(write_wav):
     path = write_wav("rising.wav", np.linspace(0, 0.9, 60 * RATE), RATE)
     first, last = (
         read_samples(AugmentedCopy("v", path, "", place=p), 90, RATE) for p in (0.0, 1.0)

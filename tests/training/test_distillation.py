@@ -1,4 +1,4 @@
-"""What teaches one branch from several sources: losses, variations, the learning rate."""
+"""Distillation: losses, soft labels, augmentation, the learning rate."""
 
 import numpy as np
 import pytest
@@ -16,52 +16,54 @@ SPEC = InputSpec(n_mels=32, segment_frames=32, window_hop=16)
 
 
 @pytest.mark.parametrize("teachers", [[5], [1, 4]])
-def test_the_loss_is_that_of_each_source_and_passes_over_what_is_not_known(teachers):
+def test_the_loss_is_that_of_each_task_and_leaves_out_unknown_targets(teachers):
     torch.manual_seed(0)
     model = DistilledNet({"g": 3, "s": 4, "t": 5}, width=0.25, teachers=teachers).eval()
     x = torch.randn(6, 1, 32, 32)
     genres = torch.eye(3)[[0, 1, 2, 0, 1, 2]]
-    genres[4:] = 0  # two tracks whose genre nobody knows
+    genres[4:] = 0  # two tracks without a genre
     groups, features = torch.softmax(torch.randn(6, 4), 1), torch.randn(6, 5)
-    said = model(x, "gst")
-    assert said.shape == (6, 12)
+    predicted = model(x, "gst")
+    assert predicted.shape == (6, 12)
     loss = model.loss(x, torch.cat([genres, groups, features], 1), "gst")
     expected = (
-        F.cross_entropy(said[:4, :3], genres[:4])
-        + F.cross_entropy(said[:, 3:7], groups)
+        F.cross_entropy(predicted[:4, :3], genres[:4])
+        + F.cross_entropy(predicted[:, 3:7], groups)
         + sum(
             F.mse_loss(*one)
-            for one in zip(said[:, 7:].split(teachers, 1), features.split(teachers, 1), strict=True)
+            for one in zip(
+                predicted[:, 7:].split(teachers, 1), features.split(teachers, 1), strict=True
+            )
         )
     )
     torch.testing.assert_close(loss, expected)
     kept = model.network(x, "g")
-    torch.testing.assert_close(said[:, :3], kept)
+    torch.testing.assert_close(predicted[:, :3], kept)
 
 
-def test_what_is_told_of_a_piece_is_what_the_teacher_heard_there():
+def test_the_target_of_a_piece_is_the_teachers_feature_there():
     frames = SPEC.sample_rate / SPEC.hop_length
     stretch = STRETCH_SECONDS * frames
-    rows = [  # every frame says when it is, in stretches
+    rows = [  # the value of a frame is its time, in stretches
         np.repeat(np.arange(n)[:, None] / stretch, 32, axis=1).astype(np.float32)
         for n in (round(7 * stretch), 40, round(30 * stretch))
     ]
     segments = SegmentDataset(rows, SPEC, np.zeros(32), np.ones(32))
-    heard = [np.arange(n)[:, None] + 0.5 for n in (7, 1, 30)]
-    pieces, owners, told = cut(segments, SPEC, heard, [0, 1, 2])
+    features = [np.arange(n)[:, None] + 0.5 for n in (7, 1, 30)]
+    pieces, owners, targets = cut(segments, SPEC, features, [0, 1, 2])
     assert owners.tolist() == [0] * PIECES + [1] * PIECES + [2] * PIECES
-    assert told[:PIECES].min() == 0.5
-    assert told[:PIECES].max() == 6.5
-    assert told[-1] == 29.5
+    assert targets[:PIECES].min() == 0.5
+    assert targets[:PIECES].max() == 6.5
+    assert targets[-1] == 29.5
     starts = pieces.starts(torch.arange(len(owners)), torch.Generator().manual_seed(0))
     middle = pieces.at(starts)[:, 0, SPEC.segment_frames // 2, 0].numpy()
-    off = np.abs(middle - told[:, 0])[owners != 1] * STRETCH_SECONDS
+    off = np.abs(middle - targets[:, 0])[owners != 1] * STRETCH_SECONDS
     assert 0.1 < off.max() < 0.6  # seconds
     short = pieces.at(starts)[owners == 1, 0, :, 0]
     assert short.max() * stretch <= 40  # nothing of the neighbours
 
 
-def test_a_network_that_goes_on_keeps_what_is_not_about_genres_or_groups():
+def test_a_network_starts_from_another_but_for_heads_of_genres_and_groups():
     torch.manual_seed(0)
     before = DistilledNet({"g": 1, "t": 5}, width=0.25)
     after = DistilledNet({"g": 3, "s": 4, "t": 5}, width=0.25)
@@ -74,68 +76,70 @@ def test_a_network_that_goes_on_keeps_what_is_not_about_genres_or_groups():
     assert torch.equal(after.network.branch("g").head[1].weight, head)
 
 
-def test_a_teacher_can_be_learnt_from_without_any_genre():
+def test_training_needs_no_genre_beside_the_teacher():
     rng = np.random.default_rng(0)
     loud = rng.integers(0, 2, 24)
     rows = [rng.normal(-40 + 20 * k, 1, (150, 32)).astype(np.float32) for k in loud]
     mean, std = np.full(32, -30, np.float32), np.full(32, 10, np.float32)
-    heard = [np.full((1, 3), k, np.float32) for k in loud]
+    features = [np.full((1, 3), k, np.float32) for k in loud]
     model = train_distilled(
         SegmentDataset(rows, SPEC, mean, std),
         SPEC,
         {"g": np.full((24, 1), np.nan)},
-        heard,
-        Scale.fit(heard),
+        features,
+        Scale.fit(features),
         TrainConfig(epochs=4, batch_size=16, learning_rate=2e-3, one_cycle=True),
         train=np.arange(20),
         width=0.25,
     )
     segments = SegmentDataset(rows, SPEC, mean, std)
     with torch.no_grad():
-        said = model(segments.windows(*range(20, 24)), "gt")[:, 1:]
-    said = said.unflatten(0, (4, -1)).mean(dim=(1, 2))
-    assert (said > 0).int().tolist() == loud[20:].tolist()
+        predicted = model(segments.windows(*range(20, 24)), "gt")[:, 1:]
+    predicted = predicted.unflatten(0, (4, -1)).mean(dim=(1, 2))
+    assert (predicted > 0).int().tolist() == loud[20:].tolist()
 
 
-def hearings(genres: np.ndarray) -> np.ndarray:
-    """Return what teachers hear who hear each genre, and some noise, in their first features."""
+def teacher_rows(genres: np.ndarray) -> np.ndarray:
+    """Return features of teachers that have each genre, and some noise, in the first columns."""
     rng = np.random.default_rng(0)
     first = rng.normal(size=(len(genres), 4)) + 4 * np.eye(4)[genres]
     parts = [np.pad(first, ((0, 0), (0, one.n_features - 4))) for one in TEACHERS]
     return np.concatenate(parts, axis=1)
 
 
-def test_a_teacher_thinks_of_a_track_what_other_artists_have_taught_it():
+def test_soft_labels_come_from_other_artists():
     genres = np.arange(60) % 3
-    features = hearings(genres)
-    genres[50:] = -1  # nobody knows
+    features = teacher_rows(genres)
+    genres[50:] = -1  # unknown
     artists = [f"artist {i // 3}" for i in range(60)]
     genres[0] = 1  # a wrong label
-    said = predict_soft_labels(features, genres, 5, artists)
-    assert said.shape == (60, 5)
-    np.testing.assert_allclose(said.sum(axis=1), 1, atol=1e-5)
-    assert said[0].argmax() == 0
-    assert (said.argmax(axis=1) == np.arange(60) % 3).mean() > 0.9
-    assert (said[:, 3:] == 0).all()
+    predicted = predict_soft_labels(features, genres, 5, artists)
+    assert predicted.shape == (60, 5)
+    np.testing.assert_allclose(predicted.sum(axis=1), 1, atol=1e-5)
+    assert predicted[0].argmax() == 0
+    assert (predicted.argmax(axis=1) == np.arange(60) % 3).mean() > 0.9
+    assert (predicted[:, 3:] == 0).all()
     again = genres.copy()
     again[3:6] = [1, 2, 0]  # what an artist's own tracks are called
-    np.testing.assert_allclose(predict_soft_labels(features, again, 5, artists)[3:6], said[3:6])
+    np.testing.assert_allclose(
+        predict_soft_labels(features, again, 5, artists)[3:6], predicted[3:6]
+    )
 
 
-def test_a_track_of_no_genre_is_judged_without_its_own_artist_too():
+def test_soft_labels_of_unlabelled_tracks_come_from_other_artists_too():
     genres = np.arange(60) % 3
-    features = hearings(genres)
+    features = teacher_rows(genres)
     artists = [f"artist {i // 3}" for i in range(60)]
-    genres[2::3] = -1  # a variant of the two before, say
-    said = predict_soft_labels(features, genres, 3, artists)
+    genres[2::3] = -1  # such as copies of the two before
+    predicted = predict_soft_labels(features, genres, 3, artists)
     again = genres.copy()
     again[:2] = [1, 0]  # what the first artist's other tracks are called
     changed = predict_soft_labels(features, again, 3, artists)
-    np.testing.assert_allclose(changed[:3], said[:3])
-    assert not np.allclose(changed[3:], said[3:])
+    np.testing.assert_allclose(changed[:3], predicted[:3])
+    assert not np.allclose(changed[3:], predicted[3:])
 
 
-def test_segments_are_varied_only_while_they_teach():
+def test_segments_are_augmented_only_in_training():
     rows = [np.full((40, 32), -30, np.float32), np.full((40, 32), -99, np.float32)]
     mean, std = np.zeros(32), np.ones(32)
     segments = SegmentDataset(
@@ -171,7 +175,7 @@ def test_one_cycle_rises_then_falls_to_nothing():
 
 def test_the_teachers_features_are_scaled_by_the_training_tracks():
     features = np.random.default_rng(0).normal(5, 3, (20, 4)).astype(np.float32)
-    features[:, 2] = 7  # says nothing
+    features[:, 2] = 7  # constant
     features[19] = 1e6
     targets = Scale.fit(features[:10, None]).apply(features)
     np.testing.assert_allclose(targets[:10].mean(axis=0), 0, atol=1e-5)

@@ -24,7 +24,7 @@ from training.targets import truth_of
 from training.teachers import features
 
 
-def test_across_sources_no_artist_is_met_and_only_shared_genres_are_asked_about(corpus, tmp_path):
+def test_across_sources_no_artist_is_shared_and_only_shared_genres_are_tested(corpus, tmp_path):
     tracks = [
         replace(t, source="north" if int(t.artist) < 10 else "south")
         for t in read_csv(corpus).tracks
@@ -34,10 +34,10 @@ def test_across_sources_no_artist_is_met_and_only_shared_genres_are_asked_about(
     splits = across_sources(tracks, seed=0)
     assert list(splits) == ["north-to-south", "south-to-north"]
     for name, part in splits.items():
-        training_prior, asked_about = name.split("-to-")
+        trained_on, tested_on = name.split("-to-")
         known = np.concatenate([part.train, part.calibration])
-        assert {tracks[i].source for i in known} == {training_prior}
-        assert {tracks[i].source for i in part.test} == {asked_about}
+        assert {tracks[i].source for i in known} == {trained_on}
+        assert {tracks[i].source for i in part.test} == {tested_on}
         assert {tracks[i].genre for i in part.test} == {"Doom", "Chiptune"}
         assert not {tracks[i].artist for i in known} & {tracks[i].artist for i in part.test}
         assert not {tracks[i].artist for i in part.train} & {
@@ -50,10 +50,10 @@ def test_a_score_sheet_of_a_recipe_and_of_the_teacher(corpus, tmp_path, monkeypa
     tracks, spectra = spectrograms(read_csv(corpus).tracks, TINY.input, cache)
     tracks = [replace(t, source="north" if int(t.artist) < 10 else "south") for t in tracks]
     genres = genres_of(tracks)
-    told = np.array([[len(t.genre)] for t in tracks], float)  # a teacher who knows
-    by_ear = by_teacher(tracks, told, genres)
+    label = np.array([[len(t.genre)] for t in tracks], float)  # a teacher that has the genre
+    baseline = by_teacher(tracks, label, genres)
     lines = table(
-        tracks, genres, predict_tests(tracks, by_ear, seed=0, with_folds=True)
+        tracks, genres, predict_tests(tracks, baseline, seed=0, with_folds=True)
     ).splitlines()
     assert lines[2].startswith("| folds | 40 | 20 | 1.000 [1.000, 1.000] | 1.000")
     assert lines[3].startswith("| north-to-south | 20 | 10 | 1.000")
@@ -69,7 +69,7 @@ def test_a_score_sheet_of_a_recipe_and_of_the_teacher(corpus, tmp_path, monkeypa
     assert float(ours.splitlines()[2].split("|")[4].split()[0]) > 0.9
     monkeypatch.setattr(
         "training.pretrained.cross_validation.train_recipe", None
-    )  # nothing is learnt twice
+    )  # nothing is trained twice
     assert ours == table(tracks, genres, predict_tests(tracks, by_recipe, seed=0, with_folds=False))
     model = bundle_format.load(tmp_path / "work" / "north-to-south" / "model")
     judged, found = by_bundle(tracks, model)["all"]
@@ -101,8 +101,8 @@ def test_the_command_keeps_a_sheet_of_a_recipe_and_of_a_model(corpus, tmp_path, 
     known = [*read_csv(corpus).tracks, *game]
     for track in [*known, *augmented_copies(known, game, 1)]:
         for one in features.TEACHERS:
-            heard = rng.normal(len(track.genre), 1, (1, one.n_features)).astype(np.float32)
-            cache.get(one.kind, track.track_id, lambda heard=heard: heard)
+            rows = rng.normal(len(track.genre), 1, (1, one.n_features)).astype(np.float32)
+            cache.get(one.kind, track.track_id, lambda rows=rows: rows)
     where = ["sheet", "--table", str(corpus), "--work"]
     where += [str(tmp_path / "work"), "--output", str(tmp_path / "out")]
     monkeypatch.setattr("sys.argv", [*where, "--recipe", "quick"])
@@ -117,7 +117,7 @@ def test_the_command_keeps_a_sheet_of_a_recipe_and_of_a_model(corpus, tmp_path, 
         lambda rows: directly.append(len(rows)) or track_means(rows),
     )
     evaluate.main()
-    # All clips with a genre of the other folds teach; variants do not, mixed or not.
+    # All clips with a genre of the other folds are used; copies are not, mixed or not.
     assert directly[:5] == [32] * 5
     page = (tmp_path / "out" / evaluate.SHEET).read_text()
     assert "| folds | 40 | 20 | " in page
@@ -126,9 +126,9 @@ def test_the_command_keeps_a_sheet_of_a_recipe_and_of_a_model(corpus, tmp_path, 
     assert " MB; " in page
     assert (tmp_path / "out" / evaluate.PICTURE).stat().st_size > 1_000
     model = tmp_path / "work" / "tiny-0" / "north-to-south" / "model"
-    training_prior = bundle_format.load(model).metadata.trained_on
-    assert training_prior["tracks"] == 27  # variants are no tracks
-    assert training_prior["unlabelled"] == {"package": 9}
+    trained_on = bundle_format.load(model).metadata.trained_on
+    assert trained_on["tracks"] == 27  # copies are no tracks
+    assert trained_on["unlabelled"] == {"package": 9}
     monkeypatch.setattr("sys.argv", [*where, "--bundle", str(model)])
     evaluate.main()
     page = (tmp_path / "out" / evaluate.SHEET).read_text()
@@ -136,7 +136,7 @@ def test_the_command_keeps_a_sheet_of_a_recipe_and_of_a_model(corpus, tmp_path, 
     assert "It was trained on north: this is not a test of it." in page
 
 
-def test_finished_folds_are_not_learnt_again(corpus, tmp_path, monkeypatch):
+def test_finished_folds_are_not_trained_again(corpus, tmp_path, monkeypatch):
     tracks, spectra = spectrograms(
         read_csv(corpus).tracks, TINY.input, FeatureCache(tmp_path / "features")
     )

@@ -128,7 +128,7 @@ def test_the_command_names_what_it_leaves_out_and_writes_a_table(
         "split date: 16 train, 15 valid, 0 test; 7 artists in more than one part",
         "left out: track 99134: its clip holds no sound in FMA as published",
         f"left out: track 2: {root}/fma_medium/000/000002.mp3 is empty;"
-        " replace it by an intact copy.",
+        " replace it with an intact copy.",
         f"left out: track 98567: {root}/fma_medium/098/098567.mp3 has only 0.50 s of sound;"
         " at least 1 s is needed.",
     ]

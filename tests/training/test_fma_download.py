@@ -16,7 +16,7 @@ from training.datasets.fma_download import CHUNK, DownloadError, fetch, unpack
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves bytes by name, and knows how far a file may be asked for from the middle.
+    """Serves bytes by name, and knows whether a file may be requested from the middle.
 
     Attributes
     ----------
@@ -25,13 +25,13 @@ class Server(http.server.ThreadingHTTPServer):
         After how many bytes the next answers break off; what comes after them is sent whole.
     ranges : bool
         Whether it can send the rest of a file.
-    asked : list of (str, str or None)
+    requested : list of (str, str or None)
         Paths and their ranges.
     """
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.breaks, self.ranges, self.asked = {}, [], True, []
+        self.files, self.breaks, self.ranges, self.requested = {}, [], True, []
 
     @property
     def base(self):
@@ -43,7 +43,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         wanted = self.headers["Range"]
-        self.server.asked.append((self.path, wanted))
+        self.server.requested.append((self.path, wanted))
         body = self.server.files.get(self.path.removeprefix("/fma/"))
         if body is None:
             self.send_error(404)
@@ -102,14 +102,14 @@ def test_an_archive_is_fetched_once(server, tmp_path):
     assert archive.read_bytes() == ARCHIVE
     assert [*folder.iterdir()] == [archive]
     assert fetch(NAME, folder, SHA1, server.base) == archive
-    assert server.asked == [(f"/fma/{NAME}", None)]
+    assert server.requested == [(f"/fma/{NAME}", None)]
 
 
 def test_a_broken_connection_is_taken_up_again(server, tmp_path):
     server.files[NAME] = ARCHIVE
     server.breaks = [100_000, 70_000]
     assert fetch(NAME, tmp_path, SHA1, server.base).read_bytes() == ARCHIVE
-    assert [wanted for _, wanted in server.asked] == [
+    assert [wanted for _, wanted in server.requested] == [
         None,
         f"bytes={CHUNK}-",
         f"bytes={2 * CHUNK}-",
@@ -126,7 +126,7 @@ def test_what_has_come_is_kept_and_the_next_run_goes_on(server, tmp_path):
     assert "what has come is kept: run the command again to go on" in message
     assert (tmp_path / f"{NAME}.partial").read_bytes() == ARCHIVE[:CHUNK]
     assert fetch(NAME, tmp_path, SHA1, server.base).read_bytes() == ARCHIVE
-    assert server.asked[-1][1] == f"bytes={CHUNK}-"
+    assert server.requested[-1][1] == f"bytes={CHUNK}-"
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
@@ -134,7 +134,7 @@ def test_stopped_between_the_last_byte_and_the_end(server, tmp_path):
     server.files[NAME] = ARCHIVE
     (tmp_path / f"{NAME}.partial").write_bytes(ARCHIVE)
     assert fetch(NAME, tmp_path, SHA1, server.base).read_bytes() == ARCHIVE
-    assert len(server.asked) == 1
+    assert len(server.requested) == 1
 
 
 def test_a_server_that_cannot_resume_sends_all_of_it(server, tmp_path):
@@ -148,7 +148,7 @@ def test_a_server_that_cannot_resume_sends_all_of_it(server, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("there", "asked"),
+    ("there", "requested"),
     [
         (ARCHIVE[:1_000], ["bytes=1000-"]),  # truncated
         (b"x" * 1_000, ["bytes=1000-", None]),  # another file
@@ -156,11 +156,11 @@ def test_a_server_that_cannot_resume_sends_all_of_it(server, tmp_path):
     ],
 )
 @pytest.mark.parametrize("suffix", ["", ".partial"])
-def test_an_archive_that_is_there_is_completed_or_replaced(server, tmp_path, there, asked, suffix):
+def test_an_archive_is_completed_or_replaced(server, tmp_path, there, requested, suffix):
     server.files[NAME] = ARCHIVE
     (tmp_path / f"{NAME}{suffix}").write_bytes(there)
     assert fetch(NAME, tmp_path, SHA1, server.base).read_bytes() == ARCHIVE
-    assert [wanted for _, wanted in server.asked] == asked
+    assert [wanted for _, wanted in server.requested] == requested
 
 
 @pytest.mark.parametrize("served", [ARCHIVE[:50_000], packed({"fma_tiny/a": "other"})])

@@ -1,4 +1,4 @@
-"""The command that shows artist groups, on generated clips."""
+"""The command that inspects artist groups, on generated clips."""
 
 import csv
 import subprocess
@@ -62,10 +62,10 @@ def test_figures_and_a_table_that_say_what_groups_are(corpus, monkeypatch, capsy
     genres = {line.split(" | ")[3].split()[0] for line in page.splitlines() if "$a_0" in line}
     assert genres == {"Doom"}  # artist 0 is among the most typical of Doom's groups
 
-    judged = page.replace(inspect_groups.MARKER, "They mean something.\n\n" + inspect_groups.MARKER)
-    (out / "README.md").write_text(judged)
+    noted = page.replace(inspect_groups.MARKER, "They mean something.\n\n" + inspect_groups.MARKER)
+    (out / "README.md").write_text(noted)
     inspect_groups.main()
-    assert (out / "README.md").read_text() == judged
+    assert (out / "README.md").read_text() == noted
     assert capsys.readouterr().err.count("descriptors (m)") > 0
 
 
@@ -88,11 +88,11 @@ def test_without_essentia_a_line_says_what_is_left_out(corpus):
 
 def test_information_is_all_or_nothing():
     kinds = np.eye(2)[np.arange(200) % 2]
-    told, chance = inspect_groups.information(kinds, kinds)
-    assert told == pytest.approx(1)
+    known, chance = inspect_groups.information(kinds, kinds)
+    assert known == pytest.approx(1)
     assert chance < 0.05
-    told, chance = inspect_groups.information(np.full((200, 2), 0.5), kinds)
-    assert told == pytest.approx(0, abs=1e-9)
+    known, chance = inspect_groups.information(np.full((200, 2), 0.5), kinds)
+    assert known == pytest.approx(0, abs=1e-9)
     half_known = np.where(np.arange(200)[:, None] < 100, kinds, 0)
     assert inspect_groups.information(kinds, half_known)[0] == pytest.approx(1)
     assert inspect_groups.perplexity(

@@ -1,4 +1,4 @@
-"""The direct path beside the transfer MLP: learnt, kept in a model, and gone on from."""
+"""The linear head beside the transfer MLP: fitted, saved in a model, and fine-tuned."""
 
 import numpy as np
 import pytest
@@ -30,22 +30,22 @@ def whole(direct: bool = True) -> GenreNet:
     return GenreNet([network], TransferMLP(network.n_features, 3, direct=direct)).eval()
 
 
-def test_a_path_says_what_a_regression_over_tracks_says():
+def test_a_head_has_the_logits_of_a_regression_over_tracks():
     rng = np.random.default_rng(0)
     rows = rng.normal(np.arange(40)[:, None] % 2, 1, (40, 5))
     genres = [2 * (i % 2) for i in range(40)]  # of three, one has no track
-    path = LinearHead.fit(rows, genres, 3, 0.5)
+    head = LinearHead.fit(rows, genres, 3, 0.5)
     scaler = StandardScaler().fit(rows)
     regression = LogisticRegression(C=0.5).fit(scaler.transform(rows), genres)
-    said = path.logits(rows)
+    logits = head.logits(rows)
     # Of two genres scikit-learn gives one logit: how much more the second has than the first.
     expected = regression.decision_function(scaler.transform(rows))
-    np.testing.assert_allclose(said[:, 2] - said[:, 0], expected, atol=1e-6)
-    np.testing.assert_allclose(said[:, 1], UNKNOWN, atol=1e-6)
+    np.testing.assert_allclose(logits[:, 2] - logits[:, 0], expected, atol=1e-6)
+    np.testing.assert_allclose(logits[:, 1], UNKNOWN, atol=1e-6)
 
 
 def by_artists(n_artists=40, each=4):
-    """Features of which the first tells the genre, and the second how an artist's tracks differ."""
+    """Features: the first depends on the genre, the second differs between an artist's tracks."""
     rng = np.random.default_rng(0)
     artists = np.repeat([f"artist {i}" for i in range(n_artists)], each)
     genres = np.repeat(np.arange(n_artists) % 4 == 0, each).astype(int)  # three to one
@@ -78,26 +78,26 @@ def test_whitened_features_spread_alike_in_every_direction():
     assert np.isfinite(whitening(np.zeros((2, 2)), 0.5)).all()
 
 
-def test_a_path_learnt_from_whitened_features_is_asked_about_plain_ones():
+def test_a_head_fitted_on_whitened_features_is_applied_to_plain_ones():
     rows, genres, artists = by_artists()
     spread = within_artists(rows, artists)
-    path = LinearHead.fit(rows, genres, 2, 0.01, wccn=0.5, spread=spread)
+    head = LinearHead.fit(rows, genres, 2, 0.01, wccn=0.5, spread=spread)
     plain = LinearHead.fit(rows, genres, 2, 0.01)
     scaler = StandardScaler().fit(rows)
     scaled = scaler.transform(rows)
     changed = whitening(spread / np.outer(scaler.scale_, scaler.scale_), 0.5)
     changed /= (scaled @ changed).std()
     regression = LogisticRegression(C=0.01, max_iter=1_000).fit(scaled @ changed, genres)
-    said = path.logits(rows)
+    logits = head.logits(rows)
     expected = regression.decision_function(scaled @ changed)
-    np.testing.assert_allclose(said[:, 1] - said[:, 0], expected, atol=1e-6)
-    # Of two features that say as little, it leans the less on the one artists themselves vary in.
-    assert abs(path.weights[1, 1] / path.weights[1, 0]) < abs(
+    np.testing.assert_allclose(logits[:, 1] - logits[:, 0], expected, atol=1e-6)
+    # A feature in which an artist's own tracks differ gets less weight.
+    assert abs(head.weights[1, 1] / head.weights[1, 0]) < abs(
         plain.weights[1, 1] / plain.weights[1, 0]
     )
 
 
-def test_a_rare_genre_is_told_more_often_if_balanced():
+def test_a_rare_genre_is_predicted_more_often_with_class_balance():
     rows, genres, _ = by_artists()
     found = [
         (
@@ -108,7 +108,7 @@ def test_a_rare_genre_is_told_more_often_if_balanced():
     assert found[0] < found[1] < found[2]
 
 
-def test_teachers_are_believed_alike():
+def test_teachers_have_the_same_weight():
     rng = np.random.default_rng(0)
     genres = [i % 3 for i in range(30)]
     parts = [rng.normal(np.array(genres)[:, None], 2, (30, one.n_features)) for one in TEACHERS]
@@ -131,18 +131,18 @@ def test_teachers_are_believed_alike():
     np.testing.assert_allclose(white, np.mean(alone, axis=0), atol=1e-9)
 
 
-def test_an_mlp_and_its_path_are_believed_by_their_shares():
+def test_an_mlp_and_its_head_are_weighted_by_their_shares():
     rng = np.random.default_rng(0)
-    path = LinearHead(rng.normal(size=(3, 5)), rng.normal(size=3))
+    head = LinearHead(rng.normal(size=(3, 5)), rng.normal(size=3))
     torch.manual_seed(0)
     mlp = TransferMLP(5, 3).eval()
     x = torch.randn(4, 5)
     with torch.no_grad():
         own = mlp(x)
-        together = add_linear_head(mlp, path, 0.3)(x)
+        together = add_linear_head(mlp, head, 0.3)(x)
         torch.testing.assert_close(mlp(x), own)  # as it was
     np.testing.assert_allclose(
-        together.numpy(), 0.7 * own.numpy() + 0.3 * path.logits(x.numpy()), atol=1e-5
+        together.numpy(), 0.7 * own.numpy() + 0.3 * head.logits(x.numpy()), atol=1e-5
     )
 
 
@@ -151,7 +151,7 @@ def test_a_track_is_the_mean_of_its_windows():
     np.testing.assert_allclose(track_means(FeatureDataset(rows)), [[1, 1], [3, 3], [0.5, 0.5]])
 
 
-def test_a_model_keeps_it(tmp_path):
+def test_a_model_keeps_the_head(tmp_path):
     network = whole()
     metadata = metadata_of(network, SPEC, LABELS)
     files = {
@@ -163,20 +163,20 @@ def test_a_model_keeps_it(tmp_path):
     x = torch.randn(2, 1, 32, 32)
     torch.testing.assert_close(network_from_bundle(kept)(x), network(x), atol=2e-3, rtol=2e-3)
 
-    # A track of several windows is the softmax of their mean logits, for learning and listening.
+    # A track of several windows is the softmax of their mean logits, for training and prediction.
     rng = np.random.default_rng(0)
     spectrogram = rng.normal(-40, 20, (90, 32)).astype(np.float32)
-    heard = GenreTagger(kept).predict_log_mel(spectrogram).probabilities
+    predicted = GenreTagger(kept).predict_log_mel(spectrogram).probabilities
     segments = SegmentDataset([spectrogram], SPEC, metadata.mean, metadata.std)
     with torch.no_grad():
         features = FeatureDataset([network.features(segments.windows(0)).numpy()])
         expected = network(segments.windows(0)).mean(dim=0).softmax(dim=0).numpy()
-    np.testing.assert_allclose(heard, expected, atol=1e-3)
+    np.testing.assert_allclose(predicted, expected, atol=1e-3)
     np.testing.assert_allclose(predict(network.mlp, features, [0])[0], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("direct", [True, False])
-def test_a_personal_model_goes_on_with_it_if_there_is_one(direct):
+def test_a_fine_tuned_model_keeps_the_head_if_there_is_one(direct):
     before = whole(direct)
     after = network_with_heads(before, LABELS, ("Jazz", "Bebop", "rock"), {"m": 4}).eval()
     assert (after.mlp.direct is not None) == direct

@@ -90,11 +90,11 @@ def test_artist_groups_are_tasks_beside_the_genre(corpus, tmp_path, shared):
     assert again.mlp.layers[1].in_features == 3 * 64
     groups = groups_from_bundle(model)
     assert {task: found.n_groups for task, found in groups.items()} == {"s": 2, "m": 2}
-    training_prior = {track.artist for track in tracks if track.fold != 0}
+    artists = {track.artist for track in tracks if track.fold != 0}
     names, shares = groups["s"].transform([("a", "b")] * 2, ["new", "newer"])
     np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)
     assert names == ["new", "newer"]
-    assert not training_prior & set(names)
+    assert not artists & set(names)
     tagger = GenreTagger.load(model.folder)
     assert tagger.predict_file(tracks[0].path).labels == genres
 
@@ -128,7 +128,7 @@ def test_a_distilled_network_has_all_tasks_in_training_and_keeps_the_genre(corpu
 def test_music_of_pretraining_stays_in_the_training_set_with_replay(corpus, tmp_path, monkeypatch):
     cache = FeatureCache(tmp_path / "features")
     tracks, spectra = spectrograms(read_csv(corpus).tracks, DISTILLED.input, cache)
-    heard = [np.full((1, N_FEATURES), len(track.genre), np.float32) for track in tracks]
+    rows = [np.full((1, N_FEATURES), len(track.genre), np.float32) for track in tracks]
     rng = np.random.default_rng(0)
     music = [rng.normal(-60, 9, spectra[0].shape).astype(np.float16) for _ in range(9)]
     recipe = replace(DISTILLED, pretraining=replace(DISTILLED.networks, epochs=1))
@@ -143,7 +143,7 @@ def test_music_of_pretraining_stays_in_the_training_set_with_replay(corpus, tmp_
     def first_layer(replay, name):
         like = replace(recipe, tasks="gt", replay=replay)
         trained = train_recipe(
-            TrainingData(tracks, spectra, {"t": heard}, like, below),
+            TrainingData(tracks, spectra, {"t": rows}, like, below),
             train=np.arange(40),
             valid=None,
             predicted=np.array([], int),
@@ -270,12 +270,12 @@ def test_checkpoints_of_another_recipe_or_other_tracks_are_refused(corpus, tmp_p
         )
     with pytest.raises(RunError, match=r"tracks was 40 .* and is 40"):
         train_recipe(TrainingData(tracks, spectra, {}, one), train=np.arange(1, 41), **final)
-    heard = [np.zeros((1, N_FEATURES), np.float32)] * 60
+    rows = [np.zeros((1, N_FEATURES), np.float32)] * 60
     recipe = replace(DISTILLED, pretraining=replace(DISTILLED.networks, epochs=1))
     checkpoint = tmp_path / "foundation.safetensors"
-    pretrain(tracks[:9], spectra[:9], heard[:9], recipe, checkpoint)
+    pretrain(tracks[:9], spectra[:9], rows[:9], recipe, checkpoint)
     with pytest.raises(RunError, match=r"tracks was 9 .* and is 9"):
-        pretrain(tracks[1:10], spectra[1:10], heard[1:10], recipe, checkpoint)
+        pretrain(tracks[1:10], spectra[1:10], rows[1:10], recipe, checkpoint)
 
 
 def test_an_unreadable_clip_is_left_out_and_listed(corpus, tmp_path, capsys):
