@@ -1,6 +1,6 @@
 """Scores of many cases on the same tracks: over seeds, and with the same resamples of artists.
 
-What is compared has met the same tracks, artists and seeds in every resample, so that differences
+All cases have the same tracks, artists and seeds in every resample, so that differences
 are paired and their intervals leave out what all cases have in common.
 """
 

@@ -325,7 +325,7 @@ def test_the_leak_is_measured_on_the_same_features(folder, work):
     page = (folder / "leak.md").read_text()
     assert "40 tracks by 20 artists, official; seeds 0" in page
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| g")]
-    assert [row[1] for row in rows[-3:]] == ["has not met them", "has met them",
+    assert [row[1] for row in rows[-3:]] == ["not trained on them", "trained on them",
                                              "second less first"]  # fmt: skip
 
 

@@ -81,18 +81,18 @@ def drawn(kind: str, n: int) -> list[Case]:
     return [ALONE] if kind == "wSTN" else of_size(1)["STN"]
 
 
+@cli.one_line_errors()
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     paper_cli.add_results(parser)
     arguments = parser.parse_args()
     folder = arguments.output.with_suffix("")
-    with cli.one_line_errors():
-        folder.mkdir(parents=True, exist_ok=True)
-        for split in arguments.splits:
-            results = read_results(arguments.work, arguments.runs, split)
-            draw(results, read_paper(), folder / f"{split}.png")
-            print(f"written: {folder / f'{split}.png'}")
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in arguments.splits:
+        results = read_results(arguments.work, arguments.runs, split)
+        draw(results, read_paper(), folder / f"{split}.png")
+        print(f"written: {folder / f'{split}.png'}")
 
 
 if __name__ == "__main__":

@@ -149,6 +149,7 @@ def make_all(jobs: Sequence[GroupsJob], scheduler: str | None, workers: int | No
         raise RunError("\n".join(problems))
 
 
+@cli.one_line_errors()
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -162,20 +163,19 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.sources) - set(DESCRIPTORS):
         parser.error(f"unknown sources: {', '.join(sorted(unknown))}")
-    with cli.one_line_errors():
-        spec = paper_cli.recipe_of(arguments).input
-        collection = Prepared.open(arguments.work, spec).collection
-        for split in arguments.splits:
-            collection.part(split, "train")
-        jobs = [
-            GroupsJob(arguments.work, spec, *which)
-            for which in product(arguments.splits, arguments.seeds, arguments.sources)
-        ]
-        make_all(jobs, arguments.scheduler, arguments.workers)
-        for job in jobs:
-            targets = job.targets()
-            known = (~np.isnan(targets).any(axis=1)).sum()
-            print(f"{job.path}: {targets.shape[1]} groups, targets of {known} tracks")
+    spec = paper_cli.recipe_of(arguments).input
+    collection = Prepared.open(arguments.work, spec).collection
+    for split in arguments.splits:
+        collection.part(split, "train")
+    jobs = [
+        GroupsJob(arguments.work, spec, *which)
+        for which in product(arguments.splits, arguments.seeds, arguments.sources)
+    ]
+    make_all(jobs, arguments.scheduler, arguments.workers)
+    for job in jobs:
+        targets = job.targets()
+        known = (~np.isnan(targets).any(axis=1)).sum()
+        print(f"{job.path}: {targets.shape[1]} groups, targets of {known} tracks")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What an MLP gains that has met the validation segments, on the same features as one that has not.
+"""The leak of the released code: an MLP trained on the test tracks, too, beside one that is not.
 
     python -m training.paper.leak --work work --splits fold0 --tasks gs gsdm --output leak.md
 
 The script that the paper's authors released trains the transfer MLP on the validation segments as
-well. This trains two MLPs on the features of each case's finished networks, which have met neither:
-one as the recipe says, one that learns from the judged tracks, too. How much more the second gains
+well. This trains two MLPs on the features of each case's finished networks, which were trained on
+neither: one on the training part, one on the test tracks, too. The difference between their gains
 from more tasks is how much of the gain could be the leak. What stands in the page above its marker
 line is kept.
 """
@@ -32,7 +32,7 @@ TITLES = ("log loss", "macro F1", "accuracy")
 def both(
     setting: Setting, cases: Sequence[Case]
 ) -> tuple[dict[Case, np.ndarray], np.ndarray, np.ndarray]:
-    """Predict the judged tracks by an MLP that has not met them, and by one that has.
+    """Predict the test tracks by an MLP that was not trained on them, and by one that was.
 
     Returns
     -------
@@ -52,18 +52,18 @@ def both(
             )
     with enough_memory(", ".join(case.name for case in cases)):
         experiment, _ = open_experiment(setting)
-        judged = experiment.part.test
+        test = experiment.part.test
         probabilities = {
             case: np.stack(
                 [
-                    experiment.predict(case, experiment.transfer(case, also=also))[judged]
-                    for also in (judged[:0], judged)
+                    experiment.predict(case, experiment.transfer(case, also=also))[test]
+                    for also in (test[:0], test)
                 ]
             )
             for case in cases
         }
-    truth = truth_of(experiment.tracks, judged, experiment.genres)
-    return probabilities, truth, np.array([experiment.tracks[i].artist for i in judged])
+    truth = truth_of(experiment.tracks, test, experiment.genres)
+    return probabilities, truth, np.array([experiment.tracks[i].artist for i in test])
 
 
 def measure(
@@ -74,12 +74,12 @@ def measure(
     Parameters
     ----------
     settings : sequence of sequences of Setting
-        For each seed, the splits that are judged together.
+        For each seed, the splits that are scored together.
 
     Returns
     -------
     scored : dict of Scored
-        By case, and whether the MLP has met the judged tracks.
+        By case, and whether the MLP was trained on the test tracks.
     tracks, artists : int
     """
     truth = artists = np.empty(0)
@@ -99,7 +99,7 @@ def tables(scored: dict[tuple[Case, bool], Scored], cases: Sequence[Case]) -> li
     """Markdown: the scores of both, and what each gains over g alone."""
     columns = range(len(NAMES))
     head = f"| tasks | MLP | {' | '.join(TITLES)} |\n|---|---{'|---' * len(NAMES)}|\n"
-    called = {False: "has not met them", True: "has met them"}
+    called = {False: "not trained on them", True: "trained on them"}
     scores = gains = ""
     for case, leaks in product(cases, (False, True)):
         cells = " | ".join(str(scored[case, leaks][k]) for k in columns)
@@ -112,50 +112,50 @@ def tables(scored: dict[tuple[Case, bool], Scored], cases: Sequence[Case]) -> li
         for name, gain in rows.items():
             gains += f"| {case.name} | {name} | {' | '.join(signed(gain[k]) for k in columns)} |\n"
     return [
-        "Scores of MLPs that have, or have not, met the tracks they are judged on:\n",
+        "Scores of MLPs that are, or are not, trained on the test tracks:\n",
         head + scores,
         "Gain over g alone (bold: the interval leaves out 0):\n",
         head + gains,
     ]
 
 
+@cli.one_line_errors()
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     paper_cli.add_runs(parser)
-    parser.add_argument("--splits", nargs="+", required=True, help="judged together")
+    parser.add_argument("--splits", nargs="+", required=True, help="scored together")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--tasks", nargs="+", required=True, help="STN cases: sets of letters")
     parser.add_argument("--output", type=Path, required=True, help="the page")
     cli.add_device(parser)
     cli.add_stream(parser)
     arguments = parser.parse_args()
-    with cli.one_line_errors():
-        cases = list(dict.fromkeys([ALONE, *map(Case, arguments.tasks)]))
-        recipe, runs = paper_cli.recipe_of(arguments), arguments.runs or arguments.recipe
-        settings = [
-            [
-                Setting(
-                    arguments.work,
-                    runs,
-                    recipe,
-                    split,
-                    seed,
-                    device=arguments.device,
-                    stream=arguments.stream,
-                )
-                for split in arguments.splits
-            ]
-            for seed in arguments.seeds
+    cases = list(dict.fromkeys([ALONE, *map(Case, arguments.tasks)]))
+    recipe, runs = paper_cli.recipe_of(arguments), arguments.runs or arguments.recipe
+    settings = [
+        [
+            Setting(
+                arguments.work,
+                runs,
+                recipe,
+                split,
+                seed,
+                device=arguments.device,
+                stream=arguments.stream,
+            )
+            for split in arguments.splits
         ]
-        scored, tracks, artists = measure(settings, cases)
-        made = (
-            f"{tracks} tracks by {artists} artists, {', '.join(arguments.splits)}; seeds "
-            f"{', '.join(map(str, arguments.seeds))}; networks of {recipe.networks.epochs} epochs "
-            f"a task, MLPs of {recipe.transfer.epochs}.\n"
-        )
-        markdown.write(arguments.output, "# The leak\n\n", MARKER, [made, *tables(scored, cases)])
-        print(f"written: {arguments.output}")
+        for seed in arguments.seeds
+    ]
+    scored, tracks, artists = measure(settings, cases)
+    made = (
+        f"{tracks} tracks by {artists} artists, {', '.join(arguments.splits)}; seeds "
+        f"{', '.join(map(str, arguments.seeds))}; networks of {recipe.networks.epochs} epochs "
+        f"a task, MLPs of {recipe.transfer.epochs}.\n"
+    )
+    markdown.write(arguments.output, "# The leak\n\n", MARKER, [made, *tables(scored, cases)])
+    print(f"written: {arguments.output}")
 
 
 if __name__ == "__main__":

@@ -193,6 +193,7 @@ def _pack(
         file.write(f"{json.dumps({'track_ids': ids, 'counts': counts})}\n".encode())
 
 
+@cli.one_line_errors()
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -204,15 +205,14 @@ def main() -> None:
     paper_cli.add_recipe(parser)
     cli.add_cluster(parser)
     arguments = parser.parse_args()
-    with cli.one_line_errors():
-        prepare(
-            arguments.table,
-            arguments.work,
-            paper_cli.recipe_of(arguments).input,
-            sources=arguments.sources,
-            scheduler=arguments.scheduler,
-            workers=arguments.workers,
-        )
+    prepare(
+        arguments.table,
+        arguments.work,
+        paper_cli.recipe_of(arguments).input,
+        sources=arguments.sources,
+        scheduler=arguments.scheduler,
+        workers=arguments.workers,
+    )
 
 
 if __name__ == "__main__":

@@ -105,6 +105,7 @@ def _short(case: Case) -> str:
     return f"w{case.wide}" if case.wide else case.tasks
 
 
+@cli.one_line_errors()
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -135,19 +136,18 @@ def main() -> None:
             f"--only {' '.join(sorted(unknown))}: of these tables and sources there are"
             f" {' '.join(sorted(known))}"
         )
-    with cli.one_line_errors():
-        for tasks in map(paper_cli.in_order, arguments.shuffled):
-            cases.append(Case(tasks, shared=True, shuffled=True))
-        recipe, runs = paper_cli.recipe_of(arguments), arguments.runs or arguments.recipe
-        collection = Prepared.open(arguments.work, recipe.input).collection
-        for split in arguments.splits:
-            collection.part(split, "train")
-        check_runs(arguments.work, runs, recipe)
-        settings = [
-            Setting(arguments.work, runs, recipe, split, seed, stream=arguments.stream)
-            for seed, split in product(arguments.seeds, arguments.splits)
-        ]
-        reproduce(settings, cases, scheduler=arguments.scheduler, workers=arguments.workers)
+    for tasks in map(paper_cli.in_order, arguments.shuffled):
+        cases.append(Case(tasks, shared=True, shuffled=True))
+    recipe, runs = paper_cli.recipe_of(arguments), arguments.runs or arguments.recipe
+    collection = Prepared.open(arguments.work, recipe.input).collection
+    for split in arguments.splits:
+        collection.part(split, "train")
+    check_runs(arguments.work, runs, recipe)
+    settings = [
+        Setting(arguments.work, runs, recipe, split, seed, stream=arguments.stream)
+        for seed, split in product(arguments.seeds, arguments.splits)
+    ]
+    reproduce(settings, cases, scheduler=arguments.scheduler, workers=arguments.workers)
 
 
 if __name__ == "__main__":

@@ -340,6 +340,7 @@ def setting_of(arguments: argparse.Namespace, *, progress: bool = False) -> Sett
     )
 
 
+@cli.one_line_errors()
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -348,16 +349,15 @@ def main() -> None:
     cli.add_device(parser)
     cli.add_stream(parser)
     arguments = parser.parse_args()
-    with cli.one_line_errors():
-        case = paper_cli.case_of(arguments)
-        setting = setting_of(arguments, progress=True)
-        Prepared.open(arguments.work, setting.recipe.input).collection.part(setting.split, "train")
-        check_runs(setting.work, setting.runs, setting.recipe)
-        run(setting, [case])
-        scores = json.loads((setting.case_folder(case) / "scores.json").read_text())
-        for name, score in scores["raw"].items():
-            print(f"{name} {metrics.Score(**score)}")
-        print(f"on {scores['tracks']} tracks by {scores['artists']} artists, part {scores['part']}")
+    case = paper_cli.case_of(arguments)
+    setting = setting_of(arguments, progress=True)
+    Prepared.open(arguments.work, setting.recipe.input).collection.part(setting.split, "train")
+    check_runs(setting.work, setting.runs, setting.recipe)
+    run(setting, [case])
+    scores = json.loads((setting.case_folder(case) / "scores.json").read_text())
+    for name, score in scores["raw"].items():
+        print(f"{name} {metrics.Score(**score)}")
+    print(f"on {scores['tracks']} tracks by {scores['artists']} artists, part {scores['part']}")
 
 
 if __name__ == "__main__":

@@ -123,6 +123,7 @@ def submit(model: bundle_format.Bundle, clips: Path, output: Path, prior: np.nda
     return len(paths)
 
 
+@cli.one_line_errors()
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -133,16 +134,15 @@ def main() -> None:
     cli.add_device(parser)
     cli.add_stream(parser)
     arguments = parser.parse_args()
-    with cli.one_line_errors():
-        case = paper_cli.case_of(arguments)
-        setting = setting_of(arguments)
-        with enough_memory(case.name):
-            model = build_model(setting, case)
-        experiment, _ = open_experiment(setting)
-        genres = [experiment.tracks[i].genre for i in experiment.part.train]
-        counts = np.array([genres.count(label) for label in model.metadata.labels])
-        n = submit(model, arguments.clips, arguments.output, counts / counts.sum())
-        print(f"{arguments.output}: {n} clips, by {model.model_id}")
+    case = paper_cli.case_of(arguments)
+    setting = setting_of(arguments)
+    with enough_memory(case.name):
+        model = build_model(setting, case)
+    experiment, _ = open_experiment(setting)
+    genres = [experiment.tracks[i].genre for i in experiment.part.train]
+    counts = np.array([genres.count(label) for label in model.metadata.labels])
+    n = submit(model, arguments.clips, arguments.output, counts / counts.sum())
+    print(f"{arguments.output}: {n} clips, by {model.model_id}")
 
 
 if __name__ == "__main__":

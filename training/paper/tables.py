@@ -9,7 +9,7 @@ as CSV, with every score there is. What stands in the page above its marker line
 Ours are means over seeds with 95 % intervals from resampling artists and seeds. In bold stands what
 holds, a difference whose interval leaves out 0: between MTN and STN (Table 3), to g alone (Table
 4), to the wide network (Table 5). Table 5 has the best case of each size for each score, as the
-paper's does: best on the very tracks it is judged on.
+paper's does: best on the very tracks of its score.
 """
 
 import argparse
@@ -39,19 +39,19 @@ Paper = Mapping[Case, tuple[float, float]]  # log loss and F1
 
 @dataclass(frozen=True)
 class Results:
-    """What was found on one split, or on several that are judged together.
+    """The scores on one split, or on several that are scored together.
 
     Attributes
     ----------
     split : str
     part : str
-        Which part was judged.
+        Which part was scored.
     seeds : tuple of int
     tracks, artists : int
     epochs : int
         Of each task.
     raw, calibrated : mapping of Scored
-        By case, in the order of `NAMES`; calibrated is empty where nothing was kept back.
+        By case, in the order of `NAMES`; calibrated is empty without a calibration part.
     """
 
     split: str
@@ -314,15 +314,15 @@ def write(every: Sequence[Results], output: Path) -> None:
     markdown.write(output, "# Results\n\n", MARKER, parts)
 
 
+@cli.one_line_errors()
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     paper_cli.add_results(parser)
     arguments = parser.parse_args()
-    with cli.one_line_errors():
-        every = [read_results(arguments.work, arguments.runs, s) for s in arguments.splits]
-        write(every, arguments.output)
-        print(f"written: {arguments.output}")
+    every = [read_results(arguments.work, arguments.runs, s) for s in arguments.splits]
+    write(every, arguments.output)
+    print(f"written: {arguments.output}")
 
 
 if __name__ == "__main__":

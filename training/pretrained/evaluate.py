@@ -223,6 +223,7 @@ def cost(model: bundle_format.Bundle, tracks: Sequence[Track]) -> str:
     return f"{size / 1e6:.1f} MB; {1_000 * seconds:.0f} ms of a processor for each track"
 
 
+@one_line_errors()
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -237,8 +238,7 @@ def main() -> None:
     parser.add_argument("--sources", action="store_true", help="across sources alone, no folds")
     parser.add_argument("--output", type=Path, help="folder to keep the sheet in")
     arguments = parser.parse_args()
-    with one_line_errors():
-        _print(arguments)
+    _print(arguments)
 
 
 def _print(arguments: argparse.Namespace) -> None:

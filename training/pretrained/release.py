@@ -111,6 +111,7 @@ def ship(material: TrainingData, work: Path, output: Path) -> bundle_format.Bund
     )
 
 
+@one_line_errors()
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -124,8 +125,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--parts", nargs="+", help="train these alone, such as fold-0 or final")
     arguments = parser.parse_args()
-    with one_line_errors():
-        _ship(arguments)
+    _ship(arguments)
 
 
 def _ship(arguments: argparse.Namespace) -> None:
