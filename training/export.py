@@ -13,7 +13,6 @@ from agf_core.data.tracks import Track
 from agf_core.groups.lda import ArtistGroups
 from agf_core.train.export import network_to_onnx, weights_to_safetensors
 from agf_core.train.networks import GenreNet
-from training.augment import originals
 from training.recipes import Recipe
 
 
@@ -61,13 +60,12 @@ def write_bundle(
     Parameters
     ----------
     tracks : sequence of Track
-        Of the training set; augmented copies are not counted.
+        Of the training set.
     scores : mapping
         For ``model.json``.
     card : callable
         Writes the card from the metadata.
     """
-    tracks = originals(tracks)
     metadata = bundle_format.Metadata(
         name=name,
         labels=tuple(genres),
@@ -76,7 +74,6 @@ def write_bundle(
             "networks": trained.network.tasks,
             "width": recipe.width,
             "frames_pooled": recipe.frames_pooled,
-            "direct": recipe.linear_head is not None,
         },
         input=recipe.input,
         mean=trained.mean,

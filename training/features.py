@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from agf_core.audio import decode
 from agf_core.data.tracks import Track
 from agf_core.errors import AudioError, DescriptorError
 from agf_core.features.cache import FeatureCache
@@ -18,8 +19,6 @@ from agf_core.features.descriptors import (
 )
 from agf_core.features.spectrogram import InputSpec, log_mel
 from agf_core.groups.codebook import Observations
-from training.augment import read_samples
-from training.teachers.features import TASK, teacher_features
 
 LONGEST = 90.0  # seconds of a track, from its middle, that are used
 
@@ -34,7 +33,7 @@ def spectrogram(track: Track, spec: InputSpec, cache: FeatureCache) -> np.ndarra
     """Log-mel of a clip, in half precision, (frames, n_mels); `AudioError` if it has none."""
 
     def compute() -> np.ndarray:
-        samples = read_samples(track, LONGEST, spec.sample_rate)
+        samples = decode.read_excerpt(track.path, LONGEST, sample_rate=spec.sample_rate).samples
         return log_mel(samples, spec).astype(np.float16)
 
     return cache.get(spectrogram_kind(spec), track.track_id, compute)
@@ -45,8 +44,7 @@ def spectrograms(
 ) -> tuple[list[Track], list[np.ndarray]]:
     """Log-mel of every track, in half precision.
 
-    Clips that cannot be read are left out and listed, as are those of less than one segment: some
-    augmented copies are no longer than what is mixed into them.
+    Clips that cannot be read are left out and listed, as are those of less than one segment.
 
     Returns
     -------
@@ -130,7 +128,7 @@ def describe(
     """Return what artist groups are made of: per source, an item for every track.
 
     A source that needs a package that is not installed is left out and listed; task g has no
-    groups. For task t it is the teachers' features.
+    groups.
 
     Parameters
     ----------
@@ -148,8 +146,6 @@ def describe(
     for source in possible:
         if source == "s":
             described[source] = [track.labels for track in tracks]
-        elif source == TASK:
-            described[source] = teacher_features(tracks, cache)
         else:
             described[source] = extract(tracks, source, cache, fmax=fmax, processes=processes)
     return described

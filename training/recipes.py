@@ -9,20 +9,24 @@ from agf_core.features.spectrogram import InputSpec
 from agf_core.train.config import LATER, TrainConfig
 from agf_core.train.dataset import SpectrogramAugmentation
 
-RENAMED = {
-    "one_branch": "distilled",
-    "opinion": "soft_labels",
-    "foundation": "pretraining",
-    "rehearsed": "replay",
-    "direct": "linear_head",
-    "share": "linear_head_share",
-    "balanced": "class_balance",
-    "whitened": "wccn",
-    "weighted": "weighted_genres",
-    "variants": "augmented_copies",
-    "variation": "augmentation",
+RENAMED = {"variation": "augmentation"}
+"""Names of the fields of a recipe in models and runs of before, and their names now."""
+
+RETIRED = {
+    *(
+        "one_branch",
+        "opinion",
+        "foundation",
+        "rehearsed",
+        "direct",
+        "share",
+        "balanced",
+        "whitened",
+    ),
+    *("weighted", "variants", "distilled", "soft_labels", "pretraining", "replay", "linear_head"),
+    *("linear_head_share", "class_balance", "wccn", "weighted_genres", "augmented_copies"),
 }
-"""Names of the fields of a recipe in models and runs of version 0.1, and their names now."""
+"""Fields of recipes of before that no recipe has any more."""
 
 
 @dataclass(frozen=True)
@@ -36,31 +40,6 @@ class Recipe:
         Letters of the tasks.
     shared : bool
         One network over all tasks (MTN) instead of one for each (STN).
-    distilled : bool
-        One network of one branch with a head for each task, teachers included
-        (`training.pretrained.distillation`).
-    soft_labels : float
-        Share of the soft label, which the teachers' features predict, in a genre target
-        (`training.pretrained.soft_labels`).
-    pretraining : TrainConfig, optional
-        Of the network that a distilled one starts from (`training.pretrained.pretrain`).
-    replay : bool
-        Keep the music of pre-training in the training set, with the teachers' features and soft
-        labels as targets.
-    linear_head : float, optional
-        C of the logistic regression beside the transfer MLP (`training.pretrained.linear_head`).
-    linear_head_share : float
-        Weight of the linear head in the mean of the logits; the transfer MLP has the rest of 1.
-    class_balance : float
-        How far all logistic regressions give rare genres the weight of common ones
-        (`LinearHead.fit`).
-    wccn : float
-        How far the teachers' features are whitened within artists before they predict soft labels
-        (`training.pretrained.wccn`).
-    weighted_genres : bool
-        Tracks of several main genres are in the training set of the genre, by their weights.
-    augmented_copies : int
-        Of each training track, see `training.augment`.
     augmentation : SpectrogramAugmentation
         Of the segments in training.
     width : float
@@ -74,16 +53,6 @@ class Recipe:
     name: str
     tasks: str = "g"
     shared: bool = True
-    distilled: bool = False
-    soft_labels: float = 0.0
-    pretraining: TrainConfig | None = None
-    replay: bool = False
-    linear_head: float | None = None
-    linear_head_share: float = 0.5
-    class_balance: float = 0.0
-    wccn: float = 0.0
-    weighted_genres: bool = False
-    augmented_copies: int = 0
     augmentation: SpectrogramAugmentation = field(default_factory=SpectrogramAugmentation)
     width: float = 1.0
     frames_pooled: int = 1
@@ -93,7 +62,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON can hold it."""
-        schedules = {name: getattr(self, name) for name in ("networks", "transfer", "pretraining")}
+        schedules = {name: getattr(self, name) for name in ("networks", "transfer")}
         return asdict(self) | {name: s and s.to_dict() for name, s in schedules.items()}
 
     @classmethod
@@ -104,7 +73,6 @@ class Recipe:
             (cls, values),
             (TrainConfig, values.get("networks", {})),
             (TrainConfig, values.get("transfer", {})),
-            (TrainConfig, values.get("pretraining") or asdict(TrainConfig())),
             (SpectrogramAugmentation, values.get("augmentation", {})),
         ):
             odd = (given.keys() ^ {f.name for f in fields(kind)}) - (LATER.keys() - given.keys())
@@ -116,7 +84,6 @@ class Recipe:
                 "input": InputSpec.from_dict(values["input"]),
                 "networks": TrainConfig(**values["networks"]),
                 "transfer": TrainConfig(**values["transfer"]),
-                "pretraining": (schedule := values["pretraining"]) and TrainConfig(**schedule),
                 "augmentation": SpectrogramAugmentation(**values["augmentation"]),
             }
         )
@@ -124,7 +91,8 @@ class Recipe:
 
 def with_present_names(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a recipe, as JSON has them, under the names they have now."""
-    return {RENAMED.get(key, key): value for key, value in recipe.items()}
+    kept = {key: value for key, value in recipe.items() if key not in RETIRED}
+    return {RENAMED.get(key, key): value for key, value in kept.items()}
 
 
 def seeded(recipe: Recipe, seed: int) -> Recipe:
@@ -133,7 +101,6 @@ def seeded(recipe: Recipe, seed: int) -> Recipe:
         recipe,
         networks=replace(recipe.networks, seed=seed),
         transfer=replace(recipe.transfer, seed=seed),
-        pretraining=recipe.pretraining and replace(recipe.pretraining, seed=seed),
     )
 
 
@@ -154,28 +121,8 @@ half the time and scored the same.
 
 THREE_SECONDS = 129  # frames: the input of musicnn
 
-_DISTILLATION = TrainConfig(
-    epochs=4,
-    batch_size=64,
-    learning_rate=2e-3,
-    muon=0.03,
-    weight_decay=0.0,
-    bfloat16=True,
-    validate_every=1,
-    one_cycle=True,
-)
-
 OURS = Recipe(
     "ours",
-    tasks="gst",
-    distilled=True,
-    soft_labels=0.5,
-    replay=True,
-    linear_head=0.01,
-    class_balance=0.25,
-    wccn=0.5,
-    weighted_genres=True,
-    augmented_copies=3,
     frames_pooled=2,
     augmentation=SpectrogramAugmentation(loudness=4.0, equaliser=2.5),
     input=replace(
@@ -185,13 +132,20 @@ OURS = Recipe(
         window_hop=THREE_SECONDS,
         excerpt_pieces=5,  # of two segments
     ),
-    pretraining=replace(_DISTILLATION, epochs=12),
-    networks=_DISTILLATION,
+    networks=TrainConfig(
+        epochs=8,
+        batch_size=64,
+        learning_rate=2e-3,
+        muon=0.03,
+        weight_decay=0.0,
+        bfloat16=True,
+        validate_every=1,
+        one_cycle=True,
+    ),
 )
-"""The model that ships: one branch, distilled from genres, groups of genre labels and two teachers.
+"""The model that ships: a student of two teachers' classes (`training.pretrained.student`).
 
-The training set has three augmented copies of every track, and music without genres is replayed
-all the way. ``docs/results/experiment-log.md`` says how it came to be.
+``docs/results/experiment-log.md`` says how it came to be.
 """
 
 COMPARED = replace(

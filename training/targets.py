@@ -7,7 +7,6 @@ import numpy as np
 from agf_core.data.tracks import Track, genre_targets
 from agf_core.groups.codebook import Observations
 from agf_core.groups.lda import ArtistGroups, group_targets
-from training.teachers.features import TASK
 
 DESCRIPTORS = {
     "m": "MFCCs",
@@ -48,7 +47,7 @@ def task_targets(
     for task in tasks:
         if task == "g":
             targets[task] = genre_targets(tracks, genres, weighted=weighted)
-        elif task in descriptors and task != TASK:
+        elif task in descriptors:
             groups[task], targets[task] = group_targets(
                 task, descriptors[task], artists, train, seed=seed
             )

@@ -4,7 +4,8 @@
     Format version, labels, tasks, `InputSpec`, normaliser, temperature, prior, recipe, what the
     model was trained on, its scores, and the SHA-256 of the other files.
 ``network.onnx``
-    Predicts: normalised log-mel windows in, genre logits out.
+    Normalised log-mel windows in, genre logits out; beside them an embedding and the probabilities
+    of styles, where the model has them (`agf_core.train.export`).
 ``weights.safetensors``
     The same weights, for further training.
 ``MODEL_CARD.md``
@@ -17,7 +18,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from agf_core.features.spectrogram import InputSpec
 from agf_core.label_shift import check_prior
 from agf_core.utils import atomic
 
-FORMAT = 1
+FORMAT = 2  # 1 knew no styles and no embedding
 METADATA, NETWORK, WEIGHTS, CARD = (
     "model.json",
     "network.onnx",
@@ -39,6 +40,21 @@ SHIPPED = Path(__file__).parents[1] / "pretrained" / "default"
 LARGEST_FILE = 512 * 2**20  # bytes; a model is a few megabytes
 LARGEST_TEXT = 16 * 2**20  # bytes, of its description
 LONGEST_NAME = 100  # characters
+
+
+@dataclass(frozen=True)
+class Style:
+    """A style that a model can predict, such as ambient.
+
+    Attributes
+    ----------
+    name : str
+    genre : str
+        The one of the model's genres that the style belongs to.
+    """
+
+    name: str
+    genre: str
 
 
 @dataclass(frozen=True)
@@ -64,6 +80,8 @@ class Metadata:
     prior : np.ndarray [shape=(n_labels,)] or None
         Share of each genre in the training set, see `agf_core.label_shift`; None in older models
         without it.
+    styles : tuple of Style
+        In the order of the network's output ``styles``; empty where it has none.
     recipe, trained_on, scores : dict
         For readers and for further training; prediction does not use them.
     """
@@ -77,6 +95,7 @@ class Metadata:
     std: np.ndarray
     temperature: float
     prior: np.ndarray | None = None
+    styles: tuple[Style, ...] = ()
     recipe: dict[str, Any] = field(default_factory=dict)
     trained_on: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
@@ -107,13 +126,18 @@ class Metadata:
             and 0 < self.temperature <= 100,
             "its temperature is impossible",
         )
+        check(
+            all(_is_name(style.name) and style.genre in self.labels for style in self.styles),
+            "its styles are not names below its genres",
+        )
         if self.prior is not None:
             check_prior(self.prior, len(self.labels))
 
     @property
-    def has_direct_path(self) -> bool:
-        """Whether a direct path runs beside the MLP; logits are then averaged over windows."""
-        return self.architecture.get("direct") is True  # models of before do not say
+    def averages_logits(self) -> bool:
+        """Whether logits are averaged over a track's windows; probabilities otherwise."""
+        direct = self.architecture.get("direct") is True  # models of before do not say
+        return direct or self.architecture.get("head", "mlp") != "mlp"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON can hold them."""
@@ -126,6 +150,7 @@ class Metadata:
             "normaliser": {"mean": self.mean.tolist(), "std": self.std.tolist()},
             "temperature": self.temperature,
             "prior": None if self.prior is None else self.prior.tolist(),
+            "styles": [asdict(style) for style in self.styles],
             "recipe": self.recipe,
             "trained_on": self.trained_on,
             "scores": self.scores,
@@ -145,6 +170,7 @@ class Metadata:
             std=np.array(normaliser["std"], np.float32),
             temperature=values["temperature"],
             prior=None if prior is None else np.array(prior, np.float64),
+            styles=tuple(Style(**style) for style in values.get("styles", ())),
             recipe=dict(values["recipe"]),
             trained_on=dict(values["trained_on"]),
             scores=dict(values["scores"]),
@@ -206,7 +232,7 @@ def load(folder: str | Path | None = None) -> Bundle:
         checksums = dict(values["sha256"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(f"the model in {folder} is damaged ({METADATA}); {hint}") from error
-    if version != FORMAT:
+    if type(version) is not int or not 1 <= version <= FORMAT:
         if isinstance(version, int) and version > FORMAT:
             raise BundleError(
                 f"the model in {folder} was made by a newer version of beets-agf (format "

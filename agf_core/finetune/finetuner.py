@@ -24,10 +24,11 @@ from agf_core.finetune.heads import namesakes, network_with_heads
 from agf_core.finetune.held_out import HeldOut
 from agf_core.groups.lda import ArtistGroups, group_targets
 from agf_core.label_shift import training_prior
+from agf_core.train.class_head import Head
 from agf_core.train.config import TrainConfig
 from agf_core.train.dataset import FeatureDataset, SegmentDataset
 from agf_core.train.loop import best_entry, extract_features, fit, one_thread, predict
-from agf_core.train.networks import GenreNet, MultiTaskNet, TransferMLP
+from agf_core.train.networks import GenreNet, MultiTaskNet
 
 # Fields of the configuration by their key in a ``model.json``, where the two differ.
 RECIPE_KEYS = {"validation_folds": "kept_back", "validation_thinning": "validated_on"}
@@ -294,7 +295,7 @@ class FineTuner:
 
     def _fit(
         self,
-        model: MultiTaskNet | TransferMLP,
+        model: MultiTaskNet | Head,
         dataset: SegmentDataset | FeatureDataset,
         targets: Mapping[str, np.ndarray],
         train_config: TrainConfig,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ import torch
 from agf_core.bundle import format as bundle_format
 from agf_core.features.spectrogram_cache import Excerpts
 from agf_core.train.dataset import FeatureDataset, SegmentDataset
-from agf_core.train.networks import GenreNet
+from agf_core.train.networks import GenreNet, MultiTaskNet
 
 
 def segments_of(model: bundle_format.Bundle, spectrograms: Sequence[np.ndarray]) -> SegmentDataset:
@@ -39,7 +40,7 @@ def frozen_features(
     step : callable
         Called after each track.
     """
-    n_features = network.mlp.layers[1].in_features
+    n_features = sum(cast(MultiTaskNet, net).n_features for net in network.networks)
     rows = []
 
     def fits(stored: np.ndarray) -> bool:

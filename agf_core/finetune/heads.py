@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from agf_core.data.genre_names import fold_genre_name
+from agf_core.train.class_head import ClassHead, CorrectedHead, Head
 from agf_core.train.networks import GenreNet, MultiTaskNet, TaskBranch, TransferMLP, channels_last
 
 
@@ -82,9 +83,22 @@ def _columns(networks: Sequence[MultiTaskNet]) -> list[tuple[int, str, int]]:
 
 
 def _grown(
+    mlp: Head, before: Sequence[Any], after: Sequence[Any], rows: Sequence[int | None]
+) -> Head:
+    """Return a head over more features and other genres that does what `mlp` did for the old."""
+    if isinstance(mlp, ClassHead):
+        return CorrectedHead(len(after), mlp, [-1 if row is None else row for row in rows])
+    if isinstance(mlp, CorrectedHead):
+        known = [-1 if row is None else mlp.rows[row] for row in rows]
+        result = CorrectedHead(len(after), mlp.base, known)
+        result.correction = _grown_mlp(mlp.correction, before, after, rows)
+        return result
+    return _grown_mlp(mlp, before, after, rows)
+
+
+def _grown_mlp(
     mlp: TransferMLP, before: Sequence[Any], after: Sequence[Any], rows: Sequence[int | None]
 ) -> TransferMLP:
-    """Return an MLP over more features and other genres that does what `mlp` did for the old."""
     result = TransferMLP(len(after), len(rows), direct=mlp.direct is not None)
     place = {column: i for i, column in enumerate(after)}
     (first, last), (old_first, old_last) = (

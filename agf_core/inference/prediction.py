@@ -1,11 +1,12 @@
 """The prediction of a track, and the result of one of many files."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
 
+from agf_core.bundle.format import Style
 from agf_core.errors import AudioError
 
 PathLike = str | bytes | os.PathLike
@@ -21,15 +22,27 @@ class Prediction:
     labels : tuple of str
     probabilities : np.ndarray [shape=(n_labels,)]
         Sum to 1.
+    styles : tuple of Style
+        Empty where the model predicts none.
+    style_probabilities : np.ndarray [shape=(n_styles,)]
+        Each between 0 and 1 by itself: a track can have several styles or none.
     """
 
     labels: tuple[str, ...]
     probabilities: np.ndarray
+    styles: tuple[Style, ...] = ()
+    style_probabilities: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def top(self, n: int = 3) -> list[tuple[str, float]]:
         """Return the `n` most probable genres with their probabilities, best first."""
         best = np.argsort(-self.probabilities, kind="stable")[:n]
         return [(self.labels[i], float(self.probabilities[i])) for i in best]
+
+    def top_styles(self, genre: str, n: int = 3) -> list[tuple[str, float]]:
+        """Return the `n` most probable styles of a genre with their probabilities, best first."""
+        order = np.argsort(-self.style_probabilities, kind="stable")
+        best = [i for i in order if self.styles[i].genre == genre][:n]
+        return [(self.styles[i].name, float(self.style_probabilities[i])) for i in best]
 
 
 @dataclass(frozen=True)

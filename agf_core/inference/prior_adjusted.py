@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from agf_core.inference.prediction import FileResult, P, Prediction
+from agf_core.inference.prediction import FileResult, P
 from agf_core.label_shift import adjust_prior
 
 
@@ -74,4 +74,4 @@ class PriorAdjustedTagger:
         if result.prediction is None:
             return result
         adjusted = adjust_prior(result.prediction.probabilities, self._trained, self.prior)
-        return replace(result, prediction=Prediction(self.labels, adjusted))
+        return replace(result, prediction=replace(result.prediction, probabilities=adjusted))

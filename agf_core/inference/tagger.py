@@ -25,6 +25,8 @@ from agf_core.features.preprocessing import load_log_mel
 from agf_core.features.spectrogram import log_mel, windows
 from agf_core.inference.prediction import FileResult, P, PathLike, Prediction
 
+EMBEDDING, STYLES = "embedding", "styles"  # outputs of the network beside its first, the logits
+
 
 class GenreTagger:
     """A model ready to predict.
@@ -61,10 +63,14 @@ class GenreTagger:
             # Run once, so that a network of other sizes fails here and not on the first file.
             spec = self.metadata.input
             blank = np.zeros((2, 1, spec.segment_frames, spec.n_mels), np.float32)
-            shape = self._session.run(None, {self._input: blank})[0].shape
-            if shape != (2, len(self.labels)):
-                raise ValueError(f"its output has shape {shape}")
-        except Exception as error:  # errors of onnxruntime share no base class
+            outputs = self._session.run(None, {self._input: blank})
+            names = [node.name for node in self._session.get_outputs()]
+            self._outputs = {name: i for i, name in enumerate(names)}
+            sizes = [len(self.labels), *([len(self.styles)] if self.styles else [])]
+            found = [outputs[0], *([outputs[self._outputs[STYLES]]] if self.styles else [])]
+            if [output.shape for output in found] != [(2, size) for size in sizes]:
+                raise ValueError(f"its output has shape {found[0].shape}")
+        except Exception as error:  # onnxruntime's errors share no base class
             reason, _, _ = str(error).partition("\n")
             raise errors.BundleError(
                 f"the network of the model in {model.folder} cannot be run "
@@ -80,6 +86,11 @@ class GenreTagger:
     def labels(self) -> tuple[str, ...]:
         """The genres of this model."""
         return self.metadata.labels
+
+    @property
+    def styles(self) -> tuple[bundle_format.Style, ...]:
+        """The styles this model knows; older models know none."""
+        return self.metadata.styles
 
     @property
     def prior(self) -> np.ndarray | None:
@@ -99,6 +110,47 @@ class GenreTagger:
         ValueError
             When the shape is another, or a value is not finite.
         """
+        outputs = self._run(spectrogram)
+        logits = outputs[0]  # (n_windows, n_labels)
+        if self.metadata.averages_logits:
+            logits = logits.mean(axis=0, keepdims=True)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities = (powers / powers.sum(axis=1, keepdims=True)).mean(axis=0)
+        calibrated = apply_temperature(probabilities, self.metadata.temperature)
+        if not self.styles:
+            return Prediction(self.labels, calibrated)
+        styles = outputs[self._outputs[STYLES]].mean(axis=0)
+        return Prediction(self.labels, calibrated, self.styles, styles)
+
+    def embed_log_mel(self, spectrogram: np.ndarray) -> np.ndarray:
+        """Return the embedding of a log-mel spectrogram, see `embed_file`."""
+        outputs = self._run(spectrogram)
+        if EMBEDDING not in self._outputs:
+            raise errors.BundleError(f"the model {self.model_id} is older than embeddings")
+        embedding: np.ndarray = outputs[self._outputs[EMBEDDING]].mean(axis=0)
+        return embedding
+
+    def embed_file(self, path: PathLike) -> np.ndarray:
+        """Return what the network's layer before the last makes of an excerpt of a file.
+
+        Tracks that sound alike have embeddings that lie near each other.
+
+        Returns
+        -------
+        np.ndarray [shape=(n_features,), dtype=float32]
+            Mean over the windows of the excerpt; 256 numbers by the shipped model.
+
+        Raises
+        ------
+        agf_core.errors.AudioError
+            When the file cannot be decoded.
+        agf_core.errors.BundleError
+            When the model is older than embeddings.
+        """
+        return self.embed_log_mel(load_log_mel(path, self.metadata.input)[0])
+
+    def _run(self, spectrogram: np.ndarray) -> list[np.ndarray]:
+        """Return the network's outputs for every window of a spectrogram, each (n_windows, ...)."""
         spec = self.metadata.input
         if spectrogram.ndim != 2 or spectrogram.shape[1] != spec.n_mels or not len(spectrogram):
             raise ValueError(
@@ -108,12 +160,8 @@ class GenreTagger:
             raise ValueError("the spectrogram holds values that are not finite numbers")
         normalised = (spectrogram - self.metadata.mean) / self.metadata.std
         batch = np.ascontiguousarray(windows(normalised, spec)[:, None], dtype=np.float32)
-        logits = self._session.run(None, {self._input: batch})[0]  # (n_windows, n_labels)
-        if self.metadata.has_direct_path:
-            logits = logits.mean(axis=0, keepdims=True)
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities = (powers / powers.sum(axis=1, keepdims=True)).mean(axis=0)
-        return Prediction(self.labels, apply_temperature(probabilities, self.metadata.temperature))
+        outputs: list[np.ndarray] = self._session.run(None, {self._input: batch})
+        return outputs
 
     def predict_samples(self, samples: np.ndarray, sample_rate: int) -> Prediction:
         """Predict from mono samples.

@@ -72,6 +72,7 @@ class IsolatedTagger:
 
     def __init__(self, model: bundle_format.Bundle, *, threads: int | None = None) -> None:
         self.labels = model.metadata.labels
+        self.styles = model.metadata.styles
         self.model_id = model.model_id
         self.prior = model.metadata.prior
         self._folder = model.folder
@@ -145,7 +146,12 @@ class IsolatedTagger:
             error = getattr(errors, answer["error"])(answer["message"])
             one.result = FileResult(one.path, error=error)
         else:
-            prediction = Prediction(self.labels, np.array(answer["probabilities"]))
+            prediction = Prediction(
+                self.labels,
+                np.array(answer["probabilities"]),
+                self.styles,
+                np.array(answer["styles"]),
+            )
             one.result = FileResult(one.path, prediction, lost=answer["lost"])
 
     def _blame(self, sent: Iterable[_Sent[P]]) -> None:
@@ -288,7 +294,11 @@ def _result(tagger: Any, path: PathLike) -> dict[str, Any]:
         return {"error": "AudioError", "message": message}
     if result.error is not None:
         return {"error": type(result.error).__name__, "message": str(result.error)}
-    return {"probabilities": result.prediction.probabilities.tolist(), "lost": result.lost}
+    return {
+        "probabilities": result.prediction.probabilities.tolist(),
+        "styles": result.prediction.style_probabilities.tolist(),
+        "lost": result.lost,
+    }
 
 
 def _limit_memory() -> None:

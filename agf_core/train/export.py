@@ -11,30 +11,57 @@ from onnx import GraphProto, TensorProto, helper, numpy_helper
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from agf_core import errors
 from agf_core.bundle import format as bundle_format
 from agf_core.features.spectrogram import InputSpec
 from agf_core.groups.lda import ArtistGroups
-from agf_core.train.networks import BRANCH_POOLS, GenreNet, MultiTaskNet, TransferMLP
+from agf_core.train.class_head import ClassHead, head_of
+from agf_core.train.networks import BRANCH_POOLS, GenreNet, MultiTaskNet
 
-INPUT_NAME, OUTPUT_NAME = "log_mel", "logits"
+INPUT_NAME = "log_mel"
+LOGITS, EMBEDDING, STYLES = "logits", "embedding", "styles"  # outputs
 GROUPS = "groups/"  # prefix of the arrays of artist groups among the weights
 
 
+class _Outputs(nn.Module):
+    """All that a model predicts of a window: genre logits, the embedding, and styles if any."""
+
+    def __init__(self, network: GenreNet) -> None:
+        super().__init__()
+        self.network = network
+
+    @property
+    def names(self) -> list[str]:
+        """Those of the outputs."""
+        return [LOGITS, EMBEDDING, STYLES][: 3 if isinstance(self.network.mlp, ClassHead) else 2]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs in the order of `names`."""
+        head, embedding = self.network.mlp, self.network.features(x)
+        if not isinstance(head, ClassHead):
+            return head(embedding), embedding
+        classes = head.classes(embedding)
+        return head.genres(classes), embedding, head.styles(classes)
+
+
 def network_to_onnx(network: GenreNet, spec: InputSpec) -> bytes:
-    """Return the network as ONNX: (windows, 1, frames, mels) -> (windows, genres)."""
-    network = network.eval().to("cpu")
+    """Return the network as ONNX, (windows, 1, frames, mels) in.
+
+    Out come ``logits`` (windows, genres), ``embedding`` (windows, n_features), and of a model that
+    predicts classes ``styles`` (windows, styles), probabilities.
+    """
+    outputs = _Outputs(network.eval().to("cpu"))
     example = torch.zeros(2, 1, spec.segment_frames, spec.n_mels)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside the exporter
         program = torch.onnx.export(
-            network,
+            outputs,
             (example,),
             input_names=[INPUT_NAME],
-            output_names=[OUTPUT_NAME],
+            output_names=outputs.names,
             dynamic_shapes=({0: torch.export.Dim("windows", min=1)},),
             dynamo=True,
             verbose=False,
@@ -113,12 +140,8 @@ def _blank(metadata: bundle_format.Metadata) -> GenreNet:
         MultiTaskNet({task: metadata.tasks[task] for task in tasks}, width, frames_pooled)
         for tasks in metadata.architecture["networks"]
     ]
-    mlp = TransferMLP(
-        sum(n.n_features for n in networks),
-        len(metadata.labels),
-        direct=metadata.has_direct_path,
-    )
-    return GenreNet(networks, mlp)
+    n_features = sum(n.n_features for n in networks)
+    return GenreNet(networks, head_of(metadata.architecture, n_features, len(metadata.labels)))
 
 
 def groups_from_bundle(model: bundle_format.Bundle) -> dict[str, ArtistGroups]:

@@ -5,7 +5,7 @@ Table 2 and sections 3.2.1 to 3.2.3. Every input is (batch, 1, frames, mels), no
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -243,10 +243,10 @@ class GenreNet(nn.Module):
     (batch, 1, frames, mels) -> genre logits, (batch, n_genres)
     """
 
-    def __init__(self, networks: Iterable[MultiTaskNet], mlp: TransferMLP) -> None:
+    def __init__(self, networks: Iterable[MultiTaskNet], mlp: Any) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
-        self.mlp = mlp
+        self.mlp = mlp  # TransferMLP, or a head of `agf_core.train.class_head`
 
     @property
     def tasks(self) -> list[list[str]]:

@@ -1,5 +1,6 @@
 """Muon for weights of any shape and in any layout."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,7 +10,7 @@ from agf_core.train.config import TrainConfig
 from agf_core.train.muon import HiddenWeights, orthogonal
 from agf_core.train.networks import MultiTaskNet, channels_last
 from agf_core.train.step import autocast
-from training.pretrained.distillation import DistilledNet
+from training.pretrained.student import StudentNet
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -55,6 +56,6 @@ def test_hidden_weights_lie_between_the_first_layer_and_the_heads():
     assert len(names) == 7
     assert all(name.startswith("branches.s.") and name.endswith(".weight") for name in names)
     assert not any("head" in name for name in names)
-    one = DistilledNet({"g": 3, "t": 5}, width=0.25)
-    assert len(one.hidden_weights("gt")) == 7
+    one = StudentNet(3, [5], [2], np.zeros(5), np.ones(5), frames_pooled=1)
+    assert len(one.hidden_weights("c")) == 7
     assert TrainConfig().muon == 0

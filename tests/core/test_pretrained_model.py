@@ -32,22 +32,54 @@ def test_it_is_whole_and_small(shipped):
 def test_its_card_gives_its_scores(shipped):
     card = (shipped.folder / bundle_format.CARD).read_text()
     scores = shipped.metadata.scores
-    for value, low, high in scores["overall"].values():
-        assert f"{value:.3f} [{low:.3f}, {high:.3f}]" in card
+    for name, row in scores["by_collection"].items():
+        value, low, high = row["accuracy"]
+        assert (
+            f"| {name} | {row['tracks']} | {row['artists']} | {value:.3f} [{low:.3f}, {high:.3f}]"
+            in card
+        )
     for genre, row in scores["genres"].items():
-        assert f"| {genre} | {row['tracks']} | {row['artists']} |" in card
+        assert f"| {genre} | {row['tracks']} | {row['predicted']} |" in card
 
 
-def test_it_beats_the_most_common_genre_on_its_folds(shipped):
-    scores = shipped.metadata.scores
-    assert scores["overall"]["accuracy"][1] > scores["most_common_genre_accuracy"]
+def test_it_is_right_on_collections_that_it_has_not_met(shipped):
+    """The targets of the issue, and the baselines that a model of ours has to beat."""
+    means = shipped.metadata.scores["means"]
+    accuracy, log_loss = means["this model"]["headline"]
+    assert accuracy >= 0.75
+    assert log_loss <= 1.0
+    assert accuracy > means["by hand, mean of both"]["headline"][0]
+
+
+def test_styles_lie_below_its_genres_and_embeddings_are_of_256_numbers(shipped, clips):
+    tagger = GenreTagger(shipped)
+    assert len(tagger.styles) >= 60
+    prediction = tagger.predict_file(clips[0])
+    genre, _ = prediction.top(1)[0]
+    styles = prediction.top_styles(genre, 100)
+    assert {name for name, _ in styles} == {s.name for s in tagger.styles if s.genre == genre}
+    assert all(0 <= p <= 1 for _, p in styles)
+    assert tagger.embed_file(clips[0]).shape == (256,)
+
+
+@pytest.mark.parametrize("sound", ["white", "sine", "metronome"])
+def test_what_is_no_music_is_not_predicted_with_confidence(shipped, sound):
+    rate, rng = shipped.metadata.input.sample_rate, np.random.default_rng(0)
+    seconds = np.arange(10 * rate) / rate
+    samples = {
+        "white": 0.1 * rng.normal(size=len(seconds)),
+        "sine": 0.5 * np.sin(2 * np.pi * 440 * seconds),
+        "metronome": np.sin(2 * np.pi * 1_500 * seconds) * (seconds % 0.5 < 0.02),
+    }[sound]
+    prediction = GenreTagger(shipped).predict_samples(samples.astype(np.float32), rate)
+    assert prediction.probabilities.max() < 0.3
 
 
 def with_onnx_weights(network, path):
     """Give a network the weights of its ONNX, into which the exporter folds normalisation."""
     folded = 0
     weights = {
-        tensor.name.removesuffix(".half"): torch.from_numpy(
+        tensor.name.removesuffix(".half").removeprefix("network."): torch.from_numpy(
             onnx.numpy_helper.to_array(tensor).astype(np.float32)
         )
         for tensor in onnx.load(path).graph.initializer
@@ -87,7 +119,7 @@ def test_torch_and_onnx_agree_on_music(shipped, clips):
             p = network(torch.from_numpy(x)).mean(dim=0).softmax(dim=0)
         expected = p ** (1 / metadata.temperature)
         np.testing.assert_allclose(
-            tagger.predict_file(clip).probabilities, expected / expected.sum(), atol=1e-5
+            tagger.predict_file(clip).probabilities, expected / expected.sum(), atol=1e-4
         )
 
 

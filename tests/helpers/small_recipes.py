@@ -1,10 +1,7 @@
 """Recipes that are trained on a generated corpus in seconds."""
 
-from dataclasses import replace
-
 from agf_core.features.spectrogram import InputSpec
 from agf_core.train.config import TrainConfig
-from agf_core.train.dataset import SpectrogramAugmentation
 from training.recipes import Recipe
 
 TINY = Recipe(
@@ -15,14 +12,4 @@ TINY = Recipe(
     ),
     networks=TrainConfig(epochs=6, batch_size=8, validate_every=3),
     transfer=TrainConfig(epochs=10, batch_size=8, validate_every=5),
-)
-
-DISTILLED = replace(
-    TINY,
-    tasks="gst",
-    distilled=True,
-    soft_labels=0.5,
-    weighted_genres=True,
-    augmentation=SpectrogramAugmentation(loudness=2.0, equaliser=1.0),
-    networks=replace(TINY.networks, one_cycle=True),
 )

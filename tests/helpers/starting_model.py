@@ -18,7 +18,7 @@ def metadata_of(
         architecture={
             "networks": network.tasks,
             "width": 0.25,
-            "direct": network.mlp.direct is not None,
+            "direct": getattr(network.mlp, "direct", None) is not None,
         },
         input=spec,
         mean=np.full(spec.n_mels, -40, np.float32),

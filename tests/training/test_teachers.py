@@ -1,4 +1,4 @@
-"""The features of teachers, from processes of their own; here of one that measures loudness."""
+"""What teachers predict, from a process of their own; here one that measures how loud it is."""
 
 import hashlib
 import sys
@@ -6,25 +6,28 @@ import sys
 import numpy as np
 import pytest
 
+from agf_core.errors import CorpusError
 from agf_core.features.cache import FeatureCache
 from training.datasets.collection import read_csv
-from training.errors import RunError
 from training.pretrained import extract_teachers
-from training.pretrained.extract_teachers import TeacherProcess
-from training.teachers.features import EFFICIENTAT, MUSICNN, TEACHERS, teacher_features
+from training.pretrained.extract_teachers import Listening
+from training.recipes import OURS
+from training.teachers.features import EFFICIENTAT, MUSICNN, STRETCH
+from training.teachers.windows import cut_for_teachers, cut_log_mel, excerpt_of, read_windows
 
-WORKER = """
+CHILD = """
 import sys
 import numpy as np
 
-n = {"musicnn": 250, "efficientat": 512}[sys.argv[1]]
+n = {"musicnn": 250, "efficientat": 698}[sys.argv[1]]
 while head := sys.stdin.buffer.read(8):
     samples = np.frombuffer(sys.stdin.buffer.read(4 * int.from_bytes(head, "little")), np.float32)
     if not samples.any():
         sys.exit(1)
-    stretches = 2 if n == 250 else 3
-    sys.stdout.buffer.write(np.int64(stretches).tobytes())
-    sys.stdout.buffer.write(np.full((stretches, n), abs(samples).max(), np.float32).tobytes())
+    windows = samples.reshape(-1, 187 * 256)
+    sys.stdout.buffer.write(np.int64(len(windows)).tobytes())
+    rows = np.repeat(abs(windows).max(axis=1, keepdims=True), n, axis=1)
+    sys.stdout.buffer.write(rows.astype(np.float32).tobytes())
     sys.stdout.buffer.flush()
 """
 
@@ -32,68 +35,92 @@ while head := sys.stdin.buffer.read(8):
 @pytest.fixture
 def child(tmp_path, monkeypatch):
     script = tmp_path / "child.py"
-    script.write_text(WORKER)
-    monkeypatch.setattr(extract_teachers, "WORKER", script)
+    script.write_text(CHILD)
+    monkeypatch.setattr(extract_teachers, "CHILD", script)
 
 
 def test_a_teacher_answers_sound_by_sound(child):
-    with TeacherProcess(EFFICIENTAT, sys.executable) as efficientat:
+    with Listening(EFFICIENTAT, sys.executable) as efficientat:
         for loud in (0.5, 0.25):
-            found = efficientat.extract(np.array([0, loud, -loud / 2]))
-            np.testing.assert_array_equal(found, np.full((3, 512), loud, np.float32))
+            answer = efficientat.listen(np.full(2 * STRETCH, loud))
+            np.testing.assert_array_equal(answer, np.full((2, 698), loud, np.float32))
 
 
-def test_a_teacher_that_ends_is_an_error(child):
+def test_one_that_ends_is_named(child):
     with (
-        TeacherProcess(MUSICNN, sys.executable) as musicnn,
-        pytest.raises(RunError, match="has ended; see that its environment"),
+        Listening(MUSICNN, sys.executable) as musicnn,
+        pytest.raises(RuntimeError, match="has ended; has its environment what musicnn needs"),
     ):
-        musicnn.extract(np.zeros(9))
+        musicnn.listen(np.zeros(9))
 
 
-def test_the_command_keeps_the_features_of_both_and_reads_nothing_twice(
+def test_network_and_teachers_get_the_same_windows():
+    spec = OURS.input
+    length = spec.segment_frames * spec.hop_length
+    samples = np.zeros(3 * length + 100, np.float32)
+    samples[length : 2 * length] = np.random.default_rng(0).uniform(-1, 1, length)
+    rows = cut_log_mel(samples, spec)
+    assert rows.shape == (3, spec.segment_frames, spec.n_mels)
+    asked = cut_for_teachers(samples, spec).reshape(-1, STRETCH)
+    loud = np.sqrt((asked**2).mean(axis=1))
+    assert len(asked) == 3
+    assert loud[1] > 10 * max(loud[0], loud[2])
+    assert rows[1].mean() > rows[0].mean() + 20
+
+
+def test_a_sound_shorter_than_a_window_is_repeated():
+    assert cut_log_mel(np.ones(5_000, np.float32), OURS.input).shape[0] == 1
+    assert cut_for_teachers(np.ones(5_000, np.float32), OURS.input).shape == (STRETCH,)
+
+
+def test_the_command_keeps_what_both_predict_and_reads_nothing_twice(
     child, tmp_path, monkeypatch, write_wav
 ):
     rng = np.random.default_rng(0)
     lines = ["track_id,path,artist,album,genre,genres,split"]
     for i in range(3):
-        write_wav(f"{i}.wav", rng.uniform(-0.1, 0.1, 80_000) * (i + 1), 16_000)
+        write_wav(f"{i}.wav", rng.uniform(-0.1, 0.1, 112_000) * (i + 1), 16_000)
         lines.append(f"{i},{i}.wav,artist {i},,Rock,Rock,train")
     table, clone = tmp_path / "table.csv", tmp_path / "EfficientAT"
     table.write_text("\n".join(lines))
-    arguments = ["extract_teachers", "--table", str(table), "--work"]
-    arguments += [str(tmp_path / "work"), "--python", sys.executable, "--recipe", "paper"]
+    arguments = ["teacher", "--table", str(table), "--work"]
+    arguments += [str(tmp_path / "work"), "--python", sys.executable]
     arguments += ["--efficientat", str(clone)]
     monkeypatch.setattr("sys.argv", arguments)
-    with pytest.raises(SystemExit, match=r"cannot be read \(No such file"):
+    with pytest.raises(SystemExit, match="cannot be read: No such file"):
         extract_teachers.main()
     (clone / "resources").mkdir(parents=True)
     (clone / extract_teachers.MN04).write_bytes(b"not it")
-    with pytest.raises(SystemExit, match="another file than that of release"):
+    with pytest.raises(SystemExit, match="another file than the one"):
         extract_teachers.main()
     monkeypatch.setattr(extract_teachers, "MN04_SHA256", hashlib.sha256(b"not it").hexdigest())
     with monkeypatch.context() as broken:
-        broken.setattr(extract_teachers, "WORKER", tmp_path / "none.py")
-        with pytest.raises(SystemExit, match="has ended; see that its environment"):
+        broken.setattr(extract_teachers, "CHILD", tmp_path / "none.py")
+        with pytest.raises(SystemExit, match="has ended; has its environment what musicnn needs"):
             extract_teachers.main()
     extract_teachers.main()
     tracks = read_csv(table).tracks
     cache = FeatureCache(tmp_path / "work" / "features")
-    both = teacher_features(tracks, cache)
-    assert [rows.shape for rows in both] == [(2, 762)] * 3  # as many as both have
-    for i, rows in enumerate(both):
-        assert (rows == rows[0, 0]).all()
-        assert rows[0, 0] == pytest.approx(0.1 * (i + 1), rel=0.01)
-    assert teacher_features(tracks, cache, [EFFICIENTAT])[0].shape == (3, 512)
-    (tmp_path / "0.wav").unlink()  # its features are there
-    monkeypatch.setattr(extract_teachers, "WORKER", tmp_path / "none.py")
+    for i, track in enumerate(tracks):
+        windows = excerpt_of(track, cache)
+        assert windows.classes.shape == (2, 236)
+        assert windows.hidden.shape == (2, 712)
+        assert windows.classes.mean() == pytest.approx(0.1 * (i + 1), rel=0.5)
+        assert len(read_windows(track, cache).log_mel) == 2  # too short for more
+    (tmp_path / "0.wav").unlink()  # has been analysed
+    monkeypatch.setattr(extract_teachers, "CHILD", tmp_path / "none.py")
     extract_teachers.main()
-    np.testing.assert_array_equal(teacher_features(tracks, cache)[0], both[0])
 
 
-def test_what_has_another_shape_is_no_feature():
-    for one in TEACHERS:
-        assert one.fits(np.zeros((1, one.n_features)))
-        assert not one.fits(np.zeros((0, one.n_features)))
-        assert not one.fits(np.zeros((1, one.n_features - 1)))
-        assert not one.fits(np.full((1, one.n_features), np.nan))
+def test_a_track_that_was_not_analysed_is_named(tmp_path, corpus):
+    track = read_csv(corpus).tracks[0]
+    with pytest.raises(CorpusError, match="have not analysed"):
+        excerpt_of(track, FeatureCache(tmp_path))
+
+
+@pytest.mark.parametrize("one", [MUSICNN, EFFICIENTAT])
+def test_what_has_another_shape_is_no_feature(one):
+    assert one.fits(np.zeros((1, one.n_features)))
+    assert not one.fits(np.zeros((0, one.n_features)))
+    assert not one.fits(np.zeros((1, one.n_features - 1)))
+    assert not one.fits(np.full((1, one.n_features), np.nan))

@@ -1,226 +1,322 @@
-r"""Evaluate a recipe or a model: by cross-validation, and on the music of another source.
+"""Leave one collection out: how good a model is on music that it has never met.
 
-    WHERE="--table collection.csv --work work"
-    python -m training.pretrained.evaluate $WHERE --recipe ours --unlabelled music --output sheet
-    python -m training.pretrained.evaluate $WHERE --teacher
-    python -m training.pretrained.evaluate --table other.csv --work work --bundle MODEL
+A collection leaks where it comes from, by bandwidth, loudness and choice of artists, and a model
+learns that; cross-validation inside one collection therefore promises too much. So each collection
+is predicted by a network and a head that were trained on none of its tracks and artists, and the
+mean over collections is what decides.
 
-prints accuracy, macro F1, log loss and calibration error with intervals, then the scores of each
-genre and by confidence, and the model's size and speed; ``--output`` keeps that in a folder, with a
-reliability diagram. ``--teacher`` is a baseline: a logistic regression on the features of musicnn
-(`training.pretrained.extract_teachers`). ``--bundle`` evaluates a finished model, on clips that
-should not have been in its training set. ``--sources`` leaves the folds out. Stopped, it goes on
-where it was; folds that `training.pretrained.release` has trained are not trained again.
+    python -m training.pretrained.evaluate --table collection.csv --work work --bundle MODEL
+
+scores what needs no training: a finished model, and the teachers' own classes by the ontology.
+`training.pretrained.release` scores what ships, by the same table.
 """
 
 import argparse
-import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from scipy.special import softmax
+from scipy import stats
 
-from agf_core import metrics
+from agf_core import calibration, metrics
 from agf_core.bundle import format as bundle_format
-from agf_core.data.tracks import Track
+from agf_core.data.tracks import Track, genre_targets
 from agf_core.evaluation import by_confidence
 from agf_core.features.cache import FeatureCache
 from agf_core.inference.tagger import GenreTagger
-from training.cli import add_collection, add_device, add_unlabelled, one_line_errors
+from training.cli import add_collection, one_line_errors
 from training.datasets.collection import read_csv
-from training.datasets.folders import genres_of
-from training.errors import RunError
-from training.pretrained.cross_validation import (
-    calibrated,
-    calibrated_by_fold,
-    predict_split,
+from training.pretrained.genre_head import evidence, fit_head, track_weights
+from training.pretrained.ontology import TEACHERS, Ontology, read_ontology
+from training.teachers.windows import excerpt_of
+
+LEAST = 15  # labelled tracks of a collection that is scored
+TARGET_RIGHT = 0.85
+TEMPERATURES = np.geomspace(0.5, 4.0, 61)  # to choose from
+SMALLEST = 1e-8  # probability in a log loss
+
+
+HEADLINE = (
+    "Jan-Spalding/music",
+    "Emiltayeb/Telem-music",
+    "Thumbsy/ThumbsySimfiles",
+    "emerixx/music_player_cli",
+    "karamlyy/karamlyy_music_player",
+    "nikolassc/Guess-the-song-Android-App",
 )
-from training.pretrained.data import gather, work_folder
-from training.pretrained.linear_head import LinearHead
-from training.pretrained.model_card import confidence_table, genre_table
-from training.recipes import RECIPES, seeded
-from training.splits import Split, across_sources, folds
-from training.targets import truth_of
-from training.teachers.features import MUSICNN, mean_over_tracks, teacher_features
-
-Predict = Callable[[Split, str], np.ndarray]
-"""From a split and its name to probabilities of its test part, (n_test, n_genres).
-
-With the temperature of the artists kept back, if any are.
-"""
-
-Predictions = Mapping[str, tuple[np.ndarray, np.ndarray]]
-"""By the name of the test: indices of the tracks, and their probabilities, (n, n_genres)."""
-
-TIMED = 20  # tracks
-SHEET, PICTURE = "sheet.md", "reliability.png"
+"""The larger collections of songs.csv, over whose mean the model is chosen."""
 
 
-def by_teacher(tracks: Sequence[Track], features: np.ndarray, genres: Sequence[str]) -> Predict:
-    """Return predictions by logistic regression.
+def truth_of(tracks: Sequence[Track], genres: Sequence[str]) -> np.ndarray:
+    """Return the index of each track's genre, -1 where it has none of `genres`."""
+    place = {genre: i for i, genre in enumerate(genres)}
+    return np.array([place.get(track.genre, -1) for track in tracks])
+
+
+def scored_collections(tracks: Sequence[Track], genres: Sequence[str]) -> list[str]:
+    """Return the collections with enough labelled tracks, largest first."""
+    known = set(genres)
+    counts = Counter(track.source for track in tracks if track.genre in known)
+    return [name for name, n in counts.most_common() if n >= LEAST]
+
+
+def leave_out(tracks: Sequence[Track], collection: str, targets: np.ndarray) -> np.ndarray:
+    """Return which tracks to fit on, for a test on a collection.
 
     Parameters
     ----------
-    features : np.ndarray [shape=(n_tracks, n_features)]
+    targets : np.ndarray [shape=(n_tracks, n_genres)]
+        NaN where a track has no genre.
+
+    Returns
+    -------
+    np.ndarray [dtype=int]
+        Labelled tracks of the other collections, by none of this one's artists.
     """
-
-    def predict(part: Split, name: str) -> np.ndarray:
-        train = np.array([i for i in part.train if tracks[i].genre])
-        truth = truth_of(tracks, train, genres)
-        head = LinearHead.fit(features[train], truth.tolist(), len(genres), MUSICNN.regularisation)
-        raw = softmax(head.logits(features), axis=1)
-        return calibrated(raw, part, tracks, genres)[0][part.test]
-
-    return predict
-
-
-def by_bundle(tracks: Sequence[Track], model: bundle_format.Bundle) -> Predictions:
-    """Predict the tracks of a model's genres by it; unreadable ones are left out and listed."""
-    known = [i for i, track in enumerate(tracks) if track.genre in model.metadata.labels]
-    judged, found = [], []
-    results = GenreTagger(model).predict_files([tracks[i].path for i in known])
-    for i, result in zip(known, results, strict=True):
-        if result.prediction is None:
-            print(f"left out: {result.error}")
-            continue
-        judged.append(i)
-        found.append(result.prediction.probabilities)
-    return {"all": (np.array(judged), np.array(found))}
+    artists = {track.artist for track in tracks if track.source == collection} - {""}
+    return np.array(
+        [
+            i
+            for i, track in enumerate(tracks)
+            if track.source != collection
+            and track.artist not in artists
+            and np.isfinite(targets[i]).all()
+        ]
+    )
 
 
-def predict_tests(
-    tracks: Sequence[Track], predict: Predict, *, seed: int, with_folds: bool
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Predict all folds, and each source by models trained on another; see `Predictions`.
-
-    Each fold has the temperature of the others.
-    """
-    tests = {}
-    if with_folds:
-        by_fold = folds(tracks)
-        judged = np.concatenate([part.test for part in by_fold.values()])
-        raw = np.concatenate([predict(part, f"fold-{n}") for n, part in by_fold.items()])
-        tests["folds"] = judged, calibrated_by_fold(raw, judged, tracks, genres_of(tracks))[0]
-    for name, part in across_sources(tracks, seed).items():
-        tests[name] = part.test, predict(part, name)
-    return tests
-
-
-def overall(
-    tracks: Sequence[Track], genres: Sequence[str], judged: np.ndarray, p: np.ndarray
-) -> dict[str, object]:
-    """Return all scores with intervals over artists, and the numbers of tracks and artists.
+def leave_one_collection_out(
+    tracks: Sequence[Track],
+    genres: Sequence[str],
+    evidence_for: Callable[[str], np.ndarray],
+    collections: Sequence[str],
+) -> np.ndarray:
+    """Predict each collection by a head fitted on the others.
 
     Parameters
     ----------
-    judged : np.ndarray [shape=(n,), dtype=int]
-        Indices of the tracks.
-    p : np.ndarray [shape=(n, n_genres)]
-        Their probabilities.
+    evidence_for : callable
+        Returns the evidence of all tracks, (n_tracks, n_teachers, n_genres), by a network that was
+        not trained on a collection.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_tracks, n_genres)]
+        Logits; NaN for tracks of no such collection.
     """
-    artists = np.array([tracks[i].artist for i in judged])
-    return {
-        "tracks": len(judged),
-        "artists": len(set(artists)),
-        "overall": {
-            name: [round(x, 4) for x in (score.value, score.low, score.high)]
-            for name, score in metrics.evaluate(
-                p, truth_of(tracks, judged, genres), artists
-            ).items()
-        },
-    }
+    targets = genre_targets(tracks, genres, weighted=True)
+    logits = np.full((len(tracks), len(genres)), np.nan)
+    for collection in collections:
+        rows, train = evidence_for(collection), leave_out(tracks, collection, targets)
+        counts = track_weights([tracks[i] for i in train], targets[train])
+        numbers = fit_head(rows[train], targets[train], counts)
+        test = [i for i, track in enumerate(tracks) if track.source == collection]
+        logits[test] = numbers.logits(rows[test])
+    return logits
 
 
-def score_sheet(
-    tracks: Sequence[Track], genres: Sequence[str], probabilities: np.ndarray
-) -> dict[str, object]:
-    """Return scores with intervals, per genre, and by confidence, as the bundle stores them.
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities of logits, (n, n_genres)."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    result: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return result
+
+
+def calibrate_by_collection(
+    logits: np.ndarray,
+    tracks: Sequence[Track],
+    genres: Sequence[str],
+    collections: Sequence[str],
+    confidence: float,
+) -> tuple[np.ndarray, float]:
+    """Fit a temperature for each collection on the others, and one on all of them.
+
+    It is that of the least log loss, every collection counting alike, or a higher one: the least at
+    which `TARGET_RIGHT` of what is written is right, averaged over the collections but for the
+    quarter with the lowest share and the quarter with the highest.
+
+    Parameters
+    ----------
+    logits : np.ndarray [shape=(n_tracks, n_genres)]
+    confidence : float
+        From which on a genre is written.
+
+    Returns
+    -------
+    probabilities : np.ndarray [shape=(n_tracks, n_genres)]
+    temperature : float
+        That of all, which ships.
+    """
+    truth = truth_of(tracks, genres)
+    source = np.array([track.source for track in tracks])
+    losses, rights = {}, {}  # per collection, by temperature
+    for collection in collections:
+        known = (truth >= 0) & (source == collection)
+        raw, wanted = softmax(logits[known]), truth[known]
+        softer = [calibration.apply_temperature(raw, t) for t in TEMPERATURES]
+        losses[collection] = [metrics.log_loss(p, wanted) for p in softer]
+        rights[collection] = [share_right(p, wanted, confidence) for p in softer]
+
+    def best(names: Sequence[str]) -> float:
+        least = int(np.mean([losses[name] for name in names], axis=0).argmin())
+        shares = np.array([rights[name] for name in names])
+        enough = [
+            i for i in range(least, len(TEMPERATURES)) if typical(shares[:, i]) >= TARGET_RIGHT
+        ]
+        return float(TEMPERATURES[enough[0] if enough else least])
+
+    probabilities = np.full(logits.shape, np.nan)
+    for collection in collections:
+        temperature = best([name for name in collections if name != collection])
+        mine = source == collection
+        probabilities[mine] = calibration.apply_temperature(softmax(logits[mine]), temperature)
+    return probabilities, best(collections)
+
+
+def typical(shares: np.ndarray) -> float:
+    """Return the mean of the middle half, of those that are finite; NaN where none is."""
+    finite = shares[np.isfinite(shares)]
+    return float(stats.trim_mean(finite, 0.25)) if len(finite) else float("nan")
+
+
+def share_right(p: np.ndarray, truth: np.ndarray, confidence: float) -> float:
+    """Return how much of what is predicted with some confidence is right; NaN where nothing is."""
+    written = p.max(axis=1) >= confidence
+    if not written.any():
+        return float("nan")
+    return float((p.argmax(axis=1) == truth)[written].mean())
+
+
+def score_collections(
+    probabilities: np.ndarray,
+    tracks: Sequence[Track],
+    genres: Sequence[str],
+    collections: Sequence[str],
+    confidence: float,
+) -> dict[str, dict[str, Any]]:
+    """Score each collection, as a model's description holds it.
 
     Parameters
     ----------
     probabilities : np.ndarray [shape=(n_tracks, n_genres)]
-        Calibrated, each track's by a model not trained on its fold; NaN for tracks without one.
+    confidence : float
+        From which on a genre is written.
     """
-    judged = np.flatnonzero(np.isfinite(probabilities).all(axis=1))
-    truth = truth_of(tracks, judged, genres)
-    artists = np.array([tracks[int(i)].artist for i in judged])
-    p = probabilities[judged]
-    best = p.argmax(axis=1)
-    right = best == truth
-    fold_of = np.array([tracks[int(i)].fold for i in judged])
+    truth, found = truth_of(tracks, genres), {}
+    for collection in collections:
+        rows = np.array(
+            [
+                i
+                for i, track in enumerate(tracks)
+                if track.source == collection and truth[i] >= 0 and np.isfinite(probabilities[i, 0])
+            ]
+        )
+        p, wanted = probabilities[rows], truth[rows]
+        right = share_right(p, wanted, confidence)
+        scores = metrics.evaluate(p, wanted, np.array([tracks[i].artist for i in rows]))
+        found[collection] = {
+            "tracks": len(rows),
+            "artists": len({tracks[i].artist for i in rows}),
+            **{
+                name: [round(x, 4) for x in (score.value, score.low, score.high)]
+                for name, score in scores.items()
+                if name in ("accuracy", "log_loss")
+            },
+            "written": round(float((p.max(axis=1) >= confidence).mean()), 3),
+            "right": None if np.isnan(right) else round(right, 3),
+        }
+    return found
+
+
+def score_pooled(
+    probabilities: np.ndarray,
+    tracks: Sequence[Track],
+    genres: Sequence[str],
+    collections: Sequence[str],
+) -> dict[str, Any]:
+    """Score all tracks of some collections together, as ``beet agfmodels`` shows it."""
+    truth, chosen = truth_of(tracks, genres), set(collections)
+    rows = np.array([i for i, t in enumerate(tracks) if t.source in chosen and truth[i] >= 0])
+    p, wanted = probabilities[rows], truth[rows]
+    artists = np.array([tracks[i].artist for i in rows])
     return {
-        **overall(tracks, genres, judged, p),
-        "accuracy_by_fold": {
-            int(fold): round(metrics.accuracy(p[fold_of == fold], truth[fold_of == fold]), 4)
-            for fold in np.unique(fold_of)
+        "tracks": len(rows),
+        "artists": len(set(artists)),
+        "parts": len(collections),
+        "overall": {
+            name: [round(x, 4) for x in (score.value, score.low, score.high)]
+            for name, score in metrics.evaluate(p, wanted, artists).items()
         },
-        "most_common_genre_accuracy": round(float(np.bincount(truth).max() / len(truth)), 4),
-        "genres": {
-            genre: {
-                "tracks": int((truth == g).sum()),
-                "artists": len(set(artists[truth == g])),
-                "sources": len({tracks[i].source for i in judged[truth == g]}),
-                "precision": round(float(right[best == g].mean()), 3)
-                if (best == g).any()
-                else None,
-                "recall": round(float(right[truth == g].mean()), 3) if (truth == g).any() else None,
-            }
-            for g, genre in enumerate(genres)
-        },
-        "by_confidence": by_confidence(p, truth),
+        "most_common_genre_accuracy": round(float(np.bincount(wanted).max() / len(wanted)), 4),
+        "by_confidence": by_confidence(p, wanted),
     }
 
 
-def table(tracks: Sequence[Track], genres: Sequence[str], tests: Predictions) -> str:
-    """Return a table of scores (Markdown), each with its interval over artists."""
-    lines = [
-        f"| test | clips | artists | {' | '.join(metrics.SCORES).replace('_', ' ')} |",
-        "|---" * (3 + len(metrics.SCORES)) + "|",
+def mean_over(scores: Mapping[str, Mapping[str, Any]], collections: Sequence[str]) -> list[float]:
+    """Return the mean accuracy and log loss over collections."""
+    return [
+        round(float(np.mean([scores[name][which][0] for name in collections])), 4)
+        for which in ("accuracy", "log_loss")
     ]
-    for title, (judged, found) in tests.items():
-        artists = np.array([tracks[i].artist for i in judged])
-        scores = metrics.evaluate(found, truth_of(tracks, judged, genres), artists)
-        cells = [title, str(len(judged)), str(len(set(artists))), *map(str, scores.values())]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
 
 
-def draw(confidence: np.ndarray, right: np.ndarray, path: Path) -> None:
-    """Draw a reliability diagram: the accuracy of ten equal parts of the tracks, by confidence.
+def score_genres(
+    probabilities: np.ndarray, tracks: Sequence[Track], genres: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Score each genre over all tracks that were predicted."""
+    truth = truth_of(tracks, genres)
+    known = (truth >= 0) & np.isfinite(probabilities[:, 0])
+    best, wanted = probabilities[known].argmax(axis=1), truth[known]
+    return {
+        genre: {
+            "tracks": int((wanted == g).sum()),
+            "predicted": int((best == g).sum()),
+            "precision": round(float((wanted[best == g] == g).mean()), 3)
+            if (best == g).any()
+            else None,
+            "recall": round(float((best[wanted == g] == g).mean()), 3)
+            if (wanted == g).any()
+            else None,
+        }
+        for g, genre in enumerate(genres)
+    }
 
-    Parameters
-    ----------
-    confidence : np.ndarray [shape=(n_tracks,)]
-        Probability of the most probable genre.
-    right : np.ndarray [shape=(n_tracks,), dtype=bool]
+
+def by_hand(outputs: Sequence[np.ndarray], ontology: Ontology) -> dict[str, np.ndarray]:
+    """Return genres by the teachers' classes and the ontology alone, nothing fitted.
+
+    Returns
+    -------
+    dict of np.ndarray [shape=(n_tracks, n_genres)]
+        Probabilities by either teacher and by their mean.
     """
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(4.5, 4.5), layout="constrained")
-    parts = np.array_split(np.argsort(confidence), 10)
-    axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
-    axis.plot([confidence[p].mean() for p in parts], [right[p].mean() for p in parts], "o-")
-    axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="right")
-    axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=80)
-    plt.close(figure)
+    table = ontology.table.reshape(len(ontology.table), len(TEACHERS), -1) > 0
+    mean = np.stack([(1 / (1 + np.exp(-rows))).mean(axis=0) for rows in outputs])
+    found = {}
+    for t, teacher in enumerate(TEACHERS):
+        most = np.where(table[None, :, t], mean[:, :, None], 0.0).max(axis=1)
+        floored = np.maximum(most, 0.01)
+        found[teacher] = floored / floored.sum(axis=1, keepdims=True)
+    return found | {"mean of both": np.mean(list(found.values()), axis=0)}
 
 
-def cost(model: bundle_format.Bundle, tracks: Sequence[Track]) -> str:
-    """Return a model's size, and the time that it takes to tag a track, as a phrase."""
-    size = sum(path.stat().st_size for path in model.folder.iterdir())
-    tagger = GenreTagger(model, threads=1)
-    paths = [track.path for track in tracks[: TIMED + 1]]
-    tagger.predict_one(paths[0])  # the first takes longer
-    start = time.process_time()
-    for path in paths[1:]:
-        tagger.predict_one(path)
-    seconds = (time.process_time() - start) / max(1, len(paths) - 1)
-    return f"{size / 1e6:.1f} MB; {1_000 * seconds:.0f} ms of a processor for each track"
+def by_bundle(tracks: Sequence[Track], model: bundle_format.Bundle) -> np.ndarray:
+    """Return what a finished model predicts, (n_tracks, n_genres); NaN where a file fails."""
+    results = GenreTagger(model).predict_files([track.path for track in tracks])
+    none = np.full(len(model.metadata.labels), np.nan)
+    return np.array(
+        [none if one.prediction is None else one.prediction.probabilities for one in results]
+    )
+
+
+def line(title: str, scores: Mapping[str, Mapping[str, Any]], headline: Sequence[str]) -> str:
+    """Return a row of a Markdown table: the mean over the headline's collections, and over all."""
+    cells = [
+        "{:.3f} / {:.2f}".format(*mean_over(scores, names)) for names in (headline, list(scores))
+    ]
+    return f"| {title} | {' | '.join(cells)} |"
 
 
 @one_line_errors()
@@ -228,63 +324,37 @@ def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add_collection(parser)
-    add_unlabelled(parser)
-    add_device(parser)
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--recipe", choices=RECIPES)
-    which.add_argument("--teacher", action="store_true", help="a regression on musicnn's features")
-    which.add_argument("--bundle", type=Path, help="folder of a finished model")
-    parser.add_argument("--seed", type=int, default=0, help="of the recipe")
-    parser.add_argument("--sources", action="store_true", help="across sources alone, no folds")
-    parser.add_argument("--output", type=Path, help="folder to keep the sheet in")
+    parser.add_argument("--bundle", type=Path, help="a finished model to score, too")
+    parser.add_argument("--confidence", type=float, default=0.6)
     arguments = parser.parse_args()
     _print(arguments)
 
 
 def _print(arguments: argparse.Namespace) -> None:
+    ontology = read_ontology()
+    known = set(ontology.genres)
+    tracks = [t for t in read_csv(arguments.table).tracks if t.genre in known or t.genre_weights]
     cache = FeatureCache(arguments.work / "features")
-    tracks: Sequence[Track] = read_csv(arguments.table).tracks
-    genres = genres_of(tracks)
-    with_folds, model, notes = not arguments.sources, None, []
+    outputs = [excerpt_of(track, cache).classes for track in tracks]
+    collections = scored_collections(tracks, ontology.genres)
+    rows = by_hand(outputs, ontology)
+    found = evidence(outputs, ontology)
+    logits = leave_one_collection_out(tracks, ontology.genres, lambda _: found, collections)
+    rows["teachers, head fitted"] = softmax(logits)
     if arguments.bundle:
         model = bundle_format.load(arguments.bundle)
-        genres, tests = model.metadata.labels, by_bundle(tracks, model)
-        seen = {t.source for t in tracks} & set(model.metadata.trained_on.get("sources", ()))
-        if seen:
-            notes.append(f"It was trained on {', '.join(sorted(seen))}: this is not a test of it.")
-    elif arguments.teacher:
-        features = mean_over_tracks(teacher_features(tracks, cache, [MUSICNN]))
-        predict = by_teacher(tracks, features, genres)
-        tests = predict_tests(tracks, predict, seed=0, with_folds=with_folds)
-    else:
-        recipe = seeded(RECIPES[arguments.recipe], arguments.seed)
-        material, work = gather(arguments, recipe), work_folder(arguments.work, recipe)
-        tracks, genres = material.tracks, material.genres
-
-        def by_recipe(part: Split, name: str) -> np.ndarray:
-            trained.append(name)
-            return predict_split(material, part, name, work)[1]
-
-        trained: list[str] = []
-        tests = predict_tests(tracks, by_recipe, seed=arguments.seed, with_folds=with_folds)
-        model = bundle_format.load(work / trained[0] / "model") if trained else None
-    if not tests:
-        raise RunError("no two sources of the table share a genre; leave --sources out")
-    text = [table(tracks, genres, tests), *notes]
-    judged, found = next(iter(tests.values()))
-    if not arguments.sources:
-        probabilities = np.full((len(tracks), len(genres)), np.nan)
-        probabilities[judged] = found
-        scores = score_sheet(tracks, genres, probabilities)
-        text += [genre_table(scores), confidence_table(scores)]
-    if model:
-        text.append(cost(model, tracks))
-    print("\n\n".join(text))
-    if arguments.output:
-        arguments.output.mkdir(parents=True, exist_ok=True)
-        (arguments.output / SHEET).write_text("\n\n".join(text) + "\n", encoding="utf-8")
-        right = found.argmax(axis=1) == truth_of(tracks, judged, genres)
-        draw(found.max(axis=1), right, arguments.output / PICTURE)
+        rows[model.model_id] = by_bundle(tracks, model)
+    headline = [name for name in HEADLINE if name in collections]
+    print("| by | collections of songs.csv | all |\n|---|---|---|")
+    for title, probabilities in rows.items():
+        scores = score_collections(
+            np.maximum(probabilities, SMALLEST),
+            tracks,
+            ontology.genres,
+            collections,
+            arguments.confidence,
+        )
+        print(line(title, scores, headline or collections))
 
 
 if __name__ == "__main__":

@@ -1,117 +1,309 @@
-r"""From a collection to the model that ships.
+"""From a collection and what the teachers say of it to the model that ships.
 
-    python -m training.pretrained.release --table collection.csv \
-        --unlabelled music --work work
+    python -m training.pretrained.release --table collection.csv --unlabelled music --work work
 
-scores the recipe by its folds and across sources, trains the final model on all tracks, and writes
-it with its card. Stopped, it goes on where it was. With
+trains a student for every group of collections that it leaves out, scores each collection by a
+network and a head that have met none of it, then trains on everything and saves the model with its
+card. `training.pretrained.extract_teachers` has to be run before. Stopped, the command goes on
+where it was. With
 
-    --parts fold-0 fold-1
+    --parts a b
 
-it trains these networks alone and leaves them in the folder of work, where the command without it
-goes on from there: several can share the work out, once one has done the pre-training.
+it trains these students alone (a, b, c: each leaves out a group; all: none), and leaves them in the
+folder of work, where the command without it goes on from there.
 """
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+import torch
+from torch import nn
 
-from agf_core import calibration
 from agf_core.bundle import format as bundle_format
+from agf_core.data.tracks import Track, genre_targets
+from agf_core.errors import CorpusError
+from agf_core.features.cache import FeatureCache
+from agf_core.label_shift import training_prior
+from agf_core.train.class_head import ClassHead
+from agf_core.train.export import network_to_onnx, weights_to_safetensors
+from agf_core.train.networks import GenreNet
 from training.cli import add_collection, add_device, add_unlabelled, one_line_errors
 from training.datasets.collection import read_csv
+from training.datasets.folders import read_folder
 from training.errors import RunError
-from training.export import Trained, write_bundle
-from training.pretrained.cross_validation import (
-    calibrated_by_fold,
-    cross_validate,
-    predict_split,
+from training.manifest import check_manifest, manifest_of
+from training.pretrained.evaluate import (
+    HEADLINE,
+    by_hand,
+    calibrate_by_collection,
+    leave_one_collection_out,
+    mean_over,
+    score_collections,
+    score_genres,
+    score_pooled,
+    scored_collections,
+    softmax,
 )
-from training.pretrained.data import TrainingData, gather, work_folder
-from training.pretrained.evaluate import overall, predict_tests, score_sheet
+from training.pretrained.genre_head import (
+    evidence,
+    fill_head,
+    fit_head,
+    track_weights,
+)
 from training.pretrained.model_card import model_card
-from training.pretrained.pipeline import train_recipe
-from training.recipes import RECIPES, seeded
-from training.splits import Split, all_splits
-from training.targets import truth_of
+from training.pretrained.ontology import Ontology, read_ontology
+from training.pretrained.student import StudentNet, predict_classes, train_student
+from training.recipes import OURS, Recipe, seeded
+from training.teachers.windows import Windows, excerpt_of, read_windows
 
-FINAL = "final"  # the part whose training set is every track
+ALL = "all"  # the part that leaves nothing out
+LEFT_OUT = {
+    "a": (
+        "Jan-Spalding/music",
+        "karamlyy/karamlyy_music_player",
+        "nikolassc/Guess-the-song-Android-App",
+        "Khalid-Azmatullah/Rotify",
+        "XWeiJin/Project_music",
+        "David2013777/David2013777.github.io",
+        "RohitJacob/MusicAnalysis",
+    ),
+    "b": (
+        "Emiltayeb/Telem-music",
+        "Thumbsy/ThumbsySimfiles",
+        "emerixx/music_player_cli",
+        "Aditya146699/song",
+        "BIGJ42/not-ify",
+        "TomeuPont/viatge-musical",
+    ),
+    "c": ("Famelgas/MULT_TP2",),
+    ALL: (),
+}
+"""Collections that no track and no artist of is shown to a part's student.
+
+A network for every collection would take hours; one for a group of them is stricter.
+"""
+
+CONFIDENCE = 0.6  # the plugin's default, from which on a genre is written
 
 
-def train_final(material: TrainingData, work: Path) -> Trained:
-    """Train the model that ships, on all tracks."""
-    return train_recipe(
-        material,
-        train=np.arange(len(material.tracks)),
-        valid=None,
-        predicted=np.array([], int),
-        folder=work / FINAL,
-    )
+@dataclass(frozen=True, eq=False)
+class Material:
+    """All that is trained on.
 
-
-def train_parts(names: Sequence[str], material: TrainingData, work: Path) -> None:
-    """Train some of the networks of `ship`, and leave them in `work` for it.
-
-    Parameters
+    Attributes
     ----------
-    names : sequence of str
-        Of `training.splits.all_splits`, or `FINAL`.
+    tracks : list of Track
+        Of the collection, analysed by the teachers.
+    music : list of Track
+        Further music, of which nothing is known.
+    cache : FeatureCache
+    work : Path
+        Keeps checkpoints.
+    recipe : Recipe
+    ontology : Ontology
+    device : str
     """
-    splits = all_splits(material.tracks, material.recipe.networks.seed)
-    for name in names:
-        if name == FINAL:
-            train_final(material, work)
+
+    tracks: list[Track]
+    music: list[Track]
+    cache: FeatureCache
+    work: Path
+    recipe: Recipe
+    ontology: Ontology
+    device: str = "cpu"
+
+    @lru_cache(maxsize=1)  # noqa: B019 - one per run
+    def excerpts(self) -> list[Windows]:
+        """Return the windows of each track that a prediction analyses."""
+        return [excerpt_of(track, self.cache) for track in self.tracks]
+
+    def train_part(self, part: str) -> tuple[StudentNet, np.ndarray, np.ndarray]:
+        """Train a student that has met none of a part's collections, nor of their artists.
+
+        Returns
+        -------
+        network : StudentNet
+        mean, std : np.ndarray [shape=(n_mels,)]
+        """
+        left_out = LEFT_OUT[part]
+        artists = {track.artist for track in self.tracks if track.source in left_out} - {""}
+        shown = [
+            track
+            for track in self.tracks
+            if track.source not in left_out and track.artist not in artists
+        ] + self.music
+        check_manifest(
+            self.work / f"student-{part}.json",
+            manifest_of(self.recipe, shown),
+            f"remove {self.work}, or give another folder to work in",
+        )
+        return train_student(
+            [read_windows(track, self.cache) for track in shown],
+            self.recipe.input,
+            self.recipe.networks,
+            self.recipe.augmentation,
+            n_genres=len(self.ontology.genres),
+            frames_pooled=self.recipe.frames_pooled,
+            device=self.device,
+            checkpoint=self.work / f"student-{part}.safetensors",
+        )
+
+    def evidence_by(self, part: str) -> np.ndarray:
+        """Return the evidence of all tracks by a part's student; see `evidence`."""
+        return evidence(predict_classes(*self._order(part)), self.ontology)
+
+    def _order(self, part: str) -> tuple[StudentNet, list[Windows], np.ndarray, np.ndarray]:
+        network, mean, std = self.train_part(part)
+        return network, self.excerpts(), mean, std
+
+
+def gather(table: Path, music: Path | None, work: Path, recipe: Recipe, device: str) -> Material:
+    """Read a collection; tracks that the teachers have not analysed are named and left out."""
+    cache, tracks = FeatureCache(work / "features"), []
+    for track in read_csv(table).tracks:
+        try:
+            excerpt_of(track, cache)
+        except CorpusError as error:
+            print(f"left out: {error}")
         else:
-            predict_split(material, splits[name], name, work)
+            tracks.append(track)
+    if not tracks:
+        raise RunError(f"no track of {table} has been analysed by the teachers")
+    folder = work / f"{recipe.name}-{recipe.networks.seed}"
+    more = read_folder(music) if music else []
+    return Material(tracks, more, cache, folder, recipe, read_ontology(), device)
 
 
-def ship(material: TrainingData, work: Path, output: Path) -> bundle_format.Bundle:
-    """Score the recipe by folds, train on every track, and save the model."""
-    tracks, genres = material.tracks, material.genres
-    predictions = cross_validate(material, work)
-    scores = score_sheet(tracks, genres, predictions.calibrated)
+def score(material: Material) -> tuple[dict[str, Any], float]:
+    """Score the recipe by leaving one collection out.
 
-    judged = np.flatnonzero(np.isfinite(predictions.raw).all(axis=1))
-    tested, raw = [judged], [predictions.raw[judged]]
+    Returns
+    -------
+    scores : dict
+        As the model's description holds them.
+    temperature : float
+    """
+    tracks, genres = material.tracks, material.ontology.genres
+    collections = scored_collections(tracks, genres)
+    part_of = {name: part for part, names in LEFT_OUT.items() for name in names}
+    if missing := [name for name in collections if name not in part_of]:
+        raise RunError(f"no student leaves out {', '.join(missing)}: name it in LEFT_OUT")
+    found = {part: material.evidence_by(part) for part in {part_of[name] for name in collections}}
 
-    def predict(part: Split, name: str) -> np.ndarray:
-        uncalibrated, final = predict_split(material, part, name, work)
-        tested.append(part.test)
-        raw.append(uncalibrated)
-        return final
+    def by_student(collection: str) -> np.ndarray:
+        return found[part_of[collection]]
 
-    across = predict_tests(tracks, predict, seed=material.recipe.networks.seed, with_folds=False)
-    scores["across_sources"] = {
-        name: overall(tracks, genres, *answer) for name, answer in across.items()
-    }
-    # The training set of the final model has every track, so its temperature is fitted on other
-    # networks' predictions of held-out artists: of the folds, which are in-domain, and of the other
-    # source, which are not. A user's library lies somewhere between.
-    clips, plain = np.concatenate(tested), np.concatenate(raw)
-    temperature = calibration.fit_temperature(plain, truth_of(tracks, clips, genres))
-    # Scores by confidence have temperatures fitted in the same way without the fold's artists.
-    as_shipped = np.full(predictions.raw.shape, np.nan)
-    by_fold, _ = calibrated_by_fold(plain, clips, tracks, genres)
-    as_shipped[judged] = by_fold[: len(judged)]
-    scores["by_confidence"] = score_sheet(tracks, genres, as_shipped)["by_confidence"]
-    print(json.dumps(scores, indent=1))
-    return write_bundle(
-        train_final(material, work),
-        temperature,
-        output,
-        name="shipped",
-        genres=genres,
-        recipe=material.recipe,
-        tracks=tracks,
-        scores=scores,
-        card=model_card,
+    logits = leave_one_collection_out(tracks, genres, by_student, collections)
+    probabilities, temperature = calibrate_by_collection(
+        logits, tracks, genres, collections, CONFIDENCE
     )
+    outputs = [track.classes for track in material.excerpts()]
+    teachers = evidence(outputs, material.ontology)
+    by_teachers = leave_one_collection_out(tracks, genres, lambda _: teachers, collections)
+    rows = {
+        "this model": probabilities,
+        "its teachers": softmax(by_teachers),
+        **{f"by hand, {name}": p for name, p in by_hand(outputs, material.ontology).items()},
+    }
+    scored = {
+        name: score_collections(p, tracks, genres, collections, CONFIDENCE)
+        for name, p in rows.items()
+    }
+    headline = [name for name in HEADLINE if name in collections]
+    return {
+        **score_pooled(probabilities, tracks, genres, headline or collections),
+        "by_collection": scored["this model"],
+        "means": {
+            name: {
+                "headline": mean_over(one, headline or collections),
+                "all": mean_over(one, collections),
+            }
+            for name, one in scored.items()
+        },
+        "headline": headline,
+        "confidence": CONFIDENCE,
+        "genres": score_genres(probabilities, tracks, genres),
+    }, temperature
 
 
-@one_line_errors()
+def train_final(
+    material: Material, temperature: float, scores: dict[str, Any], output: Path
+) -> bundle_format.Bundle:
+    """Train on everything, and save the model."""
+    tracks, ontology, recipe = material.tracks, material.ontology, material.recipe
+    student, mean, std = material.train_part(ALL)
+    rows = evidence(predict_classes(student, material.excerpts(), mean, std), ontology)
+    targets = genre_targets(tracks, ontology.genres, weighted=True)
+    labelled = np.flatnonzero(np.isfinite(targets).all(axis=1))
+    counts = track_weights([tracks[i] for i in labelled], targets[labelled])
+    head = ClassHead(student.network.n_features, ontology.sizes)
+    head.classes = student.class_layer()
+    fill_head(head, ontology, fit_head(rows[labelled], targets[labelled], counts))
+    network = GenreNet([student.network.cpu()], head).eval()
+    _fill_branch_head(network, material.excerpts(), mean, std)
+    weighted = targets[labelled] * (counts / counts.mean())[:, None]
+    metadata = bundle_format.Metadata(
+        name="shipped",
+        labels=ontology.genres,
+        tasks=network.n_classes,
+        architecture={
+            "networks": network.tasks,
+            "width": recipe.width,
+            "frames_pooled": recipe.frames_pooled,
+            **head.architecture(),
+        },
+        input=recipe.input,
+        mean=mean,
+        std=std,
+        temperature=temperature,
+        prior=training_prior(weighted),
+        styles=ontology.styles,
+        recipe=recipe.to_dict(),
+        trained_on={
+            "tracks": len(tracks),
+            "artists": len({track.artist for track in tracks}),
+            "with_genre": len(labelled),
+            "sources": dict(Counter(track.source for track in tracks)),
+            "unlabelled": dict(Counter(track.source for track in material.music)),
+        },
+        scores=scores,
+    )
+    files = {
+        bundle_format.NETWORK: network_to_onnx(network, recipe.input),
+        bundle_format.WEIGHTS: weights_to_safetensors(network, {}),
+        bundle_format.CARD: model_card(metadata).encode(),
+    }
+    return bundle_format.save(output, metadata, files)
+
+
+@torch.inference_mode()
+def _fill_branch_head(
+    network: GenreNet, windows: Sequence[Windows], mean: np.ndarray, std: np.ndarray
+) -> None:
+    """Let the branch's own head, where fine-tuning of networks begins, predict as the model does.
+
+    A least-squares fit of the genre logits from the embedding.
+    """
+    rows = np.concatenate([track.log_mel[:2] for track in windows]).astype(np.float32)
+    x = torch.from_numpy((rows - mean) / std)[:, None]
+    embedding = torch.cat([network.features(part) for part in x.split(256)])
+    logits = network.mlp(embedding)
+    with_one = torch.cat([embedding, torch.ones(len(embedding), 1)], dim=1).double()
+    ridge = torch.eye(with_one.shape[1], dtype=torch.float64)
+    fit = torch.linalg.solve(with_one.T @ with_one + ridge, with_one.T @ logits.double()).float()
+    branch = cast(Any, network.networks[0]).branch("g")
+    layer = cast(nn.Linear, branch.head[-1])
+    layer.weight.copy_(fit[:-1].T)
+    layer.bias.copy_(fit[-1])
+
+
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -121,23 +313,28 @@ def main() -> None:
     parser.add_argument(
         "--output", type=Path, default=bundle_format.SHIPPED, help="the model's folder"
     )
-    parser.add_argument("--recipe", choices=RECIPES, default="ours")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--parts", nargs="+", help="train these alone, such as fold-0 or final")
+    parser.add_argument("--parts", nargs="+", choices=LEFT_OUT, help="train these students alone")
     arguments = parser.parse_args()
-    _ship(arguments)
+    with one_line_errors():
+        _release(arguments)
 
 
-def _ship(arguments: argparse.Namespace) -> None:
-    recipe = seeded(RECIPES[arguments.recipe], arguments.seed)
-    known = [*all_splits(read_csv(arguments.table).tracks, arguments.seed), FINAL]
-    if unknown := set(arguments.parts or ()).difference(known):
-        raise RunError(f"no part is called {', '.join(unknown)}: there are {', '.join(known)}")
-    material, work = gather(arguments, recipe), work_folder(arguments.work, recipe)
+def _release(arguments: argparse.Namespace) -> None:
+    material = gather(
+        arguments.table,
+        arguments.unlabelled,
+        arguments.work,
+        seeded(OURS, arguments.seed),
+        arguments.device,
+    )
     if arguments.parts:
-        train_parts(arguments.parts, material, work)
+        for part in arguments.parts:
+            material.train_part(part)
         return
-    model = ship(material, work, arguments.output)
+    scores, temperature = score(material)
+    print(json.dumps(scores, indent=1))
+    model = train_final(material, temperature, scores, arguments.output)
     print(f"saved {model.model_id} to {model.folder}")
 
 

@@ -1,10 +1,11 @@
-"""The process that applies a teacher, in an environment of its own.
+"""The teachers' side of `extract_teachers`, for an environment that has what they need.
 
-`training.pretrained.extract_teachers` starts it as a file, not as a module: it needs nothing of
-this project. Its first argument is the teacher's name; for EfficientAT the second is the folder of
-its clone. It reads sounds from standard input: each the number of its samples (int64) and the
-samples (float32, mono, 16 kHz). To standard output it writes, for each, the number of its stretches
-of 3 s (int64) and the features of every one (float32). A sound shorter than a stretch is repeated.
+Started as a file, not as a module: it needs nothing of this project. Its first argument names the
+teacher, and for EfficientAT the second is the folder of its clone and the third names the classes
+to keep, such as ``0,27,137``. From standard input it takes sounds, each the number of its samples
+(int64) and the samples (float32, mono, 16 kHz); to standard output it gives, for each, the number
+of its stretches of 3 s (int64), and the teacher's layer before the last and class logits for every
+one of them (float32). A sound shorter than a stretch is repeated.
 """
 
 import os
@@ -21,14 +22,14 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 import numpy as np
 
-FRAMES = 187  # of 256 samples: the input of musicnn
+FRAMES = 187  # of 256 samples: what musicnn hears at once
 STRETCH = FRAMES * 256  # samples
 
-Extractor = Callable[[np.ndarray], np.ndarray]
+IsolatedTagger = Callable[[np.ndarray], np.ndarray]
 
 
-def musicnn() -> Extractor:
-    """Return the extractor of musicnn's layer before the last (200) and its logits (50)."""
+def musicnn() -> IsolatedTagger:
+    """Return what gives musicnn's layer before the last (200) and the logits of its tags (50)."""
     import librosa
     import musicnn
     import tensorflow as tf
@@ -45,7 +46,7 @@ def musicnn() -> Extractor:
     folder = os.path.join(os.path.dirname(musicnn.__file__), "MSD_musicnn", "")
     v1.train.Saver().restore(session, folder)
 
-    def extract(samples: np.ndarray) -> np.ndarray:
+    def listen(samples: np.ndarray) -> np.ndarray:
         mel = librosa.feature.melspectrogram(
             y=samples,
             sr=configuration.SR,
@@ -55,14 +56,14 @@ def musicnn() -> Extractor:
         ).T
         loud = np.log10(10_000 * mel.astype(np.float16).astype(np.float32) + 1)  # as musicnn does
         stretches = [loud[i : i + FRAMES] for i in range(0, len(loud) - FRAMES + 1, FRAMES)]
-        features = session.run([before, logits], {patches: np.stack(stretches), training: False})
-        return np.concatenate(features, axis=1)
+        heard = session.run([before, logits], {patches: np.stack(stretches), training: False})
+        return np.concatenate(heard, axis=1)
 
-    return extract
+    return listen
 
 
-def efficientat(folder: str) -> Extractor:
-    """Return the extractor of the layer before the last of mn04_as (512)."""
+def efficientat(folder: str, indices: str) -> IsolatedTagger:
+    """Return what gives mn04_as's layer before the last (512) and the logits of some classes."""
     import torch
     from scipy.signal import resample_poly
 
@@ -77,32 +78,33 @@ def efficientat(folder: str) -> Extractor:
     last = model.classifier[-1]
 
     @torch.inference_mode()
-    def extract(samples: np.ndarray) -> np.ndarray:
+    def listen(samples: np.ndarray) -> np.ndarray:
         n = len(samples) // STRETCH
         twice = resample_poly(samples, 2, 1).astype(np.float32)
         found: list[torch.Tensor] = []
         hook = last.register_forward_pre_hook(lambda _, given: found.append(given[0]))
-        model(mel(torch.from_numpy(twice[: 2 * STRETCH * n]).view(n, -1))[:, None])
+        logits, _ = model(mel(torch.from_numpy(twice[: 2 * STRETCH * n]).view(n, -1))[:, None])
         hook.remove()
-        return found[0].numpy()
+        chosen = logits.reshape(n, -1)[:, [int(i) for i in indices.split(",")]]
+        return torch.cat([found[0], chosen], dim=1).numpy()
 
-    return extract
+    return listen
 
 
 def main() -> None:
-    """Answer until standard input ends."""
+    """Answer until there is no more."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever TensorFlow prints is not part of an answer
+    os.dup2(2, 1)  # whatever TensorFlow prints is no answer
     name, *rest = sys.argv[1:]
-    extract = efficientat(*rest) if name == "efficientat" else musicnn()
+    listen = efficientat(*rest) if name == "efficientat" else musicnn()
     while head := sys.stdin.buffer.read(8):
         size = int(np.frombuffer(head, np.int64)[0])
         samples = np.frombuffer(sys.stdin.buffer.read(4 * size), np.float32)
         if size < STRETCH:
             samples = np.tile(samples, -(-STRETCH // size))
-        features = extract(samples).astype(np.float32)
-        answers.write(np.int64(len(features)).tobytes())
-        answers.write(features.tobytes())
+        heard = listen(samples).astype(np.float32)
+        answers.write(np.int64(len(heard)).tobytes())
+        answers.write(heard.tobytes())
         answers.flush()
 
 

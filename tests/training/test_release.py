@@ -1,0 +1,181 @@
+"""The pretrained model's recipe, on windows that are made up: ontology, student, head, scores."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from agf_core.bundle import format as bundle_format
+from agf_core.data.tracks import Track
+from agf_core.features.cache import FeatureCache
+from agf_core.features.spectrogram import InputSpec
+from agf_core.inference.tagger import GenreTagger
+from agf_core.train.class_head import ClassHead
+from training.errors import RunError
+from training.pretrained import evaluate, release
+from training.pretrained.genre_head import evidence, fill_head, fit_head, track_weights
+from training.pretrained.ontology import class_names, read_ontology
+from training.pretrained.student import StudentNet
+from training.recipes import OURS
+from training.teachers.features import EFFICIENTAT, MUSICNN
+from training.teachers.windows import EXCERPT, Windows, kind
+
+SPEC = InputSpec(
+    8_000, 256, 128, 32, 0.0, 4_000.0, segment_frames=32, window_hop=32, excerpt_seconds=2.0
+)
+LOUD = {"Rock": 0.0, "Jazz": -30.0, "Classical": -60.0}  # decibels by which genres differ here
+
+
+def classes_of(genre):
+    """Class logits of a teacher who knows: only the genre's own classes are probable."""
+    names, chosen = class_names(), {"msd:rock", "as:Rock music"}
+    chosen = {
+        "Rock": chosen,
+        "Jazz": {"msd:jazz", "as:Jazz"},
+        "Classical": {"as:Classical music", "as:Opera"},
+    }[genre] | {"as:Music"}
+    return np.array([3.0 if name in chosen else -6.0 for name in names], np.float32)
+
+
+def windows_of(genre, rng, n=4):
+    rows = classes_of(genre) + rng.normal(0, 0.3, (n, len(class_names())))
+    log_mel = LOUD[genre] + rng.normal(0, 3, (n, SPEC.segment_frames, SPEC.n_mels))
+    hidden = [rng.normal(size=(n, size)) for size in (MUSICNN.n_hidden, EFFICIENTAT.n_hidden)]
+    return Windows(
+        log_mel.astype(np.float16),
+        np.concatenate([hidden[0], rows[:, :50]], axis=1).astype(np.float32),
+        np.concatenate([hidden[1], rows[:, 50:]], axis=1).astype(np.float32),
+    )
+
+
+def make_tracks():
+    return [
+        Track(
+            f"{source}-{genre}-{i}",
+            Path("none.wav"),
+            artist=f"{source} {genre} {i}",
+            genre=genre,
+            source=source,
+        )
+        for source in ("north", "south")
+        for genre in LOUD
+        for i in range(6)
+    ]
+
+
+@pytest.fixture
+def material(tmp_path, monkeypatch):
+    rng, cache = np.random.default_rng(0), FeatureCache(tmp_path / "features")
+    tracks = make_tracks()
+    for track in tracks:
+        made = windows_of(track.genre, rng)
+        cache.get(kind(None, EXCERPT), track.track_id, lambda made=made: made.log_mel)
+        cache.get(kind(MUSICNN, EXCERPT), track.track_id, lambda made=made: made.musicnn)
+        cache.get(kind(EFFICIENTAT, EXCERPT), track.track_id, lambda made=made: made.efficientat)
+    recipe = replace(
+        OURS, input=SPEC, networks=replace(OURS.networks, epochs=6, batch_size=16, bfloat16=False)
+    )
+    monkeypatch.setattr(release, "LEFT_OUT", {"a": ("north",), "b": ("south",), release.ALL: ()})
+    return release.Material(tracks, [], cache, tmp_path, recipe, read_ontology())
+
+
+def test_the_ontology_is_made_of_classes_that_teachers_have_and_names_lastgenre_knows():
+    ontology = read_ontology()
+    assert len(ontology.genres) == 14
+    assert 60 <= len(ontology.styles) <= 90
+    assert (ontology.table.sum(axis=0).reshape(2, 14).sum(axis=0) > 0).all()
+    rock = ontology.genres.index("Rock")
+    assert ontology.table[class_names().index("as:Grunge"), 14 + rock] == 1
+    assert ontology.table[class_names().index("msd:jazz"), rock] == 0
+
+
+def test_a_class_that_no_teacher_has_is_named(tmp_path):
+    path = tmp_path / "styles.yaml"
+    path.write_text("Rock:\n  classes: [msd:rock, msd:polka]\n  styles: {}\n")
+    with pytest.raises(RunError, match="msd:polka"):
+        read_ontology(path)
+
+
+def test_a_fitted_head_predicts_in_torch_what_it_does_in_numpy():
+    ontology, rng = read_ontology(), np.random.default_rng(0)
+    outputs = [rng.normal(-3, 2, (3, len(class_names()))).astype(np.float32) for _ in range(40)]
+    rows = evidence(outputs, ontology)
+    targets = np.eye(14)[rng.integers(0, 14, 40)]
+    numbers = fit_head(rows, targets, np.ones(40))
+    head = ClassHead(8, ontology.sizes)
+    fill_head(head, ontology, numbers)
+    head.music_weights.zero_()  # all is music
+    head.music_bias.fill_(30.0)
+    logits = torch.stack([head.genres(torch.from_numpy(one)).mean(dim=0) for one in outputs])
+    np.testing.assert_allclose(logits, numbers.logits(rows), atol=1e-4)
+
+
+def test_collections_count_alike_and_rare_genres_more():
+    tracks = [replace(t, source="x") for t in make_tracks()[:9]] + [make_tracks()[-1]]
+    targets = np.eye(3)[[0] * 6 + [1] * 3 + [2]]
+    counts = track_weights(tracks, targets)
+    assert counts[0] < counts[6]  # the same collection, a rarer genre
+    assert counts[-1] > counts[:9].sum() * 0.7
+
+
+def test_nothing_of_a_collection_or_its_artists_is_fitted_on():
+    tracks = make_tracks()
+    tracks[-1] = replace(tracks[-1], artist=tracks[0].artist)
+    targets = np.ones((len(tracks), 3))
+    targets[-2] = np.nan
+    kept = evaluate.leave_out(tracks, "north", targets)
+    assert kept.tolist() == list(range(18, 34))
+
+
+def test_a_temperature_is_fitted_on_the_other_collections():
+    tracks = make_tracks()
+    genres = tuple(LOUD)
+    logits = np.eye(3)[[genres.index(t.genre) for t in tracks]] * 4.0
+    wrong = slice(18, 24)  # of the south
+    logits[wrong] = logits[wrong][:, [1, 0, 2]]
+    p, _ = evaluate.calibrate_by_collection(logits, tracks, genres, ["north", "south"], 0.6)
+    assert p[18].max() > p[0].max()  # the north is all right, so the south gets to be sure
+
+
+def test_a_model_is_trained_scored_and_saved(material, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate, "LEAST", 10)
+    scores, temperature = release.score(material)
+    assert list(scores["by_collection"]) == ["north", "south"]
+    assert scores["means"]["this model"]["all"][0] > 0.9
+    assert scores["means"]["its teachers"]["all"][0] > 0.9
+    model = release.train_final(material, temperature, scores, tmp_path / "model")
+    assert model.metadata.labels == read_ontology().genres
+    card = (model.folder / bundle_format.CARD).read_text()
+    assert "| north | 18 | 18 |" in card
+    tagger = GenreTagger(model)
+    quiet = np.full((64, SPEC.n_mels), LOUD["Classical"], np.float32)
+    quiet += np.random.default_rng(1).normal(0, 3, quiet.shape)
+    prediction = tagger.predict_log_mel(quiet)
+    assert prediction.top(1)[0][0] == "Classical"
+    assert prediction.top_styles("Classical")[0][0] == "opera"
+    assert tagger.embed_log_mel(quiet).shape == (256,)
+
+
+def test_a_student_has_met_nothing_of_what_it_is_asked_about(material, monkeypatch):
+    shown = []
+    monkeypatch.setattr(release, "train_student", lambda windows, *_, **__: shown.append(windows))
+    material.train_part("a")
+    material.train_part(release.ALL)
+    assert [len(windows) for windows in shown] == [18, 36]
+
+
+def test_a_collection_that_no_student_leaves_out_is_named(material, monkeypatch):
+    monkeypatch.setattr(evaluate, "LEAST", 10)
+    monkeypatch.setattr(release, "LEFT_OUT", {"a": ("north",), release.ALL: ()})
+    with pytest.raises(RunError, match="no student leaves out south"):
+        release.score(material)
+
+
+def test_the_class_layer_gives_logits_as_they_are():
+    net = StudentNet(3, [2], [1], np.array([1.0, -2.0]), np.array([2.0, 0.5]), frames_pooled=1)
+    x = torch.randn(4, net.network.n_features)
+    expected = net.predictor(x) * net.std + net.mean
+    with torch.inference_mode():
+        np.testing.assert_allclose(net.class_layer()(x), expected, atol=1e-5)
