@@ -1,7 +1,7 @@
-"""What a model says of itself, in a few lines.
+"""The summary of a model that ``beet agfmodels`` shows.
 
-It is read from ``model.json``, which may be a stranger's: apart from the labels nobody has checked
-any of it. What is not what it should be counts as not said.
+It is read from ``model.json``, of which only the labels have been checked. A value that is missing
+or not what it should be is shown as not stated.
 """
 
 from __future__ import annotations
@@ -14,52 +14,52 @@ from beetsplug.agfgenre.console import plural
 if TYPE_CHECKING:
     from agf_core.bundle.format import Metadata
 
-NOT_SAID = "it does not say"
+NOT_STATED = "not stated"
 WEAK = 1 / 3  # recall below which a genre counts as weak, as in the cards
-MOST_SOURCES = 6  # that are named
+MOST_SOURCES = 6  # that are listed
 LONGEST_SOURCE = 40  # characters
-LARGEST = 1e9  # of what is counted
+LARGEST = 1e9  # count
 
 
 def card_lines(metadata: Metadata, min_confidence: float) -> list[str]:
-    """Return a summary of a model's card, each line with a title in front."""
+    """Return the lines of a model's summary, each with a title in front."""
     rows = {"genres": ", ".join(metadata.labels)}
-    for title, say in (
-        ("learnt from", _learnt_from),
+    for title, read in (
+        ("trained on", _trained_on),
         ("tested on", _tested_on),
-        ("right", _right),
+        ("accuracy", _accuracy),
         ("macro F1", _macro_f1),
         ("log loss", _log_loss),
         ("weak", _weak),
         (f"at {min_confidence:.2f}", lambda metadata: _written(metadata, min_confidence)),
     ):
-        rows[title] = _said(say, metadata) or NOT_SAID
+        rows[title] = _stated(read, metadata) or NOT_STATED
     width = max(map(len, rows))
     return [f"{title.ljust(width)}  {text}" for title, text in rows.items()]
 
 
 def short(value: object, most: int = 20) -> str:
-    """Return a value as a table can show it; empty where a terminal could not bear it."""
+    """Return a value as a table can show it; empty if it is not printable."""
     text = str(value)[:most]
     return text if text.isprintable() else ""
 
 
-def right(metadata: Metadata) -> str:
+def accuracy(metadata: Metadata) -> str:
     """Return how often the most probable genre is right, with its interval."""
-    return _said(lambda metadata: _score(metadata, "accuracy", "{:.1%}", 1), metadata)
+    return _stated(lambda metadata: _score(metadata, "accuracy", "{:.1%}", 1), metadata)
 
 
-def _said(say: Callable[[Metadata], str], metadata: Metadata) -> str:
-    """Return what a model says; empty where it does not, or nothing that makes sense."""
+def _stated(read: Callable[[Metadata], str], metadata: Metadata) -> str:
+    """Return what a model states; empty if it states nothing, or nothing that makes sense."""
     try:
-        return say(metadata)
+        return read(metadata)
     except (KeyError, TypeError, ValueError, AttributeError):
         return ""
 
 
 def _number(value: Any, most: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-        raise ValueError("it is no such number")
+        raise ValueError("not a number in range")
     return value
 
 
@@ -73,7 +73,7 @@ def _score(metadata: Metadata, name: str, form: str, most: float) -> str:
     return f"{value} [{low}, {high}]"
 
 
-def _learnt_from(metadata: Metadata) -> str:
+def _trained_on(metadata: Metadata) -> str:
     there: Mapping[str, Any] = metadata.trained_on
     text = _tracks_and_artists(there)
     if "with_genre" in there:
@@ -101,17 +101,17 @@ def _tracks_and_artists(there: Mapping[str, Any]) -> str:
 def _tested_on(metadata: Metadata) -> str:
     scores = metadata.scores
     by_fold = scores.get("accuracy_by_fold")
-    parts = len(by_fold) if isinstance(by_fold, dict) else _count(scores["parts"])
-    how = f"in {parts} parts" if parts > 1 else "one part in five"
-    heard = "each heard by a model that had not met its artist"
-    return f"{_tracks_and_artists(scores)}, {heard} ({how}; 95 % intervals)"
+    folds = len(by_fold) if isinstance(by_fold, dict) else _count(scores["parts"])
+    how = f"{folds} folds" if folds > 1 else "one fold in five"
+    unseen = "each predicted by a model trained without its artist"
+    return f"{_tracks_and_artists(scores)}, {unseen} ({how}; 95 % intervals)"
 
 
-def _right(metadata: Metadata) -> str:
+def _accuracy(metadata: Metadata) -> str:
     text = _score(metadata, "accuracy", "{:.1%}", 1)
     if "most_common_genre_accuracy" in metadata.scores:
         share = _number(metadata.scores["most_common_genre_accuracy"], 1)
-        text += f"; always saying the most common genre: {share:.1%}"
+        text += f"; always predicting the most common genre: {share:.1%}"
     return text
 
 

@@ -1,4 +1,4 @@
-"""The models there are: ``beet agfmodels``, and which one listens."""
+"""The installed models: ``beet agfmodels``, and which of them is used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agf_core import errors
 from agf_core.bundle import format as bundle_format
 from agf_core.bundle.registry import SHIPPED_NAME, Entry, ModelStore
 from beetsplug.agfgenre.console import columns
-from beetsplug.agfgenre.model_summary import card_lines, right, short
+from beetsplug.agfgenre.model_summary import accuracy, card_lines, short
 
 if TYPE_CHECKING:
     from beets.logging import BeetsLogger
@@ -22,24 +22,23 @@ if TYPE_CHECKING:
     from beetsplug.agfgenre.config import Settings
 
 REPORT, PICTURE = "report.json", "confusion.png"
-VERBS = ("show", "use", "remove")
-WAY_OUT = "`beet agfmodels use shipped` takes that of the plugin"
+HINT = "switch to the plugin's own with `beet agfmodels use shipped`"
 USAGE = "beet agfmodels [show NAME | use NAME | remove NAME]"
 
 
 def model_store() -> ModelStore:
-    """Return the personal models: they lie beside beets' configuration."""
+    """Return the personal models, which are beside beets' configuration."""
     return ModelStore(Path(beets.config.config_dir()) / "agfgenre")
 
 
 def chosen_model(configured: str) -> bundle_format.Bundle:
-    """Load the model that listens: that of the configuration, else the active one.
+    """Load the model to use: that of the configuration, else the active one.
 
     Raises
     ------
     agf_core.errors.BundleError
-        If it cannot be used. No other takes its place: by ``-r`` that would replace the genres of
-        a whole library.
+        If it cannot be used. No other model is used instead, or ``-r`` would replace the genres
+        of a whole library.
     """
     if configured:
         try:
@@ -49,14 +48,14 @@ def chosen_model(configured: str) -> bundle_format.Bundle:
                 f"{error} (the configuration says `model: {configured}`)"
             ) from None
     store = model_store()
-    if lost := _lost(store):
-        raise errors.BundleError(lost)
+    if missing := _missing(store):
+        raise errors.BundleError(missing)
     try:
         return bundle_format.load(store.folder_of(store.active))
     except errors.BundleError as error:
         if store.active == SHIPPED_NAME:
             raise
-        raise errors.BundleError(f"{error}; {WAY_OUT}") from None
+        raise errors.BundleError(f"{error}; {HINT}") from None
 
 
 def manage(arguments: list[str], settings: Settings, log: BeetsLogger) -> None:
@@ -67,63 +66,75 @@ def manage(arguments: list[str], settings: Settings, log: BeetsLogger) -> None:
     UserError
         If it cannot be done.
     """
-    store, configured = model_store(), settings.model
-    verb, names = (arguments[0], arguments[1:]) if arguments else ("list", [])
-    if verb == "list" and not names:
-        for line in _table(store.entries(), "" if configured else store.active):
-            ui.print_(line)
-        if lost := _lost(store):
-            ui.print_(lost)
-        if configured:
-            ui.print_(f"{configured} listens: the configuration says `model: {configured}`")
+    store = model_store()
+    command, name = (arguments[0], " ".join(arguments[1:])) if arguments else ("list", "")
+    if command == "list" and not name:
+        _list(store, settings)
         return
-    if verb in VERBS and not names:
-        raise UserError(f"agfmodels: {verb} what? Give a model's name; `beet agfmodels` lists them")
-    if verb not in VERBS:
-        raise UserError(f"agfmodels: {' '.join(arguments)!r} is not understood; say {USAGE}")
-    name = " ".join(names)
+    commands = {"show": _show, "use": _use, "remove": _remove}
+    if command not in commands:
+        raise UserError(f"agfmodels: {' '.join(arguments)!r} is not a command; use {USAGE}")
+    if not name:
+        raise UserError(
+            f"agfmodels: {command} needs the name of a model; `beet agfmodels` lists them"
+        )
     if name not in (SHIPPED_NAME, *store.names()):
         raise UserError(f"agfmodels: there is no model {name!r}; `beet agfmodels` lists them")
     try:
-        if verb == "show":
-            model = bundle_format.load(store.folder_of(name))
-            for line in card_lines(model.metadata, settings.min_confidence):
-                ui.print_(line)
-            ui.print_(f"the whole card: {model.folder / bundle_format.CARD}")
-        elif verb == "use":
-            store.activate(name)
-            log.info("{} listens from now on", name)
-            if configured:
-                log.warning("but the configuration says `model: {}`, which wins", configured)
-        elif name == SHIPPED_NAME:
-            raise UserError("agfmodels: the shipped model comes with the plugin and stays")
-        elif configured and Path(configured).resolve() == store.path(name).resolve():
-            raise UserError(
-                f"agfmodels: the configuration says `model: {configured}`; take that out first"
-            )
-        else:
-            was_active = store.active == name
-            store.remove(name)
-            log.info("removed {}{}", name, "; shipped listens from now on" if was_active else "")
+        commands[command](store, name, settings, log)
     except errors.BundleError as error:
         raise UserError(f"agfmodels: {error}") from None
     except OSError as error:
         raise UserError(f"agfmodels: {name} cannot be changed ({error.strerror})") from None
 
 
-def _lost(store: ModelStore) -> str:
-    """Say that the model which was to listen is gone, if it is."""
+def _list(store: ModelStore, settings: Settings) -> None:
+    for line in _table(store.entries(), "" if settings.model else store.active):
+        ui.print_(line)
+    if missing := _missing(store):
+        ui.print_(missing)
+    if settings.model:
+        ui.print_(f"{settings.model} is used: the configuration says `model: {settings.model}`")
+
+
+def _show(store: ModelStore, name: str, settings: Settings, log: BeetsLogger) -> None:
+    model = bundle_format.load(store.folder_of(name))
+    for line in card_lines(model.metadata, settings.min_confidence):
+        ui.print_(line)
+    ui.print_(f"full model card: {model.folder / bundle_format.CARD}")
+
+
+def _use(store: ModelStore, name: str, settings: Settings, log: BeetsLogger) -> None:
+    store.activate(name)
+    log.info("{} is used from now on", name)
+    if settings.model:
+        log.warning(
+            "but the configuration says `model: {}`, which takes precedence", settings.model
+        )
+
+
+def _remove(store: ModelStore, name: str, settings: Settings, log: BeetsLogger) -> None:
+    if name == SHIPPED_NAME:
+        raise UserError("agfmodels: the shipped model is part of the plugin and cannot be removed")
+    if settings.model and Path(settings.model).resolve() == store.path(name).resolve():
+        raise UserError(
+            f"agfmodels: the configuration says `model: {settings.model}`; remove that line first"
+        )
+    was_active = store.active == name
+    store.remove(name)
+    log.info("removed {}{}", name, "; the shipped model is used from now on" * was_active)
+
+
+def _missing(store: ModelStore) -> str:
+    """Return a sentence that says so if the active model is missing."""
     if store.chosen in (store.active, ""):
         return ""
-    return (
-        f"the model {store.chosen!r}, which is to listen, is no longer in "
-        f"{store.folder / 'models'}; {WAY_OUT}"
-    )
+    return f"the active model {store.chosen!r} is no longer in {store.folder / 'models'}; {HINT}"
 
 
 def _table(entries: list[Entry], active: str) -> list[str]:
     """Return a line for each model, the active one with a star."""
-    rows = [("", "name", "date", "genres", "tracks", "right")]
+    rows = [("", "name", "date", "genres", "tracks", "accuracy")]
     for entry in entries:
         mark = "*" if entry.name == active else ""
         if entry.model is None:
@@ -137,7 +148,7 @@ def _table(entries: list[Entry], active: str) -> list[str]:
                 short(metadata.trained_on.get("date", "")),
                 str(len(metadata.labels)),
                 short(metadata.trained_on.get("tracks", "")),
-                right(metadata),
+                accuracy(metadata),
             )
         )
     problems = [f"{entry.name}: {entry.problem}" for entry in entries if entry.problem]

@@ -232,7 +232,7 @@ def _read_aliases(config: ConfigView) -> tuple[tuple[re.Pattern[str], str], ...]
 
 
 def _name(value: Any) -> str:
-    """Return the genre that YAML names; empty where it says that there is none (``~``, ``no``)."""
+    """Return the genre that a YAML value stands for; empty if it is none (``~``, ``no``)."""
     return "" if value is None or value is False else str(value).strip()
 
 
@@ -259,9 +259,9 @@ def _pattern(genre: str, spelling: str, source: str) -> re.Pattern[str]:
 
 
 def read_learn_as(config: ConfigView) -> dict[str, str]:
-    """Read the user's mapping from the keys of genres to the genres that they are learnt as.
+    """Read the user's mapping from the keys of genres to the genres that they are trained as.
 
-    An empty one means that a genre is not learnt at all.
+    An empty one means that a genre is not trained on at all.
 
     Raises
     ------

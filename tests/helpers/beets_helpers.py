@@ -1,4 +1,4 @@
-"""A throw-away beets library, and a tagger that hears what a test tells it to."""
+"""A throw-away beets library, and a tagger whose predictions a test chooses."""
 
 import logging
 import os
@@ -21,9 +21,9 @@ EVEN = {"Hip-Hop": 0.4, "Rock": 0.35, "Electronic": 0.25}
 
 
 class FakeTagger:
-    """Hears in a file what `sounds` has under its name without extension; Rock otherwise.
+    """Predicts of a file what `sounds` has under its name without extension; Rock otherwise.
 
-    Values of `sounds` are shares of labels, or the error to come back with.
+    Values of `sounds` are shares of labels, or the error to return.
     """
 
     labels = LABELS
@@ -32,7 +32,7 @@ class FakeTagger:
     def __init__(self) -> None:
         self.model_id = "fake-1"
         self.sounds: dict[str, dict[str, float] | Exception] = {}
-        self.listened: list[str] = []
+        self.analysed: list[str] = []
         self.open = 0
         self.interrupt_after: int | None = None
 
@@ -40,7 +40,7 @@ class FakeTagger:
         self.open += 1
         try:
             for path in paths:
-                if len(self.listened) == self.interrupt_after:
+                if len(self.analysed) == self.interrupt_after:
                     raise KeyboardInterrupt
                 yield self._result(path)
         finally:
@@ -48,7 +48,7 @@ class FakeTagger:
 
     def _result(self, path) -> FileResult:
         name = Path(os.fsdecode(path)).stem
-        self.listened.append(name)
+        self.analysed.append(name)
         sound = self.sounds.get(name, ROCK)
         if isinstance(sound, Exception):
             return FileResult(path, error=sound)

@@ -13,7 +13,7 @@ from agf_core import errors
 from agf_core.bundle import format as bundle_format
 from agf_core.bundle.registry import ModelStore
 from beetsplug.agfgenre import models
-from beetsplug.agfgenre.model_summary import NOT_SAID, card_lines, right
+from beetsplug.agfgenre.model_summary import NOT_STATED, accuracy, card_lines
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_damaged_model_is_listed_as_such_and_cannot_be_activated(store):
     assert store.active == "shipped"
 
 
-def test_a_model_of_a_newer_version_is_named_as_such(store):
+def test_a_model_of_a_newer_version_is_reported_as_such(store):
     path = store.path("mine") / bundle_format.METADATA
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
     assert "newer version" in store.entries()[-1].problem
@@ -70,12 +70,12 @@ def test_an_active_model_that_is_gone_or_unreadable_counts_as_none(store):
     assert store.active == "shipped"
 
 
-def test_an_active_model_that_is_gone_is_named(store, monkeypatch, capsys):
+def test_an_active_model_that_is_gone_is_reported(store, monkeypatch, capsys):
     for library in open_library(monkeypatch, FakeTagger()):
         monkeypatch.setattr(models, "model_store", lambda: store)
         store.activate("mine")
         shutil.rmtree(store.path("mine"))
-        gone = "the model 'mine', which is to listen, is no longer in"
+        gone = "the active model 'mine' is no longer in"
         with pytest.raises(errors.BundleError, match=gone):
             models.chosen_model("")
         library.beet("agfmodels")
@@ -93,7 +93,7 @@ def test_names_with_spaces_need_no_quotes(store, tiny_parts, monkeypatch):
         library.beet("agfmodels", "use", "my", "first")
         assert store.active == "my first"
         library.configure(model=str(store.path("my first")))
-        with pytest.raises(ui.UserError, match="take that out first"):
+        with pytest.raises(ui.UserError, match="remove that line first"):
             library.beet("agfmodels", "remove", "my", "first")
         library.configure(model="")
         library.beet("agfmodels", "remove", "my", "first")
@@ -158,32 +158,32 @@ SAID = {
 
 def said(metadata, min_confidence=0.7) -> dict[str, str]:
     lines = card_lines(metadata, min_confidence)
-    column = len("learnt from  ")
+    column = len("trained on  ")
     return {line[:column].strip(): line[column:] for line in lines}
 
 
-def test_a_summary_says_what_the_card_says(tiny_parts):
+def test_a_summary_has_what_the_card_has(tiny_parts):
     metadata = replace(tiny_parts[0], **SAID)
     assert said(metadata) == {
         "genres": "Ambient, Блюз, R&B/Soul",
-        "learnt from": "90 tracks by 40 artists, 60 of them with one main genre "
+        "trained on": "90 tracks by 40 artists, 60 of them with one main genre "
         "(50 of one, 40 of two)",
-        "tested on": "60 tracks by 1 artist, each heard by a model that had not met its artist "
-        "(in 2 parts; 95 % intervals)",
-        "right": "50.0% [40.0%, 60.0%]; always saying the most common genre: 25.0%",
+        "tested on": "60 tracks by 1 artist, each predicted by a model trained without its "
+        "artist (2 folds; 95 % intervals)",
+        "accuracy": "50.0% [40.0%, 60.0%]; always predicting the most common genre: 25.0%",
         "macro F1": "0.450 [0.400, 0.500]",
         "log loss": "1.250 [1.000, 1.500]",
         "weak": "Блюз, R&B/Soul (fewer than a third of its tracks are found)",
         "at 0.70": "25% of the tracks get a genre, 88% of these right",
     }
     assert said(metadata, 0.9)["at 0.90"] == "0% of the tracks get a genre"
-    assert said(metadata, 0.72)["at 0.72"] == NOT_SAID
+    assert said(metadata, 0.72)["at 0.72"] == NOT_STATED
 
 
-def test_the_shipped_model_says_everything():
+def test_the_shipped_model_states_everything():
     lines = card_lines(bundle_format.load().metadata, 0.7)
     assert len(lines) == 8
-    assert not [line for line in lines if NOT_SAID in line]
+    assert not [line for line in lines if NOT_STATED in line]
 
 
 ODD = [
@@ -212,14 +212,14 @@ def everywhere(values, odd):
 
 
 @pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
-def test_whatever_a_model_says_of_itself_a_terminal_can_bear(tiny_parts, odd):
+def test_whatever_a_model_states_is_printable(tiny_parts, odd):
     n = 0
     for values in everywhere(SAID, odd):
         if not all(isinstance(value, dict) for value in values.values()):
             continue  # `Metadata` refuses these
         n += 1
         metadata = replace(tiny_parts[0], **values)
-        for line in [*card_lines(metadata, 0.7), right(metadata)]:
+        for line in [*card_lines(metadata, 0.7), accuracy(metadata)]:
             assert line.isprintable()
             assert len(line) < 500
     assert n > 20
@@ -233,11 +233,11 @@ def test_beet_agfmodels_shows_a_card(library, monkeypatch, tmp_path, tiny_parts,
     library.beet("agfmodels", "show", "shipped")
     *lines, last = capsys.readouterr().out.splitlines()
     assert lines == card_lines(bundle_format.load().metadata, 0.9)
-    assert last == f"the whole card: {shipped / bundle_format.CARD}"
+    assert last == f"full model card: {shipped / bundle_format.CARD}"
     (shipped / bundle_format.CARD).write_text("broken")
     with pytest.raises(ui.UserError, match=r"agfmodels: the model in .* is damaged"):
         library.beet("agfmodels", "show", "shipped")
     with pytest.raises(ui.UserError, match="there is no model 'mine'"):
         library.beet("agfmodels", "show", "mine")
-    with pytest.raises(ui.UserError, match="show what"):
+    with pytest.raises(ui.UserError, match="show needs the name of a model"):
         library.beet("agfmodels", "show")

@@ -22,7 +22,7 @@ from agf_core.data.tracks import Track
 from agf_core.features import descriptors
 from agf_core.finetune.finetuner import FineTuneConfig
 from agf_core.train.config import TrainConfig
-from beetsplug.agfgenre.train import run
+from beetsplug.agfgenre.train import prepare, workspace
 
 RATE = 8_000  # hertz
 
@@ -66,7 +66,9 @@ def library(monkeypatch, tmp_path, start_folder):
     monkeypatch.setattr("beetsplug.agfgenre.train.run.FineTuneConfig", partial(replace, PLAN))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("agf_core.bundle.format.SHIPPED", start_folder)
-    monkeypatch.setattr("beetsplug.agfgenre.train.run.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(
+        "beetsplug.agfgenre.train.workspace.cache_folder", lambda: tmp_path / "cache"
+    )
     yield from open_library(monkeypatch, None)
 
 
@@ -124,7 +126,7 @@ def models(library) -> Path:
     return Path(os.fsdecode(library.lib.directory)).parent / "agfgenre"
 
 
-def test_a_library_teaches_its_genres_and_agfgenre_speaks_them(library, capsys):
+def test_a_model_is_trained_on_a_library_and_agfgenre_uses_it(library, capsys):
     fill(library, 40)
     add(library, "Hnew", "", "Somebody New", 1000)
     add(library, "Lnew", "", "Somebody Else", 1001)
@@ -133,8 +135,8 @@ def test_a_library_teaches_its_genres_and_agfgenre_speaks_them(library, capsys):
     assert train(library, "--name", "mine") == 0
     report = capsys.readouterr().out
     assert "Блюз: 20 tracks by 10 artists" in report
-    assert "Zydeco: 1 track by 1 artist, not learnt" in report
-    assert library.log.having("mine is better and listens from now on")
+    assert "Zydeco: 1 track by 1 artist, left out" in report
+    assert library.log.having("mine is better and is used from now on")
     after = everything(library)
     assert {p: c for p, c in after.items() if p.endswith(".wav")} == before
 
@@ -166,7 +168,7 @@ def test_a_library_teaches_its_genres_and_agfgenre_speaks_them(library, capsys):
     library.beet("agfmodels", "show", "mine")
     shown = capsys.readouterr().out
     assert (
-        "40 tracks by 20 artists, each heard by a model that had not met its artist (in 3 parts"
+        "40 tracks by 20 artists, each predicted by a model trained without its artist (3 folds"
         in shown
     )
     assert re.search(
@@ -177,17 +179,18 @@ def test_a_library_teaches_its_genres_and_agfgenre_speaks_them(library, capsys):
     (folder / bundle_format.WEIGHTS).write_bytes(b"broken")
     add(library, "Lnext", "", "Somebody", 1003)
     with pytest.raises(
-        ui.UserError, match=r"is damaged.*; `beet agfmodels use shipped` takes that of the plugin"
+        ui.UserError,
+        match=r"is damaged.*; switch to .* `beet agfmodels use shipped`",
     ):
         library.beet("agfgenre", "-W", "-p", "title:nothing")
     library.beet("agfmodels")
     assert "cannot be used" in capsys.readouterr().out
     library.beet("agfmodels", "remove", "mine")
     assert not folder.exists()
-    assert library.log.having("removed mine; shipped listens from now on")
+    assert library.log.having("removed mine; the shipped model is used from now on")
 
 
-def test_pretending_says_what_would_be_learnt_from_and_does_nothing(library, capsys, tmp_path):
+def test_pretending_says_what_would_be_trained_on_and_does_nothing(library, capsys, tmp_path):
     fill(library)
     before = everything(library)
     assert train(library, "-p") == 0
@@ -206,9 +209,9 @@ def test_what_is_not_better_changes_nothing_and_says_so(library, monkeypatch):
     )
     before = everything(library)
     assert train(library, "--quick") == 3
-    assert library.log.having("not clearly better than start: nothing is changed")
+    assert library.log.having("the new model is not clearly better than start; nothing is changed")
     assert everything(library) == before
-    path = library.log.having("the whole report: ")[0].split(": ", 2)[2]
+    path = library.log.having("full report: ")[0].split(": ", 2)[2]
     assert json.loads(Path(path).read_text())["compared"]["start"]["better"] is False
 
 
@@ -255,17 +258,17 @@ def nobody(library):
     ("make", "sentence"),
     [
         (lambda library: None, "nothing in the library matches"),
-        (no_genres, "none of the 24 tracks has a genre to learn from"),
-        (one_genre, "there is but one genre, Doom"),
+        (no_genres, "none of the 24 tracks has a genre to train on"),
+        (one_genre, "there is only one genre, Doom"),
         (one_artist, "all tracks with a genre are by one artist"),
-        (four_artists, "only 4 artists could teach 2 genres: too few to find out"),
+        (four_artists, "only 4 artists have tracks of these 2 genres, and 5 or more"),
         (fifteen_tracks, "fewer than two genres have enough tracks and artists (🎹: 8 tracks by"),
-        (all_missing, "none of the tracks could be listened to"),
+        (all_missing, "none of the tracks could be analysed"),
         (genres_of_five, "(Genre 0: 5 tracks by 5 artists; "),
         (nobody, "no track has an artist"),
     ],
 )
-def test_libraries_that_teach_nothing_are_a_sentence_each(library, make, sentence):
+def test_libraries_that_cannot_be_trained_on_are_a_sentence_each(library, make, sentence):
     make(library)
     before = everything(library)
     assert train(library) == 1
@@ -276,7 +279,7 @@ def test_libraries_that_teach_nothing_are_a_sentence_each(library, make, sentenc
     assert everything(library) == before
 
 
-def test_interrupted_it_goes_on_and_listens_to_what_is_new_alone(library, monkeypatch):
+def test_interrupted_it_goes_on_and_analyses_only_what_is_new(library, monkeypatch):
     from agf_core.features import spectrogram_cache
     from agf_core.finetune import finetuner
 
@@ -301,7 +304,7 @@ def test_interrupted_it_goes_on_and_listens_to_what_is_new_alone(library, monkey
     monkeypatch.setattr(finetuner, "fit", interrupted)
     with pytest.raises(SystemExit, match="130"):
         library.beet("agftrain", "--quick")
-    assert library.log.having("stopped: run again to go on")
+    assert library.log.having("stopped, run again to continue")
     kept = {path.name for path in Path(os.environ["XDG_CACHE_HOME"]).rglob("*.safetensors")}
     assert kept == set(learnt[:3])
     # Our own tags, written meanwhile, are no reason to listen again.
@@ -326,17 +329,17 @@ with FileLock(sys.argv[1], timeout=0):
 
 def test_only_one_learns_from_a_library_at_a_time(library):
     fill(library)
-    folder = run.work_folder(library.lib)
+    folder = workspace.work_folder(library.lib)
     checkpoint = folder / "of the other" / "fold-0.safetensors"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.touch()
-    hold = [sys.executable, "-c", HOLD, str(folder / run.LOCK)]
+    hold = [sys.executable, "-c", HOLD, str(folder / workspace.LOCK)]
     with subprocess.Popen(hold, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline().strip() == b"held"
         before = everything(library)
         assert train(library, "--quick") == 1
         message = library.log.lines[-1]
-        assert "another `beet agftrain` is learning from this library; wait until" in message
+        assert "another `beet agftrain` is training on this library; wait until" in message
         assert everything(library) == before
         assert checkpoint.exists()
         assert train(library, "-p") == 0
@@ -347,7 +350,7 @@ def test_only_one_learns_from_a_library_at_a_time(library):
 
 def test_a_place_for_checkpoints_that_cannot_be_used_is_a_sentence(library):
     fill(library)
-    (run.work_folder(library.lib) / run.LOCK).mkdir(parents=True)
+    (workspace.work_folder(library.lib) / workspace.LOCK).mkdir(parents=True)
     assert train(library, "--quick") == 1
     message = library.log.lines[-1]
     assert message.startswith("agftrain: ")
@@ -371,7 +374,7 @@ def test_another_model_takes_its_place_only_when_better(library, capsys):
     ["", '{"held_out": 5, "artists_learnt_from": []}'],
     ids=["empty", "a number"],
 )
-def test_a_model_whose_report_is_damaged_is_not_asked_about_artists_it_may_have_met(
+def test_a_model_whose_report_is_damaged_is_not_tested_on_artists_it_may_have_seen(
     library, capsys, report
 ):
     fill(library, 40)
@@ -384,7 +387,7 @@ def test_a_model_whose_report_is_damaged_is_not_asked_about_artists_it_may_have_
     assert "against first" not in said
 
 
-def test_what_the_plugin_has_set_itself_does_not_teach(library, capsys):
+def test_genres_that_the_plugin_has_set_are_not_trained_on(library, capsys):
     fill(library)
     library.load_plugins()
     for title, field in (("L1", "agf_set"), ("L3", "agf_genres")):  # L3's is its own, if as heard
@@ -392,7 +395,7 @@ def test_what_the_plugin_has_set_itself_does_not_teach(library, capsys):
         item[field] = ["Блюз"]
         item.store()
     train(library, "-p")
-    assert "1 track whose genre agfgenre has set itself: not learnt from" in capsys.readouterr().out
+    assert "1 track left out: agfgenre has set their genre" in capsys.readouterr().out
 
 
 def test_tracks_without_genre_are_counted(library, capsys):
@@ -403,15 +406,15 @@ def test_tracks_without_genre_are_counted(library, capsys):
     assert "  1 track without a genre\n" in capsys.readouterr().out
 
 
-def test_only_what_has_something_to_teach_is_listened_to():
+def test_only_relevant_tracks_are_analysed():
     tagged = Track("1", Path(), "a", "Rock", ("Rock",))
     same_artist, untagged = Track("2", Path(), "a"), Track("3", Path(), "b")
     set_aside = Track("4", Path(), "c", "", ("Zydeco",))
     tracks = [tagged, same_artist, untagged, set_aside]
-    assert run.of_use(tracks, "") == [tagged]
-    assert run.of_use(tracks, "s") == [tagged, same_artist, set_aside]
+    assert prepare.relevant(tracks, "") == [tagged]
+    assert prepare.relevant(tracks, "s") == [tagged, same_artist, set_aside]
     for groups in ("m", "sd", "e"):
-        assert run.of_use(tracks, groups) == tracks
+        assert prepare.relevant(tracks, groups) == tracks
 
 
 def test_untagged_tracks_feed_groups_of_sounds(library):
@@ -419,8 +422,8 @@ def test_untagged_tracks_feed_groups_of_sounds(library):
     for i in range(100, 106):
         add(library, f"H{i}", "", f"Untagged {i}", i)
     assert train(library, "--groups", "m", "--name", "with-m") == 0
-    assert library.log.having("listening to 46 tracks")
-    assert library.log.having("describing 46 tracks for artist groups (m)")
+    assert library.log.having("analysing 46 tracks")
+    assert library.log.having("computing descriptors of 46 tracks for artist groups (m)")
     model = bundle_format.load(models(library) / "models" / "with-m")
     assert model.metadata.tasks.keys() == {"g", "s", "m"}
     assert model.metadata.architecture["networks"] == [["g", "s", "m"]]
@@ -428,17 +431,17 @@ def test_untagged_tracks_feed_groups_of_sounds(library):
 
 
 @pytest.mark.parametrize("groups", ["x", "mm", True, ["m"]])
-def test_groups_that_there_are_not_are_named(library, groups):
+def test_unknown_groups_are_reported(library, groups):
     library.configure(groups=groups)
     fill(library)
     assert train(library) == 1
     assert "groups must be some of the letters m, d, e and s, not" in library.log.lines[-1]
 
 
-def test_quick_learns_no_groups(library):
+def test_quick_uses_no_groups(library):
     fill(library)
     assert train(library, "--quick", "--groups", "m") == 1
-    assert "--quick leaves the networks as they are" in library.log.lines[-1]
+    assert "--quick cannot be combined with --groups" in library.log.lines[-1]
 
 
 def test_other_names_for_the_models_genres_want_other_checkpoints(library, monkeypatch):
@@ -464,10 +467,10 @@ def test_tracks_that_cannot_be_described_leave_a_task_out(library, monkeypatch):
         stored.missing.update(stored.track_ids)
         return stored
 
-    monkeypatch.setattr(run, "extract", nothing)
+    monkeypatch.setattr(prepare, "extract", nothing)
     fill(library)
     assert train(library, "--groups", "m") in (0, 3)
-    assert library.log.having("task m is left out: most tracks cannot be described")
+    assert library.log.having("artist groups m are left out: most tracks have no descriptors")
 
 
 def test_genres_that_no_model_can_hold_are_set_aside_before_learning(library, capsys):
@@ -479,7 +482,7 @@ def test_genres_that_no_model_can_hold_are_set_aside_before_learning(library, ca
     library.configure(learn_as={singer: "Vocal"})
     train(library, "-p")
     out = capsys.readouterr().out
-    assert "12 tracks with a genre of more than 100 characters, or of invisible ones" in out
+    assert "12 tracks left out: their genre has more than 100 characters, or invisible ones" in out
     assert "Vocal: 12 tracks by 12 artists" in out
 
 
@@ -505,7 +508,7 @@ def test_albums_count_once_and_genres_follow_mapping_and_tree(library, capsys, t
     out = capsys.readouterr().out
     assert "Electronic: 40 tracks by 2 artists (counted as 2 albums)" in out
     assert "Rock: 12 tracks by 12 artists (counted as 12 albums)" in out
-    assert "1 track with a genre that whitelist or learn_as leaves out" in out
+    assert "1 track left out: whitelist or learn_as excludes their genre" in out
 
 
 @pytest.fixture
@@ -513,7 +516,7 @@ def on_disk(monkeypatch):
     yield from open_library(monkeypatch, None, on_disk=True)
 
 
-def test_what_would_be_learnt_from_is_told_without_the_training_extra(on_disk, tmp_path):
+def test_what_would_be_trained_on_is_shown_without_the_training_extra(on_disk, tmp_path):
     """PyTorch is a large thing to install before one knows whether there is enough to learn."""
     fill(on_disk)
     add(on_disk, "Zydeco 1", "Zydeco", "One", 50)
@@ -531,8 +534,8 @@ def test_what_would_be_learnt_from_is_told_without_the_training_extra(on_disk, t
         text=True,
     )
     assert answer.returncode == 0, answer.stderr
-    assert "24 tracks by 12 artists teach 2 genres" in answer.stdout
-    assert "Zydeco: 1 track by 1 artist, not learnt (by one artist alone)" in answer.stdout
+    assert "training on 24 tracks by 12 artists, 2 genres" in answer.stdout
+    assert "Zydeco: 1 track by 1 artist, left out (all by one artist)" in answer.stdout
 
 
 def test_pretending_quietly_says_only_what_is_wrong(library, capsys):
@@ -541,7 +544,7 @@ def test_pretending_quietly_says_only_what_is_wrong(library, capsys):
     assert train(library, "-p", "-q") == 0
     assert capsys.readouterr().out == ""
     library.configure(learn_as={"Блюз": None, "🎹": None})
-    with pytest.raises(ui.UserError, match="has a genre to learn from"):
+    with pytest.raises(ui.UserError, match="has a genre to train on"):
         library.beet("agftrain", "-p", "-q")
 
 
@@ -558,8 +561,8 @@ def test_without_the_training_extra_one_line_says_what_to_install(library, monke
     ("arguments", "message"),
     [
         (["use", "nothing"], "there is no model 'nothing'"),
-        (["use"], "use what?"),
-        (["remove", "shipped"], "the shipped model comes with the plugin and stays"),
+        (["use"], "use needs the name of a model"),
+        (["remove", "shipped"], "the shipped model is part of the plugin and cannot be removed"),
         (["remove", "../x"], "there is no model '../x'"),
     ],
 )
@@ -570,10 +573,10 @@ def test_agfmodels_says_what_it_cannot_do(library, arguments, message):
 
 
 @pytest.mark.parametrize("ignored", [True, False])
-def test_an_interrupt_while_python_shuts_down_is_not_heard(ignored):
+def test_an_interrupt_while_python_shuts_down_is_ignored(ignored):
     code = (
         "import atexit, os, signal\n"
-        "from beetsplug.agfgenre.train.run import ignore_interrupts_at_exit\n"
+        "from beetsplug.agfgenre.train.workspace import ignore_interrupts_at_exit\n"
         "def end():\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    for _ in range(9): pass\n"  # somewhere to be interrupted

@@ -18,7 +18,7 @@ def test_album_gets_the_mean_of_its_tracks(library, tagger):
     assert "tagged 2 tracks and 1 album" in summary(library)
 
 
-def test_what_has_been_set_is_known_of_every_track_whatever_was_heard_in_it(library, tagger):
+def test_what_has_been_set_is_known_of_every_track_whatever_was_predicted_for_it(library, tagger):
     def ours(title: str) -> list[str]:
         return library.get(title).get("agf_set", with_album=False)
 
@@ -36,14 +36,14 @@ def test_what_has_been_set_is_known_of_every_track_whatever_was_heard_in_it(libr
     assert ours("a") == ["Electronic", "Rock"]
 
 
-def test_album_is_not_listened_to_again(library, tagger):
+def test_album_is_not_analysed_again(library, tagger):
     library.configure(min_confidence=0.95)
     library.album("ab")
     library.beet("agfgenre", "-a")
     library.configure(min_confidence=0.5)
     library.beet("agfgenre", "-a")
     assert library.lib.albums().get().genres == library.genres("a") == ["Rock"]
-    assert tagger.listened == ["a", "b"]
+    assert tagger.analysed == ["a", "b"]
 
 
 @pytest.mark.parametrize(("options", "genres"), [([], ["Jazz"]), (["-f"], ["Rock"])])
@@ -63,7 +63,7 @@ def test_album_with_all_its_genres_is_passed_over(library, tagger):
     item.genres = ["Jazz"]
     item.store()
     library.beet("agfgenre", "-a")
-    assert tagger.listened == []
+    assert tagger.analysed == []
     assert "already had genres: 1 track and 1 album" in summary(library)
 
 
@@ -94,7 +94,7 @@ def test_silent_track_goes_with_its_album_and_a_broken_one_does_not(library, tag
     assert "tagged 2 tracks and 1 album; failed: 1 track (1 unreadable)" in summary(library)
 
 
-def test_album_without_a_track_that_can_be_heard_is_left_alone(library, tagger):
+def test_album_without_a_readable_track_is_skipped(library, tagger):
     tagger.sounds.update(dict.fromkeys("ab", SilentAudioError("it is silent")))
     library.album("ab")
     library.track("c")
@@ -107,7 +107,7 @@ def test_album_without_tracks(library, tagger):
     library.album("a")
     library.get("a").remove(with_album=False)
     library.beet("agfgenre", "-a")
-    assert tagger.listened == []
+    assert tagger.analysed == []
 
 
 def test_explained_album_shows_its_tracks_and_its_mean(library, tagger, capsys):
@@ -152,7 +152,7 @@ def test_pretending_shows_what_albums_would_get_along_with_their_tracks(
 
 
 @pytest.mark.parametrize("when", ["failed at first", "added later"])
-def test_album_is_listened_to_again_unless_each_of_its_tracks_was_heard(library, tagger, when):
+def test_album_is_analysed_again_unless_each_of_its_tracks_was_predicted(library, tagger, when):
     broken = UnreadableAudioError("c.wav cannot be read")
     album = library.album("ab")
     if when == "failed at first":
@@ -164,9 +164,9 @@ def test_album_is_listened_to_again_unless_each_of_its_tracks_was_heard(library,
         library.beet("agfgenre", "-a")
         tagger.sounds["c"] = broken
         library.track("c", album_id=album.id)
-    tagger.listened.clear()
+    tagger.analysed.clear()
     library.beet("agfgenre", "-a")
-    assert sorted(tagger.listened) == ["a", "b", "c"]
+    assert sorted(tagger.analysed) == ["a", "b", "c"]
     assert library.genres("c") == library.file_genres("c") == []
     tagger.sounds["c"] = ROCK
     library.beet("agfgenre", "-a")

@@ -77,7 +77,7 @@ AS_IS = "files imported as they are have their genres in the library only"
 
 
 @pytest.mark.parametrize("autotag", [False, True])
-def test_genres_that_are_in_the_library_only_are_told_once(library, autotag):
+def test_genres_that_are_in_the_library_only_are_reported_once(library, autotag):
     prepare(library, "a", "one", album="One")
     place = prepare(library, "b", "two", album="Two").parent
     items = run_import(library, place, autotag=autotag)
@@ -87,7 +87,7 @@ def test_genres_that_are_in_the_library_only_are_told_once(library, autotag):
     )
 
 
-def test_what_became_of_all_that_was_imported_is_told_at_the_end(library, tagger):
+def test_what_became_of_all_that_was_imported_is_reported_at_the_end(library, tagger):
     tagger.sounds.update(b=EVEN, c=UnreadableAudioError("c.wav", "is damaged"))
     prepare(library, "a", "one", album="One")
     place = prepare(library, "bc", "two", album="Two").parent
@@ -104,7 +104,7 @@ def test_what_became_of_all_that_was_imported_is_told_at_the_end(library, tagger
 
 
 @pytest.mark.parametrize("why", ["unsure", "not writing"])
-def test_nothing_is_told_of_files_without_cause(library, tagger, why):
+def test_nothing_is_reported_of_files_without_cause(library, tagger, why):
     if why == "unsure":
         tagger.sounds["a"] = EVEN
     else:
@@ -143,31 +143,31 @@ def test_genres_that_are_there(library, config, genres):
     assert items[0].genres == genres
 
 
-def test_without_auto_nothing_is_listened_to(library, tagger):
+def test_without_auto_nothing_is_analysed(library, tagger):
     library.configure(auto=False)
     items = run_import(library, prepare(library, "a"))
-    assert (items[0].genres, tagger.listened) == ([], [])
+    assert (items[0].genres, tagger.analysed) == ([], [])
 
 
-def test_unsure_tracks_are_left_alone(library, tagger):
+def test_unsure_tracks_are_skipped(library, tagger):
     tagger.sounds["a"] = EVEN
     items = run_import(library, prepare(library, "a"))
     assert (items[0].genres, items[0].agf_confidence) == ([], 0.4)
 
 
-def test_skipped_albums_are_not_listened_to(library, tagger):
+def test_skipped_albums_are_not_analysed(library, tagger):
     run_import(library, prepare(library, "a"), importer.Action.SKIP)
-    assert tagger.listened == []
+    assert tagger.analysed == []
 
 
 @pytest.mark.parametrize("as_album", [False, True])
-def test_importing_again_does_not_listen_again(library, tagger, as_album):
+def test_importing_again_does_not_analyse_again(library, tagger, as_album):
     library.configure(auto=True, albums=as_album)
     run_import(library, prepare(library, "a"), autotag=False)
     run_import(library, library.lib_path, autotag=False)
     assert len(library.lib.items()) == 1
     assert library.lib.items().get().agf_model == "fake-1"
-    assert tagger.listened == ["a"]
+    assert tagger.analysed == ["a"]
 
 
 def test_model_is_loaded_once(library):
@@ -176,7 +176,7 @@ def test_model_is_loaded_once(library):
     assert (library.loads, len(library.lib.items())) == (1, 2)
 
 
-def test_real_music_is_heard_on_its_way_in(monkeypatch, clips):
+def test_real_music_is_analysed_on_its_way_in(monkeypatch, clips):
     for library in open_library(monkeypatch, None, on_disk=True):
         library.config["threaded"] = True
         library.configure(auto=True, min_confidence=0, force=True)
@@ -191,7 +191,7 @@ def test_real_music_is_heard_on_its_way_in(monkeypatch, clips):
 # Whatever happens, the import goes on
 
 
-def test_file_that_cannot_be_heard_is_named(library, tagger):
+def test_unreadable_file_is_reported(library, tagger):
     tagger.sounds["a"] = UnreadableAudioError("a.wav cannot be read")
     items = run_import(library, prepare(library, "ab"))
     assert [item.genres for item in items] == [[], ["Rock"]]
@@ -218,7 +218,7 @@ def test_unforeseen_errors_name_the_folder(library, tagger, monkeypatch):
         ({"whitelist": "/no/such.txt"}, "/no/such.txt"),
     ],
 )
-def test_what_makes_tagging_impossible_is_said_once(monkeypatch, config, problem):
+def test_what_makes_tagging_impossible_is_reported_once(monkeypatch, config, problem):
     for library in open_library(monkeypatch, None):
         library.configure(auto=True, **config)
         prepare(library, "a", "one")

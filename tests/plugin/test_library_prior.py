@@ -69,7 +69,7 @@ def test_the_shipped_prior_leaves_everything_as_it_was(library, tagger):
     library.beet("agfgenre")
     item = library.get("d0")
     assert (item.genres, item.agf_confidence, item.agf_model) == (["Rock"], 0.6, "fake-1")
-    assert tagger.listened == ["d0"]
+    assert tagger.analysed == ["d0"]
 
 
 def test_all_genres_alike(library, tagger, capsys):
@@ -81,20 +81,20 @@ def test_all_genres_alike(library, tagger, capsys):
     assert item.agf_confidence == pytest.approx(0.4 / (0.6 / 7 + 0.4), abs=1e-4)
     assert item.agf_model == "fake-1+balanced"
     assert "Electronic 0.82, Rock 0.18" in capsys.readouterr().out
-    assert tagger.listened == ["d0"]
+    assert tagger.analysed == ["d0"]
     assert not kept(library)
 
 
-def test_what_was_heard_under_another_prior_is_heard_anew(library, tagger):
+def test_tracks_predicted_under_another_prior_are_predicted_again(library, tagger):
     fill(library)
     for wanted in ("shipped", "balanced", "balanced", "shipped"):
         library.configure(prior=wanted, min_confidence=0.99)
         library.beet("agfgenre")
-    assert tagger.listened == ["d0"] * 3
+    assert tagger.analysed == ["d0"] * 3
 
 
 @pytest.mark.parametrize("wanted", ["balanced", "library"])
-def test_a_model_that_does_not_know_its_prior_is_named_and_listens_as_it_is(
+def test_a_model_that_does_not_know_its_prior_is_reported_and_used_as_it_is(
     library, tagger, wanted
 ):
     tagger.prior = None
@@ -103,7 +103,7 @@ def test_a_model_that_does_not_know_its_prior_is_named_and_listens_as_it_is(
     library.beet("agfgenre")
     item = library.get("d0")
     assert (item.agf_confidence, item.agf_model) == (0.6, "fake-1")
-    assert tagger.listened == ["d0"]
+    assert tagger.analysed == ["d0"]
     (line,) = library.log.lines_at("WARNING")
     assert line.endswith(
         f"the model fake-1 does not state its training prior, so `prior: {wanted}` has no effect"
@@ -139,10 +139,10 @@ def test_a_real_model_and_real_clips(monkeypatch, tiny_parts, tmp_path, clips):
 # Finding out how the library is made up
 
 
-def test_the_library_is_listened_to_once_and_what_it_is_made_of_is_kept(library, tagger):
+def test_the_library_is_analysed_once_and_the_estimate_is_stored(library, tagger):
     fill(library)
     library.beet("agfgenre", "title:d0")
-    assert sorted(tagger.listened) == sorted(tagger.sounds)  # d0, which was drawn, once
+    assert sorted(tagger.analysed) == sorted(tagger.sounds)  # d0, which was drawn, once
     assert library.log.having(f"analysing 31 tracks {TOLD}")
     assert library.log.having("estimated genres of the library: Electronic 64%, Rock 28%")
     item = library.get("d0")
@@ -155,20 +155,20 @@ def test_the_library_is_listened_to_once_and_what_it_is_made_of_is_kept(library,
 
     library.configure(prior="library", min_confidence=0.99)
     library.beet("agfgenre", "-f")
-    assert len(tagger.listened) == 31 + 30  # those that were not asked about before
+    assert len(tagger.analysed) == 31 + 30  # those that were not asked about before
     assert {i.agf_model for i in library.lib.items()} == {item.agf_model}
     assert len(library.log.having(TOLD)) == 1
 
 
-def test_a_large_library_is_listened_to_in_part(library, tagger, monkeypatch):
+def test_a_large_library_is_analysed_in_part(library, tagger, monkeypatch):
     monkeypatch.setattr(library_prior, "SAMPLE", 32)
     fill(library, electronic=40)
     library.beet("agfgenre", "-p", "title:d0")
-    drawn = tagger.listened[:32]
-    assert set(tagger.listened) == {*drawn, "d0"}
-    tagger.listened.clear()
+    drawn = tagger.analysed[:32]
+    assert set(tagger.analysed) == {*drawn, "d0"}
+    tagger.analysed.clear()
     library.beet("agfgenre", "-p", "title:d0")
-    assert tagger.listened[:32] == drawn
+    assert tagger.analysed[:32] == drawn
 
 
 def test_quiet_says_nothing_of_it(library, capsys):
@@ -183,15 +183,15 @@ def test_pretending_keeps_nothing_but_takes_what_is_kept(library, tagger):
     fill(library)
     library.beet("agfgenre", "-p")
     assert library.log.having("would tag 1 track")
-    assert len(tagger.listened) == 31
+    assert len(tagger.analysed) == 31
     assert not folder(library).exists()
     library.beet("agfgenre", "-W")
     (path,) = kept(library)
     before = path.stat().st_mtime_ns
-    tagger.listened.clear()
+    tagger.analysed.clear()
     library.beet("modify", "-y", "-M", "-W", "title:d0", "genres=")
     library.beet("agfgenre", "-p", "--explain", "title:d0")
-    assert tagger.listened == ["d0"]
+    assert tagger.analysed == ["d0"]
     assert path.stat().st_mtime_ns == before
 
 
@@ -208,16 +208,16 @@ def test_too_few_tracks_tell_nothing(library, tagger, why):
     assert library.genres("d0") == ["Rock"]
     (line,) = library.log.lines_at("WARNING")  # files that nobody has asked about are not named
     assert TOO_FEW in line
-    assert tagger.listened.count("d0") == (1 if why == "few tracks" else 2)
+    assert tagger.analysed.count("d0") == (1 if why == "few tracks" else 2)
 
 
-def test_files_that_fail_are_named_if_they_were_asked_about_and_tried_once(library, tagger):
+def test_files_that_fail_are_reported_if_they_matched_and_tried_once(library, tagger):
     fill(library)
     tagger.sounds["x"] = UnreadableAudioError("x.wav cannot be read")
     library.track("x")
     library.beet("agfgenre")
     assert library.log.lines_at("WARNING") == ["WARNING: x.wav cannot be read"]
-    assert tagger.listened.count("x") == 1
+    assert tagger.analysed.count("x") == 1
 
 
 @pytest.mark.parametrize("after", [3, 20])
@@ -231,7 +231,7 @@ def test_ctrl_c_loses_nothing(library, tagger, after):
     assert library.genres("d0") == []
     tagger.interrupt_after = None
     library.beet("agfgenre", "title:e0")
-    assert sorted(tagger.listened) == sorted(tagger.sounds)
+    assert sorted(tagger.analysed) == sorted(tagger.sounds)
     assert library.log.having(f"analysing {41 - after} tracks {TOLD}")
     shares = json.loads(kept(library)[0].read_text())["prior"]
     assert shares == pytest.approx(estimated(*[ELECTRONIC] * 40, DOUBTFUL).tolist())
@@ -243,7 +243,7 @@ def test_a_run_that_is_killed_loses_the_last_few_tracks_at_most(library, tagger,
     write = library_prior.StoredEstimate.write
 
     def write_unless_dead(self, path, tagger):
-        if len(tagger.listened) != tagger.interrupt_after:
+        if len(tagger.analysed) != tagger.interrupt_after:
             write(self, path, tagger)
 
     monkeypatch.setattr(library_prior.StoredEstimate, "write", write_unless_dead)
@@ -252,24 +252,24 @@ def test_a_run_that_is_killed_loses_the_last_few_tracks_at_most(library, tagger,
     assert len(json.loads(kept(library)[0].read_text())["heard"]) == 2 * database.BATCH
 
 
-def test_a_library_that_has_grown_by_half_is_made_up_anew(library, tagger):
+def test_a_library_that_has_grown_by_half_is_estimated_again(library, tagger):
     fill(library, electronic=39)
     library.beet("agfgenre", "-W", "title:d0")
     first = library.get("d0").agf_model
-    tagger.listened.clear()
+    tagger.analysed.clear()
     for i in range(19):
         tagger.sounds[f"n{i}"] = ROCK
         library.track(f"n{i}", genres=["Jazz"])
     library.beet("agfgenre", "-W", "-f", "title:d0")
-    assert tagger.listened == []
+    assert tagger.analysed == []
     library.track("n19", genres=["Jazz"])
     library.beet("agfgenre", "-W", "-f", "title:d0")
-    assert sorted(tagger.listened) == sorted([*(f"n{i}" for i in range(20)), "d0"])
+    assert sorted(tagger.analysed) == sorted([*(f"n{i}" for i in range(20)), "d0"])
     assert library.get("d0").agf_model.startswith("fake-1+library-")
     assert library.get("d0").agf_model != first
 
 
-def test_what_was_known_stays_where_nothing_more_can_be_heard(library, tagger):
+def test_what_was_known_stays_where_nothing_more_can_be_analysed(library, tagger):
     fill(library)
     library.beet("agfgenre", "-W", "title:d0")
     known = library.get("d0").agf_model
@@ -310,9 +310,9 @@ def test_what_is_kept_is_made_again_when_it_is_damaged(library, tagger, damage):
     whole = path.read_bytes()
     harmed = DAMAGE[damage](json.loads(whole))
     path.write_text(harmed if isinstance(harmed, str) else json.dumps(harmed))
-    tagger.listened.clear()
+    tagger.analysed.clear()
     library.beet("agfgenre", "-W", "title:d0")
-    assert len(tagger.listened) == 31
+    assert len(tagger.analysed) == 31
     assert path.read_bytes() == whole
 
 
@@ -343,11 +343,11 @@ def test_a_library_in_memory_keeps_nothing(monkeypatch):
         assert library.get("d0").agf_model.startswith("fake-1+library-")
 
 
-def test_nothing_is_listened_to_where_nothing_matches(library, tagger):
+def test_nothing_is_analysed_where_nothing_matches(library, tagger):
     fill(library)
     library.beet("agfgenre", "title:nothing")
     assert "nothing in the library matches" in library.log.lines_at("INFO")[-1]
-    assert tagger.listened == []
+    assert tagger.analysed == []
 
 
 def test_a_model_that_cannot_be_run_is_one_line(library, tagger, monkeypatch):
@@ -360,7 +360,7 @@ def test_a_model_that_cannot_be_run_is_one_line(library, tagger, monkeypatch):
         library.beet("agfgenre")
 
 
-def test_putting_back_is_not_disturbed(library):
+def test_undoing_is_not_disturbed(library):
     fill(library)
     library.beet("agfgenre")
     library.beet("agfgenre", "--undo")
@@ -390,18 +390,18 @@ def test_imports_take_what_is_kept(library, tagger):
     library.configure(prior="library", auto=True)
     fill(library)
     library.beet("agfgenre", "-W", "title:d0")
-    tagger.listened.clear()
+    tagger.analysed.clear()
     known = library.get("d0").agf_model
     item = run_import(library)
     assert (item.genres, item.agf_model) == (["Electronic"], known)
-    assert tagger.listened == ["d0"]
+    assert tagger.analysed == ["d0"]
 
 
-def test_imports_do_not_listen_to_the_library(library, tagger):
+def test_imports_do_not_analyse_the_library(library, tagger):
     library.configure(prior="library", auto=True, min_confidence=0.5)
     fill(library, doubtful=0)
     tagger.sounds["d0"] = DOUBTFUL
     item = run_import(library)
     assert (item.genres, item.agf_model) == (["Rock"], "fake-1")
-    assert tagger.listened == ["d0"]
+    assert tagger.analysed == ["d0"]
     assert not folder(library).exists()

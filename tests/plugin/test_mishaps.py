@@ -18,7 +18,7 @@ from beetsplug.agfgenre.tag import setup
 # What can go wrong with a file
 
 
-def test_failed_files_are_named_counted_and_tried_again(library, tagger):
+def test_failed_files_are_reported_counted_and_tried_again(library, tagger):
     tagger.sounds["a"] = UnreadableAudioError("a.wav cannot be read")
     tagger.sounds["b"] = SilentAudioError("b.wav is silent")
     for title in "abc":
@@ -28,7 +28,7 @@ def test_failed_files_are_named_counted_and_tried_again(library, tagger):
     assert "tagged 1 track; failed: 2 tracks (1 unreadable, 1 silent)" in summary(library)
     assert "agf_model" not in library.get("a")
     library.beet("agfgenre")
-    assert tagger.listened == ["a", "b", "c", "a", "b"]
+    assert tagger.analysed == ["a", "b", "c", "a", "b"]
 
 
 def test_nothing_but_failures_is_an_error(library, tagger):
@@ -38,7 +38,7 @@ def test_nothing_but_failures_is_an_error(library, tagger):
         library.beet("agfgenre")
 
 
-def test_file_that_cannot_be_written_is_named_and_stored_in_the_library(library, tagger):
+def test_file_that_cannot_be_written_is_reported_and_stored_in_the_library(library, tagger):
     for title in "abc":
         library.track(title)
     os.remove(library.get("a").path)
@@ -57,7 +57,7 @@ def test_file_that_cannot_be_written_is_named_and_stored_in_the_library(library,
     ) in summary(library)
 
 
-def test_the_copy_that_is_written_is_not_named(library):
+def test_the_copy_that_is_written_is_not_reported(library):
     path = Path(os.fsdecode(library.track("a").path))
     path.write_bytes((Path(__file__).parents[1] / "data" / "savino.ogg").read_bytes()[:3000])
     library.beet("agfgenre")
@@ -66,7 +66,7 @@ def test_the_copy_that_is_written_is_not_named(library):
     assert ".agfgenre-" not in line
 
 
-def test_forbidden_file_is_named_once(library, monkeypatch):
+def test_forbidden_file_is_reported_once(library, monkeypatch):
     item = library.track("a")
     error = PermissionError(errno.EPERM, "Operation not permitted", os.fsdecode(item.path))
 
@@ -77,8 +77,8 @@ def test_forbidden_file_is_named_once(library, monkeypatch):
     library.beet("agfgenre")
     (line,) = library.log.lines_at("ERROR")
     assert line.endswith(
-        "a.wav cannot be written (Operation not permitted; allow writing to it and its "
-        "folder); the library is changed, the file is not"
+        "a.wav cannot be written (Operation not permitted: neither it nor its folder may be "
+        "closed to writing); the library is changed, the file is not"
     )
     assert line.count("a.wav") == 1
 
@@ -101,7 +101,7 @@ def test_track_removed_from_the_library_meanwhile_is_passed_over(library, tagger
     assert "tagged 0 tracks" in summary(library)
 
 
-def test_damage_that_was_passed_over_is_told(library, tagger):
+def test_damage_that_was_passed_over_is_reported(library, tagger):
     library.track("a")
     listen = tagger._result
     tagger._result = lambda path: replace(listen(path), lost=2.5)
@@ -175,7 +175,7 @@ def test_locked_library_is_one_clear_line_before_anything_is_done(disk_library):
         library.beet("agfgenre")
     library.beet("agfgenre", "-p")
     other.close()
-    assert library.tagger.listened == ["a"]  # by the second
+    assert library.tagger.analysed == ["a"]  # by the second
     assert library.file_genres("a") == []
     library.beet("agfgenre")
     assert library.genres("a") == library.file_genres("a") == ["Rock"]
@@ -186,7 +186,7 @@ def test_read_only_library_is_one_clear_line_before_anything_is_done(disk_librar
     disk_library.lib._connection().execute("PRAGMA query_only = 1")
     with pytest.raises(ui.UserError, match="cannot be written: attempt to write a readonly"):
         disk_library.beet("agfgenre")
-    assert disk_library.tagger.listened == disk_library.file_genres("a") == []
+    assert disk_library.tagger.analysed == disk_library.file_genres("a") == []
 
 
 def test_looking_whether_a_library_can_be_written_changes_nothing(disk_library):

@@ -56,7 +56,7 @@ def test_placeholders_stay_where_nothing_better_is_known(library, tagger):
         library.beet("agfgenre", *options)
         assert library.genres("a") == ["Other"]
         assert "skipped because unsure: 1 track" in summary(library)
-    assert tagger.listened == ["a"]
+    assert tagger.analysed == ["a"]
 
 
 def test_a_placeholder_in_the_file_alone_does_not_keep_it_from_being_tagged(library):
@@ -97,7 +97,7 @@ def test_the_importer_takes_placeholders_for_no_genre(library):
     assert library.genres("a") == ["Rock"]
 
 
-def test_nothing_is_learnt_from_placeholders(library):
+def test_placeholders_are_not_trained_on(library):
     for title, genres in {"a": ["Other"], "b": ["?", "Jazz"], "c": ["Pop", "Misc"]}.items():
         library.track(title, genres=genres)
     found = TrainingSet.of(library.lib, [], vocabulary(), {})

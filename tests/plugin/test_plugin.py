@@ -24,7 +24,7 @@ def test_empty_genres_are_filled_in_library_and_file(library):
     assert "tagged 1 track" in summary(library)
 
 
-def test_what_was_heard_is_stored_and_can_be_queried(library, tagger, capsys):
+def test_predictions_are_stored_and_can_be_queried(library, tagger, capsys):
     tagger.sounds["a"] = EVEN
     library.track("a")
     library.beet("agfgenre")
@@ -93,7 +93,9 @@ def test_quiet_prints_nothing_but_the_summary(library, capsys):
         (True, ["--nowrite"], False),
     ],
 )
-def test_files_are_written_as_import_write_says_unless_told(library, configured, options, written):
+def test_files_are_written_as_import_write_says_unless_overridden(
+    library, configured, options, written
+):
     library.config["import"]["write"] = configured
     library.track("a")
     library.beet("agfgenre", *options)
@@ -149,7 +151,7 @@ def test_genres_that_are_there(library, tagger, config, options, genres):
     assert library.genres("a") == genres
 
 
-def test_options_that_are_none_are_named(library, tagger):
+def test_options_that_are_none_are_reported(library, tagger):
     library.configure(min_confidance=0.3, colour="red")
     library.track("a")
     library.beet("agfgenre")
@@ -167,10 +169,10 @@ def test_keeping_adds_no_genre_twice(library):
     assert "already right: 1 track" in summary(library)
 
 
-def test_tracks_with_genres_are_counted_and_not_listened_to(library, tagger):
+def test_tracks_with_genres_are_counted_and_not_analysed(library, tagger):
     library.track("a", genres=["Jazz"])
     library.beet("agfgenre")
-    assert tagger.listened == []
+    assert tagger.analysed == []
     assert "already had genres: 1 track" in summary(library)
 
 
@@ -185,7 +187,7 @@ def test_count_is_the_most_that_are_set(library, tagger):
     assert library.genres("a") == ["Hip-Hop", "Rock"]
 
 
-def test_unsure_tracks_are_left_alone_and_decided_on_anew_without_listening(library, tagger):
+def test_unsure_tracks_are_skipped_and_decided_on_anew_without_analysis(library, tagger):
     tagger.sounds["a"] = EVEN
     library.track("a")
     library.beet("agfgenre")
@@ -194,7 +196,7 @@ def test_unsure_tracks_are_left_alone_and_decided_on_anew_without_listening(libr
     library.configure(min_confidence=0.4)
     library.beet("agfgenre")
     assert library.genres("a") == library.file_genres("a") == ["Hip-Hop"]
-    assert tagger.listened == ["a"]
+    assert tagger.analysed == ["a"]
 
 
 def test_genres_outside_the_whitelist_are_not_set(library, tmp_path):
@@ -218,18 +220,18 @@ def test_a_genre_whose_alias_is_nothing_is_not_set(library):
 # Going on, and listening again
 
 
-def test_second_run_listens_to_nothing(library, tagger):
+def test_second_run_analyses_nothing(library, tagger):
     tagger.sounds["b"] = EVEN
     for title in "ab":
         library.track(title)
     library.beet("agfgenre")
     library.beet("agfgenre")
     library.beet("agfgenre", "-f")
-    assert tagger.listened == ["a", "b"]
+    assert tagger.analysed == ["a", "b"]
 
 
 @pytest.mark.parametrize("change", ["model", "field"])
-def test_another_model_or_a_removed_field_make_it_listen_again(library, tagger, change):
+def test_another_model_or_a_removed_field_are_analysed_again(library, tagger, change):
     library.track("a")
     library.beet("agfgenre")
     tagger.sounds["a"] = ELECTRONIC
@@ -239,10 +241,10 @@ def test_another_model_or_a_removed_field_make_it_listen_again(library, tagger, 
         library.beet("modify", "-y", "-M", "agf_model!")
     library.beet("agfgenre", "-f")
     assert library.genres("a") == ["Electronic"]
-    assert tagger.listened == ["a", "a"]
+    assert tagger.analysed == ["a", "a"]
 
 
-def test_interrupted_run_keeps_what_was_heard_and_can_go_on(library, tagger):
+def test_interrupted_run_keeps_predictions_and_can_go_on(library, tagger):
     for number in range(30):
         library.track(f"{number:02}")
     tagger.interrupt_after = 21
@@ -253,7 +255,7 @@ def test_interrupted_run_keeps_what_was_heard_and_can_go_on(library, tagger):
     assert "tagged 21 tracks; stopped, run again to continue" in summary(library)
     tagger.interrupt_after = None
     library.beet("agfgenre")
-    assert len(tagger.listened) == 30
+    assert len(tagger.analysed) == 30
     assert "tagged 9 tracks; already had genres: 21 tracks" in summary(library)
 
 
@@ -364,7 +366,7 @@ def test_progress_off_a_terminal_is_a_line_now_and_then(library, tagger, monkeyp
     assert library.log.having("0:00:00 left")
     tagger.model_id = "fake-2"
     library.beet("agfgenre", "-q", "-f")
-    assert tagger.listened == ["a", "b", "a", "b"]
+    assert tagger.analysed == ["a", "b", "a", "b"]
     assert len(library.log.having(" tracks done, ")) == 2
 
 

@@ -74,7 +74,7 @@ def test_tracks_that_have_genres_are_counted_without_being_built(library, tagger
         library.track(title, genres=["Jazz"])
     library.track("c")
     library.beet("agfgenre", "-W")
-    assert built == tagger.listened == ["c"]
+    assert built == tagger.analysed == ["c"]
     assert "already had genres: 2 tracks" in summary(library)
     built.clear()
     library.beet("agfgenre", "-W", "-k", "title:a")
@@ -96,7 +96,7 @@ def test_a_second_run_analyses_nothing_and_has_the_same_summary(library, tagger,
     wanted.write_text("jazz\n")
     library.configure(min_confidence=0.8, whitelist=str(wanted))
     library.beet("agfgenre", "-W")
-    assert sorted(tagger.listened) == ["blank", "near", "sure", "unsure"]
+    assert sorted(tagger.analysed) == ["blank", "near", "sure", "unsure"]
     first = summary(library)
     assert "skipped because unsure: 3 tracks" in first
     assert "not wanted by whitelist or aliases: 1 track; already had genres: 1 track" in first
@@ -113,13 +113,13 @@ def test_a_second_run_analyses_nothing_and_has_the_same_summary(library, tagger,
     library.beet("agfgenre", "-W")
     assert library.genres("sure") == ["Electronic"]
     assert library.genres("unsure") == ["Hip-Hop"]
-    assert len(tagger.listened) == 4
+    assert len(tagger.analysed) == 4
 
 
 def test_the_prediction_of_an_album_is_not_its_tracks(library, tagger):
     library.album("ab", agf_model="fake-1", agf_genres=["Rock"], agf_confidence=0.1)
     library.beet("agfgenre", "-W")
-    assert sorted(tagger.listened) == ["a", "b"]
+    assert sorted(tagger.analysed) == ["a", "b"]
 
 
 def test_tracks_of_albums_match_by_the_fields_of_their_albums(library, tagger):
@@ -136,7 +136,7 @@ def test_tracks_are_analysed_in_the_order_of_the_query(library, tagger, options)
     for title in "bca":
         library.track(title)
     library.beet("agfgenre", "-W", *options, "title-")
-    assert tagger.listened == list("cba")
+    assert tagger.analysed == list("cba")
 
 
 def test_few_tracks_are_built_at_a_time_in_the_order_of_the_query(library, built, monkeypatch):
@@ -156,7 +156,7 @@ def test_an_order_by_what_tracks_of_themselves_lack_is_kept(library, tagger, ord
     for title in "bca":
         library.track(title, mood=title)
     library.beet("agfgenre", "-W", order)
-    assert tagger.listened == list(heard)
+    assert tagger.analysed == list(heard)
 
 
 @pytest.mark.parametrize("options", [[], ["-a"]])

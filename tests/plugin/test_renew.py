@@ -43,7 +43,7 @@ def test_renewing_decides_anew_about_what_the_plugin_has_set(tagged, capsys):
     assert "- Rock" in capsys.readouterr().out
 
 
-def test_stricter_settings_take_back_what_was_heard_before(library, tagger):
+def test_stricter_settings_remove_genres_set_before(library, tagger):
     tagger.sounds["a"] = EVEN
     library.track("a")
     library.configure(min_confidence=0)
@@ -57,11 +57,11 @@ def test_stricter_settings_take_back_what_was_heard_before(library, tagger):
     assert library.genres("a") != []
     library.beet("agfgenre")
     assert library.genres("a") == library.file_genres("a") == []
-    assert tagger.listened == ["a"]
+    assert tagger.analysed == ["a"]
 
 
 @pytest.mark.parametrize("option", ["-w", "-W"])
-def test_what_was_taken_back_and_set_again_by_hand_is_the_users(library, option):
+def test_genres_removed_and_set_again_by_hand_is_the_users(library, option):
     library.track("a")
     library.beet("agfgenre", "-q", option)
     library.configure(min_confidence=1)
@@ -187,7 +187,7 @@ def test_an_album_of_other_genres_stays_when_its_tracks_are_renewed(library, tag
     assert library.lib.albums().get().genres == ["Jazz"]
 
 
-def test_what_is_no_longer_wanted_is_taken_back(library, tmp_path):
+def test_what_is_no_longer_wanted_is_removed(library, tmp_path):
     library.track("a")
     library.beet("agfgenre", "-q")
     (tmp_path / "wanted.txt").write_text("Jazz\n")

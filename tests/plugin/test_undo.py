@@ -44,7 +44,7 @@ def told(library) -> str:
 OLD, NEW = [[], ["Jazz", "Soul"], []], [["Rock"]] * 3
 
 
-def test_the_last_run_is_put_back_in_library_and_files(library, capsys):
+def test_the_last_run_is_restored_in_library_and_files(library, capsys):
     library.beet("agfgenre", "-f")
     assert genres(library) == NEW
     capsys.readouterr()
@@ -81,7 +81,7 @@ def test_what_an_earlier_run_has_set_is_still_ours_after_an_undo(library):
     assert (library.genres("a"), library.get("a").agf_set) == (["Rock"], ["Rock"])
 
 
-def test_notes_of_an_older_release_are_put_back_too(library):
+def test_journals_of_an_older_release_are_restored_too(library):
     library.beet("agfgenre")
     (path,) = journals(library)
     notes = [json.loads(line) for line in path.read_text().splitlines()]
@@ -109,7 +109,7 @@ def test_an_undo_that_is_stopped_says_what_it_has_done(library, monkeypatch):
     assert "restored 1 track; stopped, run again to continue" in told(library)
 
 
-def test_what_was_taken_back_is_put_back(library):
+def test_removed_genres_are_restored(library):
     library.beet("agfgenre")
     library.configure(min_confidence=0.95)
     library.beet("agfgenre", "-r")
@@ -118,7 +118,7 @@ def test_what_was_taken_back_is_put_back(library):
     assert genres(library) == [["Rock"], ["Jazz", "Soul"], ["Rock"]]
 
 
-def test_putting_back_goes_with_no_other_wish(library):
+def test_undoing_goes_with_no_other_wish(library):
     library.beet("agfgenre", "-f")
     for option in ("-f", "-k", "-r", "-a", "--explain"):
         with pytest.raises(ui.UserError, match="--undo cannot be combined with --"):
@@ -159,7 +159,7 @@ def test_a_query_puts_back_what_matches_and_leaves_the_rest_for_later(library):
 
 
 @pytest.mark.parametrize("where", ["library", "file"])
-def test_what_was_changed_since_is_left_alone_and_named(library, where):
+def test_what_was_changed_since_is_skipped_and_reported(library, where):
     library.beet("agfgenre", "-f")
     if where == "library":
         library.beet("modify", "-y", "title:a", "genres=Folk")
@@ -199,7 +199,7 @@ def test_an_album_that_one_run_has_changed_twice_comes_back(library):
     assert album.genres == ["Jazz"]
 
 
-def test_albums_are_put_back_with_and_without_a_query(library):
+def test_albums_are_restored_with_and_without_a_query(library):
     for query in ([], ["title:x"]):
         library.album("xy", name="Untagged" + str(query))
         library.beet("agfgenre", "-a", "-q", "album:Untagged")
@@ -220,7 +220,7 @@ def test_files_follow_the_write_option(library):
     assert [library.file_genres(title) for title in "abc"] == NEW
 
 
-def test_a_file_that_is_gone_is_put_back_in_the_library(library):
+def test_a_file_that_is_gone_is_restored_in_the_library(library):
     library.beet("agfgenre", "-f")
     os.remove(library.get("a").path)
     library.beet("agfgenre", "--undo")
@@ -239,7 +239,7 @@ def tag_file(library, title: str, *genres: str) -> None:
 
 
 @pytest.mark.parametrize("wish", [[], ["-r"], ["-k"]])
-def test_genres_that_only_the_file_has_are_left_alone_and_named(library, wish):
+def test_genres_that_only_the_file_has_are_skipped_and_reported(library, wish):
     tag_file(library, "a", "Tango")
     library.beet("agfgenre", *wish, "-p")
     assert library.log.having("a: skipped, its file has genres that the library lacks")
@@ -257,7 +257,7 @@ def test_genres_of_the_file_that_the_library_knows_under_other_letters_are_no_re
     assert library.genres("b") == library.file_genres("b") == ["Jazz", "Soul", "Rock"]
 
 
-def test_what_only_the_file_had_is_put_back_there(library):
+def test_what_only_the_file_had_is_restored_there(library):
     tag_file(library, "a", "Tango")
     library.beet("agfgenre", "-f")
     assert library.genres("a") == library.file_genres("a") == ["Rock"]
@@ -318,7 +318,7 @@ def test_a_killed_run(library, monkeypatch, when, then):
         assert genres(library) == OLD
 
 
-def test_a_line_that_was_not_finished_is_no_note(library):
+def test_a_line_that_was_not_finished_is_no_change(library):
     library.beet("agfgenre", "-f")
     (journal,) = journals(library)
     text = journal.read_text()
@@ -342,7 +342,7 @@ def test_undoing_that_is_killed_goes_on(library, monkeypatch):
 # The notes
 
 
-def test_notes_are_there_before_anything_is_changed(library, monkeypatch):
+def test_the_journal_is_there_before_anything_is_changed(library, monkeypatch):
     monkeypatch.setattr(
         "pathlib.Path.mkdir",
         lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")),
@@ -375,14 +375,14 @@ def test_only_the_last_runs_are_kept(library, monkeypatch):
     assert kept == [["2"], ["3"]]
 
 
-def test_nothing_is_noted_of_what_does_not_change(library):
+def test_nothing_is_recorded_of_what_does_not_change(library):
     library.beet("agfgenre", "-p", "-f")
     library.configure(min_confidence=1)
     library.beet("agfgenre", "-f")
     assert not Path(os.fsdecode(library.lib.path) + "-agfgenre").exists()
 
 
-def test_nothing_is_noted_of_a_library_in_memory(monkeypatch, tmp_path):
+def test_nothing_is_recorded_of_a_library_in_memory(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for library in open_library(monkeypatch, FakeTagger()):
         library.track("a")
@@ -393,7 +393,7 @@ def test_nothing_is_noted_of_a_library_in_memory(monkeypatch, tmp_path):
     assert not list(tmp_path.glob("*-agfgenre"))
 
 
-def test_notes_that_cannot_be_used_are_one_clear_line(library, monkeypatch):
+def test_journals_that_cannot_be_used_are_one_clear_line(library, monkeypatch):
     library.beet("agfgenre", "-f")
 
     def forbidden(*_):

@@ -140,7 +140,7 @@ def test_genres_that_we_have_set_are_known_in_either_form(library, form):
     assert library.genres("a") == []
 
 
-def test_both_forms_are_learnt_as_one_genre_in_the_more_common_one(library):
+def test_both_forms_are_trained_as_one_genre_in_the_more_common_one(library):
     forms = [unicodedata.normalize(form, "Música") for form in ("NFC", "NFD", "NFD")]
     for i, name in enumerate(forms):
         library.track(f"t{i}", genres=[name], artist=f"Artist {i}")

@@ -194,7 +194,7 @@ def test_missing_file_and_folder_and_number(option, remedy, tmp_path):
         vocabulary(**{option: 5})
 
 
-def test_genres_are_learnt_as_the_most_general_that_is_wanted(write, tmp_path):
+def test_genres_are_trained_as_the_most_general_that_is_wanted(write, tmp_path):
     words = vocabulary(canonical=write(TREE))
     assert words.main("Doom Metal") == "Rock"
     assert words.main("zydeco") == "Zydeco"
@@ -211,7 +211,7 @@ def learn_as(value) -> dict[str, str]:
     return read_learn_as(config)
 
 
-def test_genres_are_learnt_as_a_file_or_the_configuration_says(write):
+def test_genres_are_trained_as_a_file_or_the_configuration_says(write):
     expected = {"shoegaze": "Rock", "spoken": "", "блюз": "Blues"}
     assert learn_as(write("Shoegaze: Rock\nSpoken:\nБлюз: Blues\n")) == expected
     assert learn_as({"Shoegaze": "Rock", "Spoken": None, "Блюз": "Blues"}) == expected

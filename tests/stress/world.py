@@ -200,7 +200,7 @@ def music_that_is_not_mounted(place: Workplace) -> None:
     place.music.rename(aside)
     status, said = run(place)
     assert status == 1
-    assert "none of the files could be listened to" in said, said
+    assert "none of the files could be analysed" in said, said
     aside.rename(place.music)
     assert run(place)[0] == 0
     tagged(place)
@@ -362,7 +362,7 @@ def full_disk_of_the_models(place: Workplace) -> None:
             assert learning.contents_of(models) == old
             assert learning.active(place) == "old"
         assert status == 1
-        assert "the model cannot be kept" in said, said
+        assert "the model cannot be saved" in said, said
         assert "No space left on device" in said, said
 
 
@@ -389,7 +389,7 @@ def two_learn_at_once(place: Workplace) -> None:
         first.send_signal(signal.SIGSTOP)  # or it might have ended before the second begins
         status, said = learn(place, "--name", "second")
         assert status == 1
-        assert said.count("another `beet agftrain` is learning from this library") == 1, said
+        assert said.count("another `beet agftrain` is training on this library") == 1, said
         assert all(path.exists() for path in checkpoints)
         assert not models.exists()
         first.kill()

@@ -1,4 +1,4 @@
-"""The honest report: whether a personal model is better than what was there, and by how much."""
+"""The report on a fine-tuned model: whether it is better than the previous ones, by how much."""
 
 from __future__ import annotations
 
@@ -27,69 +27,75 @@ from beetsplug.agfgenre.models import PICTURE, REPORT, read_report
 MOST_COMMON = "always the most common genre"
 
 
-def compare_with_rivals(
-    learner: FineTuner,
+def compare_with_previous(
+    tuner: FineTuner,
     held_out: HeldOut,
     store: ModelStore,
     configured: str,
     cache: FeatureCache,
 ) -> dict[str, Comparison]:
-    """Compare a personal model with what was there before, on artists that neither has met.
+    """Compare a new model with the previous ones, on artists unseen by both.
 
-    A personal model that is active has met most artists of the library. Of these, what it said
-    before it met them is in its own report; it is wrong about genres that it does not know; artists
-    that came later it is asked about.
+    An active personal model has been trained on most artists of the library. Its predictions for
+    these, from when they were held out, are in its own report; genres that it lacks count as wrong;
+    artists that came later are predicted now.
 
     Returns
     -------
     dict
-        By name: the model that was begun with, and an active personal model, if it can be asked
-        about half of the tracks or more.
+        By name: the base model, and an active personal model if there are fair predictions of half
+        of the tracks or more.
     """
-    artists = np.array([learner.material.tracks[i].artist for i in held_out.tracks])
+    artists = np.array([tuner.material.tracks[i].artist for i in held_out.tracks])
     result = {
-        learner.model.metadata.name: compare(
+        tuner.model.metadata.name: compare(
             held_out.personal, held_out.before, held_out.truth, artists
         )
     }
     if not configured and store.active != SHIPPED_NAME:
-        asked, said = _ask_active(learner, held_out, store.folder_of(store.active), cache)
-        if 2 * len(asked) >= len(held_out.tracks):
+        folder = store.folder_of(store.active)
+        chosen, predicted = _predictions_of_active(tuner, held_out, folder, cache)
+        if 2 * len(chosen) >= len(held_out.tracks):
             result[store.active] = compare(
-                held_out.personal[asked], said, held_out.truth[asked], artists[asked]
+                held_out.personal[chosen], predicted, held_out.truth[chosen], artists[chosen]
             )
     return result
 
 
-def _ask_active(
-    learner: FineTuner, held_out: HeldOut, folder: Path, cache: FeatureCache
+def _predictions_of_active(
+    tuner: FineTuner, held_out: HeldOut, folder: Path, cache: FeatureCache
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return which of the tracks a personal model can be asked about, and what it says of them.
+    """Return the active model's predictions of tracks whose artists it was not trained on.
 
-    What it gives to genres that are not learnt now stands in one more column.
+    Returns
+    -------
+    chosen : np.ndarray [shape=(n,), dtype=int]
+        Which of the held-out tracks these are.
+    probabilities : np.ndarray [shape=(n, n_genres + 1)]
+        The last column is of genres that are not trained on now.
     """
-    genres = learner.material.genres
+    genres = tuner.material.genres
     report = read_report(folder) or {}
-    known_tracks, training_prior = report.get("held_out"), report.get("artists_learnt_from")
-    if not isinstance(known_tracks, dict) or not isinstance(training_prior, list):
-        known_tracks, training_prior = {}, None  # nobody knows whom it has met
-    met = None if training_prior is None else set(map(str, training_prior))
+    stored, artists = report.get("held_out"), report.get("artists_learnt_from")
+    if not isinstance(stored, dict) or not isinstance(artists, list):
+        stored, artists = {}, None
+    seen = None if artists is None else set(map(str, artists))  # None: they are not known
     try:
         tagger = GenreTagger.load(folder)
     except errors.BundleError:
         return np.array([], int), np.zeros((0, len(genres) + 1))
     column = {fold_genre_name(genre): i for i, genre in enumerate(genres)}
     columns = [column.get(fold_genre_name(label), len(genres)) for label in tagger.labels]
-    asked, said = [], []
-    for i, track in enumerate(learner.material.tracks[j] for j in held_out.tracks):
-        if _are_probabilities(known_tracks.get(track.track_id), len(columns)):
-            probabilities = known_tracks[track.track_id]
+    chosen, predicted = [], []
+    for i, track in enumerate(tuner.material.tracks[j] for j in held_out.tracks):
+        if _are_probabilities(stored.get(track.track_id), len(columns)):
+            probabilities = stored[track.track_id]
         elif column[fold_genre_name(track.genre)] not in columns:
             probabilities = np.zeros(len(columns))
-        elif met is not None and track.artist not in met:
+        elif seen is not None and track.artist not in seen:
             try:
                 spectrogram = Excerpts([track.track_id], tagger.metadata.input, cache)[0]
-            except KeyError:  # it listens in another way than the model that was begun with
+            except KeyError:  # its input is not that of the base model
                 continue
             probabilities = tagger.predict_log_mel(spectrogram.astype(np.float32)).probabilities
         else:
@@ -97,9 +103,9 @@ def _ask_active(
         row = np.zeros(len(genres) + 1)
         np.add.at(row, columns, probabilities)
         row[-1] += 1 - row.sum()
-        asked.append(i)
-        said.append(row)
-    return np.array(asked, int), np.array(said).reshape(len(asked), len(genres) + 1)
+        chosen.append(i)
+        predicted.append(row)
+    return np.array(chosen, int), np.array(predicted).reshape(len(chosen), len(genres) + 1)
 
 
 def _are_probabilities(stored: Any, n: int) -> bool:
@@ -110,14 +116,14 @@ def _are_probabilities(stored: Any, n: int) -> bool:
     )
 
 
-def honest_report(
-    learner: FineTuner,
+def training_report(
+    tuner: FineTuner,
     held_out: HeldOut,
-    rivals: dict[str, Comparison],
-    not_learnt: Sequence[SetAside],
+    comparisons: dict[str, Comparison],
+    left_out: Sequence[SetAside],
 ) -> dict[str, Any]:
     """Return the whole report, as JSON can hold it."""
-    material = learner.material
+    material = tuner.material
     tested = [material.tracks[i] for i in held_out.tracks]
     artists = np.array([track.artist for track in tested])
     sheet = score_sheet(
@@ -126,15 +132,15 @@ def honest_report(
         artists,
         {
             MOST_COMMON: held_out.common,
-            learner.model.metadata.name: held_out.before,
+            tuner.model.metadata.name: held_out.before,
             FINE_TUNED: held_out.personal,
         },
         FINE_TUNED,
     )
     return {
         "date": date.today().isoformat(),
-        "begun_with": learner.model.model_id,
-        "quick": learner.config.networks is None,
+        "begun_with": tuner.model.model_id,
+        "quick": tuner.config.networks is None,
         "parts": held_out.parts,
         **sheet,
         "compared": {
@@ -147,9 +153,9 @@ def honest_report(
                 "better_in": c.better_in,
                 "better": c.better,
             }
-            for name, c in rivals.items()
+            for name, c in comparisons.items()
         },
-        "not_learnt": [asdict(aside) for aside in not_learnt],
+        "not_learnt": [asdict(aside) for aside in left_out],
         "artists_learnt_from": sorted({track.artist for track in material.tracks}),
         "held_out": {
             track.track_id: [round(float(p), 4) for p in row]
@@ -159,16 +165,16 @@ def honest_report(
 
 
 def report_lines(report: dict[str, Any]) -> list[str]:
-    """Return what people want to know of a report."""
-    parts = report["parts"]
-    how = f"{parts} parts, each held out in turn" if parts > 1 else "one part in five, held out"
+    """Return the part of a report that people read."""
+    folds = report["parts"]
+    how = f"{folds} folds, each held out in turn" if folds > 1 else "one fold in five, held out"
     lines = [
         "",
-        f"On {plural(report['tracks'], 'track')} by {plural(report['artists'], 'artist')} "
-        f"that were not learnt from ({how}), with 95 % intervals:",
+        f"Tested on {plural(report['tracks'], 'track')} by "
+        f"{plural(report['artists'], 'unseen artist')} ({how}), with 95 % intervals:",
         "",
     ]
-    rows = [("", "right", "macro F1", "log loss")]
+    rows = [("", "accuracy", "macro F1", "log loss")]
     for name, scores in report["overall"].items():
         rows.append((name, *(_interval(scores[s]) for s in ("accuracy", "macro_f1", "log_loss"))))
     lines += columns(rows)
@@ -183,7 +189,7 @@ def report_lines(report: dict[str, Any]) -> list[str]:
     for name, c in report["compared"].items():
         value, low, high = c["difference"]
         lines.append(
-            f"{FINE_TUNED} against {name}: {value:+.1%} of {plural(c['tracks'], 'track')} right "
+            f"{FINE_TUNED} against {name}: accuracy {value:+.1%} on {plural(c['tracks'], 'track')} "
             f"[{low:+.1%}, {high:+.1%}], better in {c['better_in']:.0%} of resamples"
         )
     return lines

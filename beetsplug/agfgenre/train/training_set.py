@@ -1,4 +1,4 @@
-"""What a library has to teach: its tracks, their artists, and the genres they are learnt as."""
+"""What a library can be trained on: its tracks, their artists and their genres."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ if TYPE_CHECKING:
 
     from beetsplug.agfgenre.vocabulary import Vocabulary
 
-FEWEST_ARTISTS = 5  # some teach, some say when to stop, some are asked about
-SHOWN = 12  # genres that are named in a line of an error
+FEWEST_ARTISTS = 5  # for training, for validation and for the test
+SHOWN = 12  # genres in a line of an error
 
 
 @dataclass
 class TrainingSet:
-    """The tracks of a query, as far as anything can be learnt from them.
+    """The tracks of a query that can be trained on, and counts of the others.
 
     Attributes
     ----------
     tracks : list of Track
-        Those with an artist, by their number in the library; the genre is that which they are
-        learnt as, or empty.
+        Those with an artist, with their ids in the library; the genre is the one they are trained
+        as, or empty.
     matched : int
         How many tracks there are at all.
-    untagged, nobody, own, unwanted, unspeakable : int
-        Tracks that teach no genre because they have none; because they have no artist to be told
-        apart by; because this plugin has given them their genre; because the whitelist or
-        ``learn_as`` leaves it out; because no model can hold its name.
+    untagged, without_artist, set_by_plugin, excluded, unprintable : int
+        Tracks whose genre is not trained on because they have none; because they have no artist;
+        because this plugin has set it; because the whitelist or ``learn_as`` excludes it; because
+        no model can hold its name.
     """
 
     tracks: list[Track] = field(default_factory=list)
     matched: int = 0
     untagged: int = 0
-    nobody: int = 0
-    own: int = 0
-    unwanted: int = 0
-    unspeakable: int = 0
+    without_artist: int = 0
+    set_by_plugin: int = 0
+    excluded: int = 0
+    unprintable: int = 0
 
     @classmethod
     def of(
@@ -76,17 +76,17 @@ class TrainingSet:
         if not labels:
             self.untagged += 1
         if not artist:
-            self.nobody += bool(labels)
-        elif labels and is_set_by_plugin(item, labels[:1]):  # it must not teach itself
-            self.own += 1
+            self.without_artist += bool(labels)
+        elif labels and is_set_by_plugin(item, labels[:1]):  # no model is trained on its own output
+            self.set_by_plugin += 1
             labels = []
         elif labels:
             first = labels[0].strip()
             mapped = learn_as.get(fold_genre_name(first))
             genre = vocabulary.main(first) if mapped is None else mapped
-            self.unwanted += not genre
+            self.excluded += not genre
             if not genre.isprintable() or len(genre) > LONGEST_NAME:
-                self.unspeakable += 1
+                self.unprintable += 1
                 genre = ""
         if artist:
             self.tracks.append(
@@ -101,89 +101,98 @@ class TrainingSet:
             )
 
     def preview(self, min_tracks: int) -> Iterator[str]:
-        """Yield lines that say what would be learnt from.
+        """Yield lines that describe what would be trained on.
 
         Raises
         ------
         UserError
-            When all is said and nothing could be learnt.
+            After the last line, if training is impossible.
         """
         yield from self.lines(*learnable_genres(self.tracks, min_tracks))
         choose(self.tracks, min_tracks)
 
-    def lines(self, genres: Iterable[str], not_learnt: Iterable[SetAside]) -> list[str]:
-        """Describe it for people."""
+    def lines(self, genres: Iterable[str], left_out: Iterable[SetAside]) -> list[str]:
+        """Return lines that describe it."""
         chosen = set(genres)
-        teaching = [track for track in self.tracks if track.genre in chosen]
+        used = [track for track in self.tracks if track.genre in chosen]
+        n_artists = len({track.artist for track in used})
         artists = {track.artist for track in self.tracks}
         lines = [
             f"{plural(self.matched, 'track')}, {plural(len(artists), 'artist')}",
-            f"{plural(len(teaching), 'track')} by "
-            f"{plural(len({t.artist for t in teaching}), 'artist')} teach "
+            f"training on {plural(len(used), 'track')} by {plural(n_artists, 'artist')}, "
             f"{plural(len(chosen), 'genre')}:",
         ]
-        tracks = Counter(t.genre for t in teaching)
-        albums = Counter(genre for _, _, genre in set(map(album_key, teaching)))
-        by = Counter(genre for genre, _ in {(t.genre, t.artist) for t in teaching})
+        tracks = Counter(t.genre for t in used)
+        albums = Counter(genre for _, _, genre in set(map(album_key, used)))
+        by = Counter(genre for genre, _ in {(t.genre, t.artist) for t in used})
         lines += [
             f"  {genre}: {plural(count, 'track')} by {plural(by[genre], 'artist')}"
             f" (counted as {plural(albums[genre], 'album')})"
             for genre, count in tracks.most_common()
         ]
-        for aside in not_learnt:
-            why = "by one artist alone" if aside.artists == 1 else "fewer than min_tracks"
-            lines.append(f"  {aside}, not learnt ({why})")
+        for aside in left_out:
+            why = "all by one artist" if aside.artists == 1 else "fewer than min_tracks"
+            lines.append(f"  {aside}, left out ({why})")
         if self.untagged:
             lines.append(f"  {plural(self.untagged, 'track')} without a genre")
         for count, why in (
-            (self.nobody, "without an artist"),
-            (self.own, "whose genre agfgenre has set itself"),
-            (self.unwanted, "with a genre that whitelist or learn_as leaves out"),
+            (self.without_artist, "no artist"),
+            (self.set_by_plugin, "agfgenre has set their genre"),
+            (self.excluded, "whitelist or learn_as excludes their genre"),
             (
-                self.unspeakable,
-                f"with a genre of more than {LONGEST_NAME} characters, or of invisible ones "
-                "(learn_as can give it another name)",
+                self.unprintable,
+                f"their genre has more than {LONGEST_NAME} characters, or invisible ones (rename "
+                "it with learn_as)",
             ),
         ):
             if count:
-                lines.append(f"  {plural(count, 'track')} {why}: not learnt from")
+                lines.append(f"  {plural(count, 'track')} left out: {why}")
         return lines
 
 
 def choose(tracks: Sequence[Track], min_tracks: int) -> tuple[tuple[str, ...], list[SetAside]]:
-    """Return the genres that can be learnt, and the others; `UserError` if nothing can be."""
-    genres, not_learnt = learnable_genres(tracks, min_tracks)
-    if problem := why_not(list(tracks), genres, not_learnt):
+    """Return the genres that can be trained on, and the others; `UserError` if too few can."""
+    genres, left_out = learnable_genres(tracks, min_tracks)
+    if problem := _problem(tracks, genres, left_out):
         raise UserError(f"agftrain: {problem}; nothing is changed")
-    return genres, not_learnt
+    return genres, left_out
 
 
-def why_not(tracks: list[Track], genres: tuple[str, ...], not_learnt: list[SetAside]) -> str:
-    """Return, in a sentence, why nothing can be learnt; empty if something can."""
+def _problem(tracks: Sequence[Track], genres: tuple[str, ...], left_out: Sequence[SetAside]) -> str:
+    """Return a sentence that says why training is impossible; empty if it is not."""
     tagged = [track for track in tracks if track.genre]
     if not tracks:
-        return "no track has an artist to tell it from others by"
+        return "no track has an artist; add artists to the tags"
     if not tagged:
         return (
-            f"none of the {plural(len(tracks), 'track')} has a genre to learn from; tag some, or "
-            "see what whitelist and learn_as leave out"
+            f"none of the {plural(len(tracks), 'track')} has a genre to train on; tag some, or "
+            "check what whitelist and learn_as leave out"
         )
     if len(genres) > 1:
         artists = {track.artist for track in tagged if track.genre in genres}
         if len(artists) < FEWEST_ARTISTS:
-            few = (
-                f"only {plural(len(artists), 'artist')} could teach {plural(len(genres), 'genre')}"
+            return (
+                f"only {plural(len(artists), 'artist')} have tracks of these {len(genres)} genres, "
+                f"and {FEWEST_ARTISTS} or more are needed to test on unseen artists"
             )
-            return f"{few}: too few to find out how good that is on others"
         return ""
     present = {track.genre for track in tagged}
     if len(present) == 1:
-        return f"there is but one genre, {present.pop()}: nothing to tell it from; tag others"
+        return (
+            f"there is only one genre, {present.pop()}, and two or more are needed; tag tracks of "
+            "others"
+        )
     if len({track.artist for track in tagged}) == 1:
-        return "all tracks with a genre are by one artist: nothing could be said of any other"
-    named = "; ".join(map(str, not_learnt[:SHOWN]))
-    more = f"; and {len(not_learnt) - SHOWN} more" if len(not_learnt) > SHOWN else ""
-    return f"fewer than two genres have enough tracks and artists ({named}{more})"
+        return (
+            "all tracks with a genre are by one artist, and "
+            f"{FEWEST_ARTISTS} or more are needed; tag tracks of others"
+        )
+    named = "; ".join(map(str, left_out[:SHOWN]))
+    more = f"; and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
+    return (
+        f"fewer than two genres have enough tracks and artists ({named}{more}); tag more tracks, "
+        "or lower min_tracks"
+    )
 
 
 def _common_spellings(names: Iterable[str]) -> dict[str, str]:
