@@ -142,7 +142,7 @@ def _attempt(call: str, *arguments: Any) -> Any:
     return None
 
 
-def _tag(item: Item, copy: str, tags: dict) -> None:
+def _tag(item: Item, copy: str, tags: dict[str, Any]) -> None:
     try:
         file = MediaFile(copy, id3v23=beets.config["id3v23"].get(bool))
     except UnreadableFileError as error:
