@@ -20,7 +20,6 @@ from training.paper.tables import (
     LOWER,
     Paper,
     Results,
-    best_of_paper,
     of_size,
     read_paper,
     read_results,
@@ -46,8 +45,7 @@ def draw(results: Results, paper: Paper, path: Path) -> None:
                 done = [results.raw[case] for case in cases if case in results.raw]
                 if done:
                     ours.append((n, Scored.best(done, LOWER)[k]))
-                if known := best_of_paper(cases, paper):
-                    theirs.append((n, known[k]))
+                theirs.append((n, paper.best(kind, n)[k]))
             if ours:
                 sizes = np.array([n for n, _ in ours])
                 middle = np.array([s.value for _, s in ours])
@@ -64,7 +62,7 @@ def draw(results: Results, paper: Paper, path: Path) -> None:
             axis.plot(*zip(*theirs, strict=True), "--", color=colour, label=f"{kind}, paper")
         axis.set_xticks(range(1, 6))
         axis.set_xlabel("sources")
-        axis.set_title(f"{title}, the best set of each size", fontsize=10)
+        axis.set_title(f"{title}, the best set of each size on these tracks", fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     figure.savefig(path, dpi=80)
