@@ -100,10 +100,28 @@ def evaluate(
 
 
 def artist_resamples(artists: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield the tracks of as many artists as there are, drawn with replacement, as indices."""
-    _, owner = np.unique(artists, return_inverse=True)
+    """Yield indices of the tracks of as many artists as there are, drawn with replacement.
+
+    A track whose artist is empty, which is nobody's, is drawn by itself.
+    """
+    owner = artist_numbers(artists)
     tracks_of = np.split(np.argsort(owner, kind="stable"), np.cumsum(np.bincount(owner))[:-1])
     rng = np.random.default_rng(seed)
     for _ in range(resamples):
         chosen = rng.integers(len(tracks_of), size=len(tracks_of))
         yield np.concatenate([tracks_of[a] for a in chosen])
+
+
+def artist_numbers(artists: np.ndarray) -> np.ndarray:
+    """Number the artists from 0; every track of nobody (an empty name) has a number of its own.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_tracks,), dtype=int]
+    """
+    keys = [
+        (1, i) if isinstance(artist, str) and not artist else (0, artist)
+        for i, artist in enumerate(np.asarray(artists).tolist())
+    ]
+    number = {key: i for i, key in enumerate(sorted(set(keys)))}
+    return np.array([number[key] for key in keys], int)

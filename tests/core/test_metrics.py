@@ -72,6 +72,15 @@ def test_bootstrap_interval_widens_when_tracks_of_an_artist_agree():
     assert width(by_artist) > 3 * width(by_track)
 
 
+def test_tracks_of_nobody_are_not_one_artists():
+    artists = np.array(["b", "", "a", "", "b", ""])
+    assert metrics.artist_numbers(artists).tolist() == [1, 2, 0, 3, 1, 4]
+    assert metrics.artist_numbers(np.array([7, 3, 7])).tolist() == [1, 0, 1]
+    drawn = list(metrics.artist_resamples(artists, 200, seed=0))
+    assert any((1 in d) != (3 in d) for d in drawn)
+    assert all((0 in d) == (4 in d) for d in drawn)
+
+
 def test_temperature_is_found_again(predictions):
     p, truth = predictions
     good = apply_temperature(p, fit_temperature(p, truth))

@@ -108,6 +108,40 @@ def test_tables_of_the_development_corpora_become_a_collection(tmp_path, monkeyp
         folders.main()
 
 
+def test_artists_are_folded_as_in_the_plugin(tmp_path):
+    names = ("The Beatles", "Beatles, The", "beatles", "Björk feat. Antony", "Bjork", "VA",
+             "Various Artists", "Unknown Artist", "[unknown]")  # fmt: skip
+    table = tmp_path / "mine.csv"
+    rows = [
+        f'{i}.wav,"{name}",,Doom,Doom,{"train" if i % 2 else "test"}'
+        for i, name in enumerate(names)
+    ]
+    table.write_text("\n".join(["path,artist,album,genre,genres,split", *rows]), encoding="utf-8")
+    collection = read_csv(table)
+    artists = ["beatles"] * 3 + ["bjork"] * 2 + [""] * 4
+    assert [track.artist for track in collection.tracks] == artists
+    assert collection.divided_artists(GIVEN) == {"beatles", "bjork"}  # nobody is not divided
+    assert "9 tracks by 2 artists" in collection.summary()
+    write_csv(collection, tmp_path / "again.csv")
+    again = read_csv(tmp_path / "again.csv")
+    assert [track.artist for track in again.tracks] == artists
+    names = {"beatles": "The Beatles", "bjork": "Björk feat. Antony"}
+    assert again.artist_names == collection.artist_names == names
+
+
+def test_nobody_may_be_in_several_folds(tmp_path):
+    table = tmp_path / "mine.csv"
+    table.write_text(
+        "path,artist,album,genre,genres,split_fold0,split_fold1\n"
+        "1.wav,Various Artists,,Doom,Doom,test,train\n"
+        "2.wav,VA,,Doom,Doom,train,test\n"
+    )
+    assert [track.fold for track in read_csv(table).tracks] == [0, 1]
+    table.write_text(table.read_text().replace("Various Artists", "ABBA").replace("VA", "Abba"))
+    with pytest.raises(CollectionError, match="has the artist abba in several folds"):
+        read_csv(table)
+
+
 def test_tracks_go_with_their_parts_and_the_reason_stays(table):
     less = read_csv(table).without({"sub/2.wav": "hums"})
     assert [track.artist for track in less.tracks] == ["anna", "bert", "clara"]

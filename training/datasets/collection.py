@@ -6,12 +6,15 @@ FMA comes from `training.datasets.fma`, anything else as a CSV with a row per tr
 column             what is in it
 =================  ==============================================================
 ``path``           the audio file; if relative, from the CSV's own folder
-``artist``         the key that tells artists apart, never empty
+``artist``         the name of the artist, or a key, never empty
 ``album``          its key, or empty
 ``genre``          the one main genre, or empty: then it serves artist groups only
 ``genres``         every genre, sub-genres included, joined by ``"; "``
 ``split``          ``train``, ``valid``, ``test``, or empty for none of them
 =================  ==============================================================
+
+Artists are told apart as the plugin does it (`agf_core.data.artist_names`): "The Beatles" and
+"Beatles, The" are one, and "Various Artists" is nobody, whose tracks serve no artist groups.
 
 Several splits stand in columns ``split_NAME``; the one of a column ``split`` is called `GIVEN`. The
 folds of a cross-validation are splits called ``fold0``, ``fold1`` and so on, whose test part is the
@@ -35,6 +38,7 @@ from tqdm import tqdm
 
 from agf_core.audio import decode
 from agf_core.constants import SHORTEST_SECONDS
+from agf_core.data.artist_names import fold_artist_name
 from agf_core.data.splits import hold_out_artists
 from agf_core.data.tracks import Track
 from agf_core.utils import atomic
@@ -45,6 +49,7 @@ COLUMNS = ("path", "artist", "album", "genre", "genres")
 PARTS = ("train", "valid", "test")
 GIVEN = "given"
 FOLD = "fold"  # before its number, the name of its split
+NOBODY = "Various Artists"  # what is written for an artist who is not known
 SEPARATOR = "; "  # between the genres of a track
 CALIBRATION_SHARE = 0.1  # of the training artists, held out to fit a temperature
 
@@ -104,7 +109,7 @@ class Collection:
     def divided_artists(self, split: str) -> set[str]:
         """Return the artists who are in more than one part of a split."""
         sides = [{self.tracks[i].artist for i in self.part(split, part)} for part in PARTS]
-        counts = Counter(artist for side in sides for artist in side)
+        counts = Counter(artist for side in sides for artist in side if artist)
         return {artist for artist, count in counts.items() if count > 1}
 
     def without(self, reasons: Mapping[str, str]) -> "Collection":
@@ -119,7 +124,7 @@ class Collection:
 
     def summary(self) -> str:
         """Return a few lines for a person: sizes, splits, and what is left out and why."""
-        artists = {track.artist for track in self.tracks}
+        artists = {track.artist for track in self.tracks if track.artist}
         lines = [
             f"{self.name}: {len(self.tracks)} tracks by {len(artists)} artists, "
             f"{len(self.genres)} main genres"
@@ -163,8 +168,18 @@ def read_csv(table: Path, *, audio_needed: bool = False) -> Collection:
         table.stem,
         tracks,
         {split: tuple(row[column] for row in rows) for column, split in split_of.items()},
-        {row["artist"]: row["artist_name"] for row in rows if row.get("artist_name")},
+        _names(tracks, rows),
     )
+
+
+def _names(tracks: Sequence[Track], rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return what to call each artist whose key is not the name: as the first row has it."""
+    names: dict[str, str] = {}
+    for track, row in zip(tracks, rows, strict=True):
+        name = row.get("artist_name") or row["artist"]
+        if track.artist and name != track.artist:
+            names.setdefault(track.artist, name)
+    return names
 
 
 def _split_columns(table: Path, columns: Sequence[str]) -> dict[str, str]:
@@ -206,7 +221,7 @@ def _track(row: dict[str, str], table: Path, split_of: Mapping[str, str]) -> Tra
     return Track(
         track_id=row.get("track_id") or row["path"],
         path=table.parent / row["path"],
-        artist=row["artist"],
+        artist=fold_artist_name(row["artist"]),
         genre=row["genre"],
         labels=split_cell(row["genres"]),
         fold=folds[0] if folds else None,
@@ -234,7 +249,7 @@ def _check_tracks(tracks: Sequence[Track], table: Path, audio_needed: bool) -> N
     twice = [key for key, count in Counter(t.track_id for t in tracks).items() if count > 1]
     if twice:
         raise CollectionError(f"{table} has {twice[0]} more than once; take the others out.")
-    folds = Counter(artist for artist, _ in {(t.artist, t.fold) for t in tracks})
+    folds = Counter(artist for artist, _ in {(t.artist, t.fold) for t in tracks if t.artist})
     if divided := [artist for artist, count in folds.items() if count > 1]:
         raise CollectionError(
             f"{table} has the artist {divided[0]} in several folds; put all tracks of an artist"
@@ -284,7 +299,7 @@ def write_csv(collection: Collection, table: Path) -> None:
             {
                 "track_id": track.track_id,
                 "path": Path(os.path.relpath(track.path, table.parent)).as_posix(),
-                "artist": track.artist,
+                "artist": track.artist or NOBODY,
                 "album": track.album,
                 "genre": track.genre,
                 "genres": SEPARATOR.join(track.labels),
