@@ -1,5 +1,6 @@
 """Options that several commands share, and their errors in one line."""
 
+import errno
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -9,7 +10,12 @@ from pathlib import Path
 import torch
 
 from agf_core import missing_for_learning
-from agf_core.errors import AgfError
+from agf_core.errors import AgfError, shown
+
+
+def folder(text: str) -> Path:
+    """Return an option's path from the root, as processes started elsewhere need it."""
+    return Path(text).absolute()
 
 
 def add_collection(parser: ArgumentParser) -> None:
@@ -27,7 +33,9 @@ def add_unlabelled(parser: ArgumentParser) -> None:
 
 def add_work(parser: ArgumentParser) -> None:
     """Add the folder that `training.paper.prepare` has filled."""
-    parser.add_argument("--work", type=Path, required=True, help="folder of training.paper.prepare")
+    parser.add_argument(
+        "--work", type=folder, required=True, help="folder of training.paper.prepare"
+    )
 
 
 def add_device(parser: ArgumentParser) -> None:
@@ -57,5 +65,15 @@ def one_line_errors() -> Iterator[None]:
         yield
     except AgfError as error:
         sys.exit(str(error))
+    except OSError as error:
+        sys.exit(line_of(error))
     except KeyboardInterrupt:
         sys.exit("stopped; what is finished is kept: run the command again to go on")
+
+
+def line_of(error: OSError) -> str:
+    """Return a line that says what the system refused, and what to do."""
+    where = shown(error.filename) if error.filename else "a file"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where} cannot be written (the disk is full); free some space and run it again"
+    return f"{where}: {error.strerror or error}; mend that and run the command again"

@@ -31,7 +31,7 @@ def written(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     Raises
     ------
     OSError
-        When it cannot be written; an old file stays.
+        When it cannot be written, with its name; an old file stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
@@ -42,9 +42,11 @@ def written(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
             if durable:
                 sync(file.fileno())
         replace(partial, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             partial.unlink()
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk does not say
         raise
 
 

@@ -3,6 +3,7 @@
 Native code that crashes on a file ends its worker alone; the file is reported, the others go on.
 """
 
+import errno
 import multiprocessing
 import multiprocessing.connection
 import signal
@@ -119,4 +120,6 @@ def _serve(connection: Connection, work: Callable[[Job], None]) -> None:
                 error = str(problem)
             except Exception as problem:
                 error = f"{type(problem).__name__}: {problem}"
+                if getattr(problem, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+                    error = CacheError(f"the disk is full ({problem}); free some space there")
             connection.send(error)

@@ -314,7 +314,7 @@ def write_csv(collection: Collection, table: Path) -> None:
             file.write(text.getvalue().encode())
     except OSError as error:
         raise CollectionError(
-            f"{table} cannot be written ({error.strerror}); make room there, or give another path."
+            f"{table} cannot be written ({error.strerror}); free some space, or give another path."
         ) from error
 
 

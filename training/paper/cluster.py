@@ -1,18 +1,24 @@
 """Work on many processes or machines, by Dask's distributed scheduler.
 
 Without an address, the processes are started here and end with the command. With one, they are
-those of a scheduler that runs elsewhere and whose workers see the same folders; the README shows
-how to start one under SLURM. When a worker dies, its job is tried anew by another; a job that has
-taken four workers along is given up and named.
+those of a scheduler that runs elsewhere and whose workers see the same folders, the clone among
+them: they find its code wherever they were started. When a worker dies, its job is tried anew by
+another; a job that has taken four workers along is given up and named.
 """
 
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
+import agf_core
+import training
+from agf_core.errors import AgfError
+from training.cli import line_of
 from training.errors import RunError
 
 if TYPE_CHECKING:  # comes with [research] only
@@ -42,6 +48,7 @@ def connect(scheduler: str | None, workers: int) -> Iterator["Client"]:
                 " `dask scheduler`, or leave --scheduler out"
             ) from None
         with client:
+            _show_the_code(client)
             print(f"progress: {client.dashboard_link}", flush=True)
             yield client
         return
@@ -51,6 +58,32 @@ def connect(scheduler: str | None, workers: int) -> Iterator["Client"]:
     with cluster, Client(cluster) as client:
         print(f"progress: {client.dashboard_link}", flush=True)
         yield client
+
+
+def _show_the_code(client: "Client") -> None:
+    """Let a scheduler and its workers, also those yet to come, import the code of this clone.
+
+    The clone need not be installed, and the command ``dask`` does not look into the folder that it
+    is started in.
+    """
+    from distributed import WorkerPlugin
+
+    packages = [Path(str(package.__file__)).parents[1] for package in (training, agf_core)]
+    folders = list(dict.fromkeys(map(str, packages)))
+
+    # Both are defined in here, so that they are sent as they are and not by name: the other side
+    # cannot import this module yet.
+    def show() -> None:
+        sys.path[:] = folders + [path for path in sys.path if path not in folders]
+
+    class Code(WorkerPlugin):
+        name = "beets-agf"
+
+        def setup(self, worker: Any) -> None:
+            show()
+
+    client.run_on_scheduler(show)
+    client.register_plugin(Code())
 
 
 @contextmanager
@@ -87,6 +120,29 @@ def each(
         job_of[futures[-1].key] = job
     for future, result, error in finished([futures.pop() for _ in job_of]):
         yield job_of[future.key], result, error
+
+
+def reason(error: BaseException, what: str) -> str:
+    """Return a line that says why a job could not be done.
+
+    Parameters
+    ----------
+    what : str
+        The job was about, such as a track.
+    """
+    from distributed import KilledWorker
+
+    if isinstance(error, AgfError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{what}: {line_of(error)}"
+    if isinstance(error, KilledWorker):
+        return (
+            f"{what}: four processes died of it; see whether memory is short, or leave it out of"
+            " the table"
+        )
+    text = " ".join(str(error).split())
+    return f"{what}: {type(error).__name__} {text}; what is finished is kept"
 
 
 def device_here() -> str:

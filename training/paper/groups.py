@@ -144,9 +144,10 @@ def make_all(jobs: Sequence[GroupsJob], scheduler: str | None, workers: int | No
         done = cluster.each(client, GroupsJob.make, missing)
         for job, _, error in tqdm(done, total=len(missing), desc="artist groups", unit="source"):
             if error:
-                problems[str(error)] = job
+                which = f"{job.source} of split {job.split}, seed {job.seed}"
+                problems[cluster.reason(error, which)] = job
     if problems:
-        raise RunError("\n".join(problems))
+        raise RunError("; ".join(problems))
 
 
 @cli.one_line_errors()

@@ -36,7 +36,7 @@ from agf_core.train.dataset import PackedRows, fit_normaliser
 from agf_core.utils import atomic
 from training import cli
 from training.datasets.collection import Collection, read_csv, write_csv
-from training.errors import CollectionError
+from training.errors import CollectionError, RunError
 from training.features import make_features, spectrogram, spectrogram_kind
 from training.paper import cli as paper_cli
 from training.paper import cluster
@@ -126,7 +126,11 @@ def prepare(
     ------
     CollectionError
         When the table is bad, or `work` was prepared from another.
+    RunError
+        When a track's features cannot be made for another reason than its sound: a full disk, say.
+        What is finished is kept.
     """
+    table, work = table.absolute(), work.absolute()
     collection = read_csv(table, audio_needed=True)
     work.mkdir(parents=True, exist_ok=True)
     fingerprint = hashlib.sha256(table.read_bytes()).hexdigest()
@@ -151,14 +155,16 @@ def prepare(
         make = partial(make_features, work / "features", spec, sources)
         with cluster.connect(scheduler, workers or os.cpu_count() or 1) as client:
             done = cluster.each(client, make, wanted)
-            for track, errors, crash in tqdm(done, total=len(wanted), desc="tracks", unit="track"):
-                for what, why in (errors or {}).items():
+            for track, errors, problem in tqdm(
+                done, total=len(wanted), desc="tracks", unit="track"
+            ):
+                if problem:  # not the track's fault, or that of its sound
+                    which = f"track {track.track_id} ({decode.shown(track.path)})"
+                    raise RunError(cluster.reason(problem, which)) from problem
+                if "log-mel" in errors:
+                    unreadable[track.track_id] = errors["log-mel"]
+                for what, why in errors.items():
                     tqdm.write(f"track {track.track_id}, left out of {what}: {why}")
-                if (kinds[0], track.track_id) not in cache:
-                    why = errors["log-mel"] if errors else f"{decode.shown(track.path)}: {crash}"
-                    unreadable[track.track_id] = why
-                elif crash:
-                    tqdm.write(f"track {track.track_id}, left out of {sources}: {crash}")
     collection = collection.without(unreadable)
     if not collection.tracks:
         raise CollectionError(f"{table} has no track that can be read; see above")
@@ -200,7 +206,7 @@ def main() -> None:
     parser.add_argument(
         "--table", type=Path, required=True, help="CSV of training.datasets.collection"
     )
-    parser.add_argument("--work", type=Path, required=True, help="folder to fill")
+    parser.add_argument("--work", type=cli.folder, required=True, help="folder to fill")
     parser.add_argument("--sources", default=FROM_AUDIO, help="letters; default %(default)s")
     paper_cli.add_recipe(parser)
     cli.add_cluster(parser)

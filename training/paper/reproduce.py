@@ -76,8 +76,9 @@ def reproduce(
             for future, _, error in cluster.finished(list(futures)):
                 bar.update(futures[future])
                 if error:
-                    problems[str(error)] = None
-                    tqdm.write(str(error), file=sys.stderr)
+                    why = cluster.reason(error, "a case")
+                    problems[why] = None
+                    tqdm.write(why, file=sys.stderr)
     if problems:
         raise RunError(
             f"not all cases could be trained, for {len(problems)} reasons, see above; run the"

@@ -1,0 +1,195 @@
+"""Workers that run elsewhere, and what may go wrong on them."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from distributed import Client
+
+from agf_core.errors import SilentAudioError
+from agf_core.utils import atomic
+from training import features
+from training.datasets.collection import read_csv
+from training.paper import cluster, groups, prepare
+from training.paper.run import versions
+
+CLONE = Path(prepare.__file__).parents[2]
+DASK = Path(sys.executable).with_name("dask")
+
+
+@pytest.fixture
+def table(tmp_path, write_wav):
+    """Six short clips by three artists."""
+    rng = np.random.default_rng(0)
+    rows = ["path,artist,album,genre,genres,split"]
+    for i in range(6):
+        write_wav(f"{i}.wav", 0.1 * rng.normal(size=88_200))
+        rows.append(f"{i}.wav,artist {i // 2},,Doom,Doom; Metal,{'train' if i < 4 else 'test'}")
+    (tmp_path / "mine.csv").write_text("\n".join(rows))
+    return tmp_path / "mine.csv"
+
+
+@contextmanager
+def started(*command, cwd):
+    """Start a process as from a terminal in a folder, without the paths of these tests."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    with subprocess.Popen(
+        [*map(str, command)],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def test_workers_started_anywhere_find_the_code(table, tmp_path):
+    """Started as the documentation says; the second worker begins when the command has begun."""
+    file = tmp_path / "scheduler.json"
+    away = tmp_path / "away"
+    away.mkdir()
+    scheduler = (DASK, "scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", file)
+    with started(*scheduler, cwd=away):
+        until(file.exists)
+        address = json.loads(file.read_text())["address"]
+        worker = (DASK, "worker", address, "--nthreads", 1, "--no-dashboard")
+        work = os.path.relpath(tmp_path / "work", CLONE)
+        common = ["--work", work, "--scheduler", address]
+        with started(*worker, cwd=CLONE), started(*worker, cwd=away):
+            mine = os.path.relpath(table, CLONE)
+            command("prepare", "--table", mine, "--sources", "", *common)
+            command("groups", "--splits", "given", "--sources", "s", *common)
+        with cluster.connect(address, 1) as client:
+            later = client.submit(versions, torch.device("cpu"), pure=False)
+            with started(*worker, cwd=away):
+                assert later.result(timeout=120)["device"] == "cpu"
+    assert len(read_csv(tmp_path / "work" / "tracks.csv").tracks) == 6
+    made = list((tmp_path / "work").glob("groups-*/given/seed-0/s.npz"))
+    assert len(made) == 1
+
+
+def until(condition):
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def command(name, *arguments):
+    """Run a command in the clone, as from a terminal."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    subprocess.run(
+        [sys.executable, "-m", f"training.paper.{name}", *map(str, arguments)],
+        cwd=CLONE,
+        env=environment,
+        check=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Let jobs run in this process, where their surroundings can be spoilt."""
+
+    @contextmanager
+    def connect(scheduler, workers):
+        with Client(
+            processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None
+        ) as client:
+            yield client
+
+    monkeypatch.setattr(cluster, "connect", connect)
+
+
+def run_prepare(table, work, monkeypatch):
+    """Run the command, which ends with a line; return it."""
+    arguments = ["prepare", "--table", table, "--work", work, "--sources", ""]
+    monkeypatch.setattr(sys, "argv", [*map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        prepare.main()
+    message = str(ended.value)
+    assert "\n" not in message
+    assert not (work / "tracks.csv").exists()
+    assert not (work / "prepared.json").exists()
+    return message
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ModuleNotFoundError("No module named 'training'"), "ModuleNotFoundError No module named"),
+        (MemoryError("no memory"), "MemoryError no memory; what is finished is kept"),
+        (ValueError("two\nlines"), "ValueError two lines"),
+        (OSError(errno.EIO, "Input/output error", "x.wav"), "x.wav: Input/output error; mend that"),
+        (OSError(errno.ENOSPC, "No space left on device"), "(the disk is full); free some space"),
+    ],
+)
+def test_what_is_not_the_sounds_fault_leaves_no_track_out(
+    table, tmp_path, here, monkeypatch, error, line
+):
+    real = features.spectrogram
+
+    def failing(track, spec, cache):
+        if track.track_id == "3.wav":
+            raise error
+        return real(track, spec, cache)
+
+    monkeypatch.setattr(features, "spectrogram", failing)
+    message = run_prepare(table, tmp_path / "work", monkeypatch)
+    assert message.startswith("track 3.wav (")
+    assert line in message
+
+
+def test_a_track_without_sound_is_left_out(table, tmp_path, here, monkeypatch, capsys):
+    (tmp_path / "3.wav").write_bytes(b"no sound")
+    made = prepare.prepare(table, tmp_path / "work", groups.InputSpec(), sources="")
+    assert [track.track_id for track in made.collection.tracks] == [
+        f"{i}.wav" for i in (0, 1, 2, 4, 5)
+    ]
+    assert "left out: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("which", [".npy", "tracks.csv", "prepared.json", ".json"])
+def test_a_full_disk_is_one_line(table, tmp_path, here, monkeypatch, which):
+    """Whatever is being written: features, all spectrograms in one file, tables."""
+    real = atomic.replace
+
+    def full(source, target):
+        if str(target).endswith(which) and "work" in str(target):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr(atomic, "replace", full)
+    arguments = ["prepare", "--table", table, "--work", tmp_path / "work", "--sources", ""]
+    monkeypatch.setattr(sys, "argv", [*map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        prepare.main()
+    message = str(ended.value)
+    assert "\n" not in message
+    assert "free some space" in message
+    assert which in message
+    monkeypatch.setattr(atomic, "replace", real)
+    prepare.main()  # goes on
+    assert len(read_csv(tmp_path / "work" / "tracks.csv").tracks) == 6
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_what_killed_four_workers_is_named():
+    from distributed import KilledWorker
+
+    with suppress(TypeError):  # its arguments differ between versions
+        error = KilledWorker("make", None, 4)
+        assert cluster.reason(error, "track 7").startswith("track 7: four processes died of it")
+    assert cluster.reason(SilentAudioError("x is silent."), "track 7") == "x is silent."
