@@ -95,7 +95,7 @@ def command(name, *arguments):
         cwd=CLONE,
         env=environment,
         check=True,
-        timeout=300,
+        timeout=900,
     )
 
 
