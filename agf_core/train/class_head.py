@@ -64,6 +64,12 @@ class ClassHead(TaskModel):
     """
 
     averages_logits = True
+    table: Tensor
+    teacher_weights: Tensor
+    genre_bias: Tensor
+    music_weights: Tensor
+    music_bias: Tensor
+    terms: Tensor
 
     def __init__(self, n_features: int, sizes: HeadSizes) -> None:
         super().__init__()
@@ -87,18 +93,18 @@ class ClassHead(TaskModel):
 
     def music(self, logits: Tensor) -> Tensor:
         """Return how surely each window is music, (batch, 1), from class logits."""
-        return torch.sigmoid(logits @ cast(Tensor, self.music_weights) + self.music_bias)
+        return torch.sigmoid(logits @ self.music_weights + self.music_bias)
 
     def genres(self, logits: Tensor) -> Tensor:
         """Return genre logits, (batch, genres), from class logits (batch, classes)."""
-        evidence = torch.log(torch.sigmoid(logits) @ cast(Tensor, self.table) + FLOOR)
+        evidence = torch.log(torch.sigmoid(logits) @ self.table + FLOOR)
         evidence = evidence.view(-1, self.sizes.teachers, self.sizes.genres)
-        weighted = (evidence * cast(Tensor, self.teacher_weights)[:, None]).sum(dim=1)
-        return (weighted + cast(Tensor, self.genre_bias)) * self.music(logits)
+        weighted = (evidence * self.teacher_weights[:, None]).sum(dim=1)
+        return (weighted + self.genre_bias) * self.music(logits)
 
     def styles(self, logits: Tensor) -> Tensor:
         """Return the probability of each style, (batch, styles), from class logits."""
-        of_terms = torch.sigmoid(logits).index_select(1, cast(Tensor, self.terms).long())
+        of_terms = torch.sigmoid(logits).index_select(1, self.terms.long())
         shape = (-1, self.sizes.styles, self.sizes.terms, 2)
         return of_terms.view(*shape).amin(dim=3).amax(dim=2)
 

@@ -23,6 +23,8 @@ DEFAULTS: dict[str, Any] = {
     "auto": False,
     "count": 1,
     "min_confidence": 0.6,
+    "styles": False,
+    "min_style_confidence": 0.15,
     "whitelist": False,
     "canonical": False,
     "aliases": False,
@@ -169,6 +171,10 @@ class Settings:
         The most genres that are set.
     min_confidence : float
         Probability of the first genre below which nothing is set.
+    styles : bool
+        Set the style, too, before its genre.
+    min_style_confidence : float
+        Probability of a style below which it is not set.
     force, keep_existing : bool
         Change tracks and albums that have genres, too: replace the genres, or add to them.
     renew : bool
@@ -193,6 +199,8 @@ class Settings:
 
     count: int = 1
     min_confidence: float = 0.6
+    styles: bool = False
+    min_style_confidence: float = 0.15
     force: bool = False
     keep_existing: bool = False
     renew: bool = False
@@ -220,6 +228,10 @@ class Settings:
             count=value_of(values, "count", Number(int, 1), "a whole number from 1 up"),
             min_confidence=value_of(
                 values, "min_confidence", Number(float, 0, 1), "a number from 0 to 1"
+            ),
+            styles=switch(values, "styles"),
+            min_style_confidence=value_of(
+                values, "min_style_confidence", Number(float, 0, 1), "a number from 0 to 1"
             ),
             force=switch(values, "force"),
             keep_existing=switch(values, "keep_existing"),

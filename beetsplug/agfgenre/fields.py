@@ -25,6 +25,8 @@ FIELDS: dict[str, types.Type[Any, Any]] = {
     "agf_genres": types.MULTI_VALUE_DSV,
     "agf_confidence": types.NullFloat(CONFIDENCE_DIGITS),
     "agf_model": types.STRING,
+    "agf_style": types.STRING,
+    "agf_style_confidence": types.NullFloat(CONFIDENCE_DIGITS),
     "agf_set": types.MULTI_VALUE_DSV,
 }
 

@@ -3,6 +3,7 @@ import pytest
 from beets.library import Item
 
 from agf_core.audio.decode import SilentAudioError
+from agf_core.bundle.format import Style
 from agf_core.inference.tagger import Prediction
 from beetsplug.agfgenre.config import Settings
 from beetsplug.agfgenre.summary import Outcome, Summary
@@ -62,6 +63,30 @@ def test_decision(confidence, wanted, count, decision):
     words = Vocabulary(whitelist=frozenset(wanted), title_case=False)
     stored = StoredPrediction(("a", "b", "c"), confidence)
     assert decide(stored, words, Settings(count=count, min_confidence=0.5)) == decision
+
+
+@pytest.mark.parametrize(
+    ("options", "genres"),
+    [
+        ({}, ("Rock",)),
+        ({"styles": True}, ("Grunge",)),
+        ({"styles": True, "count": 2}, ("Grunge", "Rock")),
+        ({"styles": True, "count": 2, "min_style_confidence": 0.31}, ("Rock",)),
+    ],
+)
+def test_a_style_stands_before_its_genre(options, genres):
+    stored = StoredPrediction(("Rock",), 0.9, "grunge", 0.3)
+    assert decide(stored, Vocabulary(), Settings(**options)).genres == genres
+
+
+def test_the_style_is_the_best_of_the_first_genre_over_all_tracks():
+    styles = (Style("grunge", "b"), Style("swing", "a"), Style("bebop", "a"))
+
+    def predicted(*shares):
+        return Prediction(("a", "b"), np.array([0.8, 0.2]), styles, np.array(shares))
+
+    stored = StoredPrediction.of([predicted(0.9, 0.2, 0.1), predicted(0.9, 0.0, 0.3)])
+    assert (stored.style, stored.style_confidence) == ("bebop", 0.2)
 
 
 def test_candidates_that_mean_the_same_are_one_genre():

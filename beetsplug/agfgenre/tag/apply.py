@@ -18,7 +18,7 @@ from beetsplug.agfgenre.fields import (
     mark_set_by_plugin,
 )
 from beetsplug.agfgenre.summary import Outcome, Summary
-from beetsplug.agfgenre.tag.decision import Decision, decide, rank, single
+from beetsplug.agfgenre.tag.decision import Decision, decide, rank, rank_styles, single
 from beetsplug.agfgenre.tag.file_writer import genres_in_file, try_write
 from beetsplug.agfgenre.vocabulary import unique
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from beetsplug.agfgenre.vocabulary import Vocabulary
 
 SHOWN_FIELDS = ("genres", "agf_confidence")
-EXPLAINED = 5  # genres
+EXPLAINED, EXPLAINED_STYLES = 5, 3  # how many are shown
 
 
 class GenreApplier:
@@ -177,6 +177,10 @@ class GenreApplier:
             ui.print_(name_of(obj))
             shares = rank(predictions)[:EXPLAINED]
             ui.print_("  " + ", ".join(f"{genre} {share:.2f}" for genre, share in shares))
+            styles = rank_styles(predictions, shares[0][0])[:EXPLAINED_STYLES]
+            if styles:
+                named = ", ".join(f"{style} {share:.2f}" for style, share in styles)
+                ui.print_(f"  styles of {shares[0][0]}: {named}")
 
     def fail(self, error: Exception | None) -> None:
         """Count and report a file that could not be analysed."""

@@ -33,10 +33,16 @@ class StoredPrediction:
         as probable as the first.
     confidence : float
         Probability of the first.
+    style : str
+        The most probable style below the first genre; empty where the model predicts none.
+    style_confidence : float
+        Its probability.
     """
 
     genres: tuple[str, ...]
     confidence: float
+    style: str = ""
+    style_confidence: float = 0.0
 
     @classmethod
     def of(cls, predictions: Sequence[Prediction]) -> StoredPrediction:
@@ -44,7 +50,8 @@ class StoredPrediction:
         ranking = rank(predictions)
         best = ranking[0][1]
         genres = [genre for genre, share in ranking if share >= LEAST_SHARE * best]
-        return cls(tuple(genres[:MOST_CANDIDATES]), round(best, 4))
+        style, confidence = next(iter(rank_styles(predictions, genres[0])), ("", 0.0))
+        return cls(tuple(genres[:MOST_CANDIDATES]), round(best, 4), style, round(confidence, 4))
 
     @classmethod
     def read(cls, obj: TrackOrAlbum, model_id: str) -> StoredPrediction | None:
@@ -52,12 +59,21 @@ class StoredPrediction:
         if own_value(obj, "agf_model") != model_id:
             return None
         genres, confidence = own_value(obj, "agf_genres"), own_value(obj, "agf_confidence")
-        return cls(tuple(genres), confidence) if genres and confidence is not None else None
+        if not genres or confidence is None:
+            return None
+        style, share = own_value(obj, "agf_style"), own_value(obj, "agf_style_confidence")
+        return cls(tuple(genres), confidence, style or "", share or 0.0)
 
     def write(self, obj: TrackOrAlbum, model_id: str) -> None:
         """Set the fields of a track or an album, without storing it."""
         obj["agf_genres"] = list(self.genres)
         obj["agf_confidence"] = self.confidence
+        if self.style:
+            obj["agf_style"] = self.style
+            obj["agf_style_confidence"] = self.style_confidence
+        elif own_value(obj, "agf_style"):  # of another model
+            del obj["agf_style"]
+            del obj["agf_style_confidence"]
         obj["agf_model"] = model_id
 
 
@@ -81,8 +97,20 @@ def rank(predictions: Sequence[Prediction]) -> list[tuple[str, float]]:
     return sorted(zip(predictions[0].labels, means, strict=True), key=lambda share: -share[1])
 
 
+def rank_styles(predictions: Sequence[Prediction], genre: str) -> list[tuple[str, float]]:
+    """Average predictions; return the styles of a genre and their probabilities, best first."""
+    styles = predictions[0].styles
+    columns = zip(*(prediction.style_probabilities for prediction in predictions), strict=True)
+    means = [float(sum(column)) / len(predictions) for column in columns]
+    pairs = zip(styles, means, strict=True)
+    below = [(style.name, share) for style, share in pairs if style.genre == genre]
+    return sorted(below, key=lambda share: -share[1])
+
+
 def decide(prediction: StoredPrediction, vocabulary: Vocabulary, settings: Settings) -> Decision:
     """Turn a prediction into at most ``settings.count`` genres of the vocabulary.
+
+    A style that is probable enough stands before its genre, if styles are wanted.
 
     The first candidate decides whether anything is set at all: it must be probable enough, and
     it must stand for a wanted genre. Probable enough is what is shown as probable enough.
@@ -92,6 +120,9 @@ def decide(prediction: StoredPrediction, vocabulary: Vocabulary, settings: Setti
     names = [vocabulary.translate(label) for label in prediction.genres]
     if not names[0]:
         return Decision(outcome=Outcome.UNWANTED)
+    sure = round(prediction.style_confidence, CONFIDENCE_DIGITS) >= settings.min_style_confidence
+    if settings.styles and prediction.style and sure:
+        names.insert(0, vocabulary.translate(prediction.style))
     return Decision(tuple(unique(chain.from_iterable(names))[: settings.count]))
 
 
