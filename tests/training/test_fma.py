@@ -111,6 +111,21 @@ def test_large_has_tracks_without_top_genre_and_in_the_official_split_alone(root
         assert [large.splits[split][i] for split in fma.SPLITS] == ["train", "", "", ""]
 
 
+def test_full_has_the_tracks_of_large_untrimmed(root, unpacked):
+    (root / "fma_medium").rename(root / "clips")
+    shutil.copytree(unpacked / "fma_medium", root / "fma_full")
+    for track_id in miniature_fma.OUTSIDE:
+        shutil.copy(root / "fma_full/000/000002.mp3", root / f"fma_full/000/{track_id:0>6}.mp3")
+    full = fma.read(root, "full")
+    assert full.name == "fma-full"
+    assert {*miniature_fma.OUTSIDE, "99134", "98567"} < {t.track_id for t in full.tracks}
+    assert not full.left_out  # what holds no sound as a clip is seen when it is read
+    assert full.shortest < fma.SHORTEST
+    for subset in ("small", "medium", "large"):  # they are clips, which these are not
+        with pytest.raises(CollectionError, match=f"fma_{subset} does not exist"):
+            fma.read(root, subset)
+
+
 def test_the_command_names_what_it_leaves_out_and_writes_a_table(
     unpacked, tmp_path, monkeypatch, capsys
 ):

@@ -17,17 +17,22 @@ import gzip
 import json
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
 
 from agf_core.audio.decode import shown
+from agf_core.constants import SHORTEST_SECONDS
 from agf_core.data.tracks import Track
 from training.cli import one_line_errors
 from training.datasets.collection import Collection, sift, write_csv
 from training.errors import CollectionError
 
-SUBSETS = ("small", "medium", "large")  # each holds those before it
+SUBSETS = ("small", "medium", "large", "full")
+"""Each holds those before it: clips of 30 s. In full are the tracks of large, untrimmed."""
+
+FULL = SUBSETS[-1]
 MEDIUM = SUBSETS[:2]  # subsets of medium's tracks in tracks.csv: the smallest that has them
 PARTS = {"training": "train", "validation": "valid", "test": "test"}
 SPLITS = ("official", "random", "album", "date")
@@ -99,6 +104,8 @@ def read(root: Path, subset: str = "medium") -> Collection:
     _check_clips(folder, tracks, ids, table)
     parts = {split: tuple(values) for split, values in splits.items()}
     collection = Collection(f"fma-{subset}", tuple(tracks), parts, names, shortest=SHORTEST)
+    if subset == FULL:  # what is known of clips need not be true of whole tracks
+        return replace(collection, shortest=SHORTEST_SECONDS)
     return collection.without(
         {
             track.track_id: f"track {track.track_id}: its clip holds no sound in FMA as published"
@@ -192,8 +199,12 @@ def _checked(
 
 
 def _folder(root: Path, subset: str) -> Path:
-    """Return the folder with the clips of a subset: its own, or that of a larger one."""
-    folders = [root / f"fma_{name}" for name in SUBSETS[SUBSETS.index(subset) :]]
+    """Return the folder with the clips of a subset: its own, or that of a larger one.
+
+    The tracks of full are no clips, and serve full alone.
+    """
+    larger = SUBSETS[SUBSETS.index(subset) :]
+    folders = [root / f"fma_{name}" for name in larger if subset == FULL or name != FULL]
     for folder in folders:
         if folder.is_dir():
             return folder

@@ -29,6 +29,7 @@ SHA1 = {
     "small": "ade154f733639d52e35e32f5593efe5be76c6d70",  # 7 GiB
     "medium": "c67b69ea232021025fca9231fc1c7c1a063ab50b",  # 22 GiB
     "large": "497109f4dd721066b5ce5e5f250ec604dc78939e",  # 93 GiB
+    "full": "0f0ace23fbe9ba30ecb7e95f763e435ea802b8ab",  # 879 GiB
 }
 TIMEOUT = 60  # seconds without a byte
 CHUNK = 1 << 16  # bytes written at a time
