@@ -4,6 +4,7 @@ import av
 import numpy as np
 
 BATCH = 1 << 16  # samples mixed down at a time
+CANCELLED = 0.1  # of the power that the sum of unrelated channels has: below, they cancel out
 LOUDEST = 4.0  # times full scale; damaged mp3 frames may decode to thousands
 
 # Sample formats: their numpy type and their full scale. Names of planar ones end in p.
@@ -22,7 +23,7 @@ class Downmixer:
 
     Mono is the plain average of the channels, as in librosa: libswresample's own matrices weight
     channels by their position and drop the bass channel, so that the level of a recording would
-    depend on its layout.
+    depend on its layout. Where channels cancel each other out (left = -right), it is the loudest.
     """
 
     def __init__(self, sample_rate: int):
@@ -71,10 +72,9 @@ class Downmixer:
             (frame,) = av.AudioResampler(name.removesuffix("p")).resample(frame)
         step = 1 if frame.format.is_planar else channels
         values = [np.frombuffer(p, dtype, frame.samples * step) for p in frame.planes]  # type: ignore
-        mono = np.zeros(len(range(frame.samples)[part]), np.float32)
-        for channel in range(channels):
-            plane = values[channel] if step == 1 else values[0][channel::step]
-            mono += plane[part].astype(np.float32, copy=False)
+        planes = (values[c] if step == 1 else values[0][c::step] for c in range(channels))
+        zero = full_scale if dtype.kind == "u" else 0.0
+        mono = _sum([plane[part].astype(np.float32, copy=False) for plane in planes], zero)
         mono *= 1 / (channels * full_scale)
         if dtype.kind == "u":
             mono -= 1
@@ -94,3 +94,28 @@ class Downmixer:
         if self.resampler is not None:
             self.done += [out.to_ndarray()[0] for out in self.resampler.resample(None)]
             self.resampler = None
+
+
+def _sum(planes: list[np.ndarray], zero: float) -> np.ndarray:
+    """Return the sum of channels; where it cancels out, the loudest one as if it were all of them.
+
+    Parameters
+    ----------
+    planes : list of np.ndarray [shape=(n,), dtype=float32]
+        Samples of each channel.
+    zero : float
+        The value that stands for silence.
+    """
+    total = np.zeros_like(planes[0])
+    for plane in planes:
+        total += plane
+    if len(planes) == 1:
+        return total
+    powers = [_power(plane - zero if zero else plane) for plane in planes]
+    if _power(total - len(planes) * zero) < CANCELLED * sum(powers):
+        return planes[int(np.argmax(powers))] * np.float32(len(planes))
+    return total
+
+
+def _power(samples: np.ndarray) -> float:
+    return float(np.dot(samples, samples))

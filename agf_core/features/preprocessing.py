@@ -6,6 +6,7 @@ from agf_core.audio import decode
 from agf_core.audio.container import Path
 from agf_core.features.spectrogram import InputSpec, log_mel
 
+BLOCK_SECONDS = 120.0  # that are searched for sound at a time
 SILENCE = 1e-4  # of full scale 1: a stretch with its peak below -80 dB is silent
 
 
@@ -13,7 +14,7 @@ def load_log_mel(path: Path, spec: InputSpec) -> tuple[np.ndarray, float]:
     """Decode an excerpt of a file and return its log-mel spectrogram.
 
     Silent stretches of a whole segment are removed: the minutes before a hidden track have no
-    genre.
+    genre. If all of the excerpt is silent, the first sound of the file is used instead.
 
     Parameters
     ----------
@@ -36,13 +37,34 @@ def load_log_mel(path: Path, spec: InputSpec) -> tuple[np.ndarray, float]:
     excerpt = decode.read_excerpt(
         path, spec.excerpt_seconds, pieces=spec.excerpt_pieces, sample_rate=spec.sample_rate
     )
-    size = spec.segment_frames * spec.hop_length
-    starts = range(0, len(excerpt.samples), size)
-    parts = [excerpt.samples[start : start + size] for start in starts]
-    sounding = [part for part in parts if np.abs(part).max() >= SILENCE]
-    if not sounding:
-        raise decode.SilentAudioError(
-            f"{decode.shown(path)} is silent in the excerpt that was analysed; tag it by hand."
-        )
-    samples = excerpt.samples if len(sounding) == len(parts) else np.concatenate(sounding)
+    samples = _without_silence(excerpt.samples, spec)
+    if not len(samples):
+        samples = _first_sound(path, spec)
+    if not len(samples):
+        raise decode.SilentAudioError(f"{decode.shown(path)} is silent; tag it by hand.")
     return log_mel(samples, spec), excerpt.lost
+
+
+def _without_silence(samples: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """Return samples without the segments that are silent."""
+    size = spec.segment_frames * spec.hop_length
+    parts = [samples[start : start + size] for start in range(0, len(samples), size)]
+    sounding = [part for part in parts if np.abs(part).max() >= SILENCE]
+    return samples if len(sounding) == len(parts) else np.concatenate([samples[:0], *sounding])
+
+
+def _first_sound(path: Path, spec: InputSpec) -> np.ndarray:
+    """Return as much of a file's first sound as an excerpt has; nothing where all is silent."""
+    wanted = round(spec.excerpt_seconds * spec.sample_rate)
+    found = np.zeros(0, np.float32)
+    start = 0.0
+    while len(found) < wanted:
+        try:
+            block = decode.read(
+                path, start=start, seconds=BLOCK_SECONDS, sample_rate=spec.sample_rate
+            )
+        except decode.AudioError:  # the file has ended
+            break
+        found = np.concatenate([found, _without_silence(block.samples, spec)])
+        start += BLOCK_SECONDS
+    return found[:wanted]
