@@ -8,6 +8,7 @@ file or a network connection.
 import io
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,7 @@ from agf_core.errors import NoAudioStreamError, UnreadableAudioError, shown, why
 Path = str | bytes | os.PathLike
 
 READ_SIZE = 1 << 16  # bytes read at a time
+MOST_READ = 4  # times the size of a file that are counted as read each time that it is opened
 
 # The containers that are opened: all that may hold audio, and pictures and films, so that the error
 # can be that they hold none. Excluded are formats that refer to other files or hosts (playlists,
@@ -45,12 +47,42 @@ LIBAV_ERRORS: tuple[type[Exception], ...] = (av.error.FFmpegError, OSError, Valu
 LIBAV_ERRORS += (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError)
 
 
+class ReadCounter:
+    """What all threads read: bytes so far, and how many of them wait for the disk just now."""
+
+    def __init__(self) -> None:
+        self.bytes = self.waiting = 0
+        self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        """Count a thread that begins to wait."""
+        with self._lock:
+            self.waiting += 1
+
+    def end(self, size: int) -> None:
+        """Count a thread that has got so many bytes, or none where the disk fails."""
+        with self._lock:
+            self.waiting -= 1
+            self.bytes += size
+
+
+READS = ReadCounter()
+
+
 class _File(io.FileIO):
-    """A file without a name that returns errors, since PyAV prints those that are raised."""
+    """A file without a name that returns errors, since PyAV prints those that are raised.
+
+    Attributes
+    ----------
+    failure : OSError or None
+        The last error of the disk.
+    """
 
     def __init__(self, path: Path):
         super().__init__(os.fspath(path))
         self.name = ""  # type: ignore[misc]  # libav would use it
+        self.failure: OSError | None = None
+        self._counted = MOST_READ * os.fstat(self.fileno()).st_size
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move to a position and return it, or -1 if there is none such."""
@@ -61,10 +93,31 @@ class _File(io.FileIO):
 
     def read(self, size: int | None = -1) -> bytes:
         """Read at most `size` bytes; none where the disk fails, as if the file ended there."""
+        data = b""
+        READS.begin()
         try:
-            return super().read(size) or b""
-        except OSError:
-            return b""
+            data = super().read(size) or b""
+        except OSError as error:
+            self.failure = error
+        finally:
+            # Whoever reads a file over and over gets nowhere.
+            counted = min(len(data), self._counted)
+            self._counted -= counted
+            READS.end(counted)
+        return data
+
+
+@contextmanager
+def _blaming_the_disk(name: str, file: _File) -> Iterator[None]:
+    """Say that a file cannot be read, and not that it is damaged, where the disk has failed."""
+    try:
+        yield
+    finally:
+        if file.failure is not None:
+            raise UnreadableAudioError(
+                f"{name} cannot be read ({file.failure.strerror}); check the disk or the network "
+                "that it is on, and try again."
+            ) from file.failure
 
 
 @contextmanager
@@ -84,7 +137,7 @@ def open_audio(path: Path) -> Iterator[tuple[InputContainer, av.AudioStream]]:
     except (OSError, ValueError) as error:
         raise UnreadableAudioError(why_not_opened(path, error)) from error
 
-    with file:
+    with file, _blaming_the_disk(name, file):
         if status.st_size == 0:
             raise UnreadableAudioError(f"{name} is empty; replace it with an intact copy.")
         try:

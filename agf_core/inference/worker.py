@@ -2,10 +2,12 @@
 
 libav decodes untrusted files in native code, and a bad file could end the process. The worker uses
 as many threads as a `GenreTagger`. When it dies or hangs, the files in progress are sent to a new
-worker, one by one; a file that ends it again is reported as the cause. The main process loads
-neither libav nor ONNX Runtime.
+worker of one thread, one by one. A file that ends it again is reported as damaged, unless the worker
+was killed, had too little memory, or waited for the disk: then that is reported. The main process
+loads neither libav nor ONNX Runtime.
 
-Both processes exchange lines of JSON, one for each file and one for each result.
+Both processes exchange lines of JSON: one for each file, one for each result and, while files are
+being read, the number of bytes read since the last line.
 """
 
 import json
@@ -14,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Generator, Iterable
@@ -30,6 +33,10 @@ from agf_core import errors
 from agf_core.bundle import format as bundle_format
 from agf_core.inference.prediction import FileResult, P, PathLike, Prediction
 
+SLOWEST = 8_192  # bytes per second: the time limit grows by what reading at this rate takes
+BEAT = 1.0  # seconds between reports of bytes read
+KILLED = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT", "SIGXCPU")  # not by the worker
+FREE_MEMORY = "free some memory, or use fewer threads, and run again"
 SECONDS = 120.0  # without any answer, after which the process is taken to hang
 MEMORY = 4 * 2**30  # bytes of data the process may have; it needs a tenth of that
 # Environment of the worker, overridden by that of the main process. Files run in parallel: threads
@@ -46,7 +53,27 @@ PROGRAM = (
 
 
 class _DiedError(Exception):
-    """The worker is gone; the message is the reason, to follow "it"."""
+    """The worker is gone; the message is the reason, to follow "it".
+
+    Parameters
+    ----------
+    reason : str
+    remedy : str
+        What to do where the file need not be the cause; empty where it is.
+    """
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(reason)
+        self.remedy = remedy
+
+    def error_of(self, path: PathLike) -> errors.AudioError:
+        """Return the error of the only file in progress."""
+        name, process = errors.shown(path), f"the process that decodes it {self}"
+        if self.remedy:
+            return errors.AudioError(f"{name} was not analysed: {process}; {self.remedy}.")
+        return errors.UnreadableAudioError(
+            f"{name} is damaged: {process}; replace it with an intact copy."
+        )
 
 
 @dataclass
@@ -129,10 +156,10 @@ class IsolatedTagger:
             self._process.end()
             self._process = None
 
-    def _send(self, path: P) -> _Sent[P]:
+    def _send(self, path: P, threads: int | None = None) -> _Sent[P]:
         """Send a file to the worker; its death is noticed when no result comes."""
         if self._process is None:
-            self._process = self._start()
+            self._process = self._start(threads or self._threads)
         self._sent += 1
         self._process.send({"number": self._sent, "path": os.fsdecode(path)})
         return _Sent(self._sent, path)
@@ -142,6 +169,8 @@ class IsolatedTagger:
         assert self._process is not None
         answer = self._process.receive()
         (one,) = (one for one in sent if one.number == answer["number"])
+        if answer.get("error") == "MemoryError":
+            raise _DiedError("has too little memory", FREE_MEMORY)
         if "error" in answer:
             error = getattr(errors, answer["error"])(answer["message"])
             one.result = FileResult(one.path, error=error)
@@ -160,19 +189,16 @@ class IsolatedTagger:
         for one in sent:
             if one.result is not None:
                 continue
-            alone = self._send(one.path)
+            alone = self._send(one.path, threads=1)
             try:
                 self._receive([alone])
                 one.result = alone.result
             except _DiedError as end:
                 self.close()
-                error = errors.UnreadableAudioError(
-                    f"{errors.shown(one.path)} is damaged: the process that decodes it {end};"
-                    " replace it with an intact copy."
-                )
-                one.result = FileResult(one.path, error=error)
+                one.result = FileResult(one.path, error=end.error_of(one.path))
+        self.close()  # the next worker has all threads again
 
-    def _start(self) -> "_Process":
+    def _start(self, threads: int | None) -> "_Process":
         try:
             process = _Process()
         except OSError as error:
@@ -180,7 +206,7 @@ class IsolatedTagger:
                 f"no worker process can be started ({error.strerror})"
             ) from error
         folder = "" if self._folder == bundle_format.SHIPPED else os.fsdecode(self._folder)
-        process.send({"folder": folder, "threads": self._threads})
+        process.send({"folder": folder, "threads": threads})
         try:
             greeting = process.receive()
         except _DiedError as end:
@@ -220,14 +246,22 @@ class _Process:
             self._process.stdin.flush()
 
     def receive(self) -> dict[str, Any]:
-        """Return the next line; raise `_DiedError` if none will come."""
-        try:
-            line = self._lines.get(timeout=SECONDS)
-        except Empty:
-            raise _DiedError(f"gives no answer for {SECONDS:g} s") from None
-        if not line.endswith(b"\n"):  # the last one, perhaps cut off
-            raise _DiedError(f"dies ({_cause(self._process.wait())})")
-        return json.loads(line)
+        """Return the next result; raise `_DiedError` if none will come."""
+        begin, read, waiting = time.monotonic(), 0, False
+        while True:
+            limit = SECONDS + read / SLOWEST
+            try:
+                line = self._lines.get(timeout=max(0.0, begin + limit - time.monotonic()))
+            except Empty:
+                remedy = "the disk or the network is too slow, or stuck; run again later"
+                reason = f"gives no answer for {limit:g} s"
+                raise _DiedError(reason, remedy if waiting else "") from None
+            if not line.endswith(b"\n"):  # the last one, perhaps cut off
+                raise _death(self._process.wait())
+            message = json.loads(line)
+            if "read" not in message:
+                return message
+            read, waiting = read + message["read"], message["waiting"]
 
 
 def _end(process: subprocess.Popen) -> None:
@@ -247,11 +281,16 @@ def _forward(process: subprocess.Popen, lines: SimpleQueue[bytes]) -> None:
     lines.put(b"")
 
 
-def _cause(code: int) -> str:
+def _death(code: int) -> _DiedError:
+    """Return how a process has ended."""
     try:
-        return signal.Signals(-code).name
+        name = signal.Signals(-code).name
     except ValueError:
-        return f"exit code {code}"
+        return _DiedError(f"dies (exit code {code})")
+    if name in KILLED:
+        reason = f"was killed by signal {-code} ({name})"
+        return _DiedError(reason, f"this happens when memory runs out: {FREE_MEMORY}")
+    return _DiedError(f"dies ({name})")
 
 
 # In the worker
@@ -259,8 +298,10 @@ def _cause(code: int) -> str:
 
 def serve() -> None:
     """Predict from the files of standard input, until it ends with the main process."""
+    from agf_core.audio.container import READS
     from agf_core.inference.tagger import GenreTagger
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # output of libraries is discarded
     _limit_memory()
@@ -274,11 +315,23 @@ def serve() -> None:
     print(json.dumps(greeting), file=answers, flush=True)
     writing = threading.Lock()
 
-    def answer(number: int, path: str) -> None:
-        reply = json.dumps({"number": number} | _result(tagger, path))
+    def write(message: dict[str, Any]) -> None:
         with writing:
-            print(reply, file=answers, flush=True)
+            print(json.dumps(message), file=answers, flush=True)
 
+    def answer(number: int, path: str) -> None:
+        write({"number": number} | _result(tagger, path))
+
+    def report_reads() -> None:
+        before = (0, False)
+        while True:
+            time.sleep(BEAT)
+            now = (READS.bytes, READS.waiting > 0)
+            if now != before:
+                write({"read": now[0] - before[0], "waiting": now[1]})
+                before = now
+
+    threading.Thread(target=report_reads, daemon=True).start()
     pool = ThreadPoolExecutor(tagger.threads)
     for line in sys.stdin:
         pool.submit(answer, **json.loads(line))
@@ -289,7 +342,9 @@ def _result(tagger: Any, path: PathLike) -> dict[str, Any]:
     """Return the result of a file as JSON holds it."""
     try:
         result = tagger.predict_one(path)
-    except Exception as error:  # a bug, or too little memory: no reason to stop
+    except MemoryError:
+        return {"error": "MemoryError"}
+    except Exception as error:  # a bug: no reason to stop
         message = f"{errors.shown(path)} cannot be analysed ({type(error).__name__}: {error})."
         return {"error": "AudioError", "message": message}
     if result.error is not None:

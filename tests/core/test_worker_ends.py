@@ -1,0 +1,164 @@
+"""What is told of a file that the worker process did not come to an end with."""
+
+import io
+import json
+
+import pytest
+
+from agf_core import errors
+from agf_core.audio import container
+from agf_core.audio.decode import UnreadableAudioError, read_excerpt
+from agf_core.inference import worker
+from agf_core.inference.worker import IsolatedTagger
+
+SABOTAGE = """
+import os, signal, threading
+from agf_core.audio import container, decode
+whole = decode.read_excerpt
+def read_excerpt(path, *args, **options):
+    name = os.path.basename(path)
+    several = threading.active_count() > 3  # main, reads, and one that analyses
+    if name == "killed" or (name == "large" and several):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if name == "memory" or (name == "hungry" and several):
+        raise MemoryError
+    return whole(path, *args, **options)
+decode.read_excerpt = read_excerpt
+"""
+
+
+@pytest.fixture
+def tagger(tiny_folder, monkeypatch):
+    imports, serve = worker.PROGRAM.split("from agf_core.inference.worker")
+    monkeypatch.setattr(
+        worker, "PROGRAM", f"{imports}exec({SABOTAGE!r}); from agf_core.inference.worker{serve}"
+    )
+    tagger = IsolatedTagger.load(tiny_folder, threads=2)
+    yield tagger
+    tagger.close()
+
+
+def results(tagger, tmp_path, clip, *names):
+    for name in names:
+        (tmp_path / name).write_bytes(clip.read_bytes())
+    return list(tagger.predict_files([tmp_path / name for name in names]))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("killed", "was killed by signal 9 (SIGKILL); this happens when memory runs out"),
+        ("memory", "has too little memory; free some"),
+    ],
+)
+def test_a_file_is_not_to_blame_for_want_of_memory(tagger, tmp_path, clips, name, told):
+    first, bad, last = results(tagger, tmp_path, clips[0], "a", name, "b")
+    assert first.prediction
+    assert last.prediction
+    message = str(bad.error)
+    assert type(bad.error) is errors.AudioError
+    assert told in message
+    assert str(tmp_path / name) in message
+    assert "damaged" not in message
+    assert "replace" not in message
+
+
+@pytest.mark.parametrize("name", ["large", "hungry"])
+def test_what_two_threads_have_no_memory_for_is_tried_by_one(tagger, tmp_path, clips, name):
+    assert all(
+        result.prediction for result in results(tagger, tmp_path, clips[0], *"abc", name, *"def")
+    )
+
+
+# The limit grows with what is read
+
+
+class Clock:
+    """Time that passes as a process says; its lines come at once."""
+
+    def __init__(self, *events: tuple[float, dict]) -> None:
+        self.now, self.events = 0.0, list(events)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def get(self, timeout: float) -> bytes:
+        after, message = self.events[0] if self.events else (float("inf"), {})
+        if after > timeout:
+            self.now += timeout
+            raise worker.Empty
+        self.now += after
+        self.events.pop(0)
+        return json.dumps(message).encode() + b"\n"
+
+
+def received(monkeypatch, *events):
+    clock = Clock(*events)
+    monkeypatch.setattr(worker, "time", clock)
+    process = worker._Process.__new__(worker._Process)
+    process._lines = clock
+    return process.receive()
+
+
+def beat(read: int, waiting: bool = True) -> dict:
+    return {"read": read, "waiting": waiting}
+
+
+def test_a_slow_mount_gets_the_time_that_it_needs(monkeypatch):
+    reads = [(100, beat(2_000_000))] * 5
+    assert received(monkeypatch, *reads, (100, {"number": 1})) == {"number": 1}
+
+
+@pytest.mark.parametrize("events", [[(1, beat(0))], [(1, beat(100))] * 300])
+def test_a_mount_that_is_stuck_or_drips_is_told_to_be_slow(monkeypatch, events):
+    with pytest.raises(worker._DiedError) as caught:
+        received(monkeypatch, *events)
+    error = caught.value.error_of("/music/a.flac")
+    assert type(error) is errors.AudioError
+    assert str(error).startswith("/music/a.flac was not analysed: ")
+    assert str(error).endswith("the disk or the network is too slow, or stuck; run again later.")
+
+
+@pytest.mark.parametrize("events", [[], [(1, beat(1_000, waiting=False))]])
+def test_a_decoder_that_stands_still_is_the_files_fault(monkeypatch, events):
+    with pytest.raises(worker._DiedError, match="gives no answer for 120") as caught:
+        received(monkeypatch, *events)
+    assert isinstance(caught.value.error_of("a.flac"), UnreadableAudioError)
+
+
+def test_reading_a_file_over_and_over_is_not_counted(clips):
+    before = container.READS.bytes
+    with container._File(clips[0]) as file:
+        size = len(file.read())
+        for _ in range(100):
+            file.seek(0)
+            file.read()
+    assert container.READS.bytes - before == container.MOST_READ * size
+    assert container.READS.waiting == 0
+
+
+# The disk
+
+
+@pytest.mark.parametrize("fails_from", [0, 40_000, 400_000])
+@pytest.mark.parametrize(
+    ("number", "told"), [(5, "Input/output error"), (116, "Stale file handle"), (110, "timed out")]
+)
+def test_a_file_that_cannot_be_read_is_not_called_damaged(
+    flac, monkeypatch, fails_from, number, told
+):
+    class Failing(io.FileIO):
+        def read(self, size=-1):
+            if self.tell() >= fails_from:
+                raise OSError(number, f"{told}")
+            return super().read(size)
+
+    class File(container._File, Failing):  # in this order of calls
+        pass
+
+    monkeypatch.setattr(container, "_File", File)
+    with pytest.raises(UnreadableAudioError, match=rf"cannot be read \(.*{told}\)") as caught:
+        read_excerpt(flac, 5)
+    assert "damaged" not in str(caught.value)
+    assert "replace" not in str(caught.value)
+    assert container.READS.waiting == 0
