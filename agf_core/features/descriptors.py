@@ -11,7 +11,6 @@ source   one observation                       shape per track
 `extract` computes them once per track, in worker processes (`agf_core.utils.workers`).
 """
 
-import os
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -28,7 +27,7 @@ from agf_core.data.tracks import Track
 from agf_core.errors import DescriptorError, naming
 from agf_core.features.cache import FeatureCache
 from agf_core.utils.lazy import OnDemand
-from agf_core.utils.workers import in_processes
+from agf_core.utils.workers import in_processes, processes_for
 
 N_MFCC = 25  # paper, table 1
 
@@ -280,7 +279,7 @@ def extract(
         describe = partial(
             describe_track, cache, source, seconds=seconds, fmax=fmax, scratch=Path(scratch)
         )
-        n_processes = min(processes or os.cpu_count() or 1, max(1, len(wanted)))
+        n_processes = processes_for(processes, len(wanted))
         for (track_id, path), error in in_processes(describe, list(wanted.items()), n_processes):
             bar.update()
             if error:

@@ -23,7 +23,7 @@ from agf_core.features.cache import FeatureCache
 from agf_core.features.preprocessing import load_log_mel
 from agf_core.features.spectrogram import InputSpec
 from agf_core.utils.lazy import OnDemand
-from agf_core.utils.workers import in_processes
+from agf_core.utils.workers import in_processes, processes_for
 
 KEYS = "content-key"
 
@@ -85,7 +85,7 @@ def cache_spectrograms(
             yield path, key, ""
         except KeyError:
             wanted.append((file, path))
-    n_processes = min(processes or os.cpu_count() or 1, max(1, len(wanted)))
+    n_processes = processes_for(processes, len(wanted))
     for (file, path), error in in_processes(partial(_analyse, cache, spec), wanted, n_processes):
         if error:
             yield path, "", naming(path, error)

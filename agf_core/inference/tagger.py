@@ -24,6 +24,10 @@ from agf_core.calibration import apply_temperature
 from agf_core.features.preprocessing import load_log_mel
 from agf_core.features.spectrogram import log_mel, windows
 from agf_core.inference.prediction import FileResult, P, PathLike, Prediction
+from agf_core.utils.workers import available_cores
+
+THREADS_PER_CORE = 2  # enough to keep the cores busy while files are read
+MOST_THREADS = 32  # of about 9 MB each
 
 EMBEDDING, STYLES = "embedding", "styles"  # outputs of the network beside its first, the logits
 
@@ -48,7 +52,8 @@ class GenreTagger:
         self.model_id = model.model_id
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be 1 or more, not {threads}")
-        self.threads = threads or _available_cores()
+        cores = available_cores()
+        self.threads = min(threads or cores, THREADS_PER_CORE * cores, MOST_THREADS)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         # Files run in parallel; the network of a file needs one thread.
@@ -239,10 +244,3 @@ class GenreTagger:
 def load(folder: str | Path | None = None, *, threads: int | None = None) -> GenreTagger:
     """Load the model of a folder, or the pretrained one (`GenreTagger.load`)."""
     return GenreTagger.load(folder, threads=threads)
-
-
-def _available_cores() -> int:
-    """Return the number of cores this process may use, which a container can limit."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

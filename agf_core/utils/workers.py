@@ -6,6 +6,7 @@ Native code that crashes on a file ends its worker alone; the file is reported, 
 import errno
 import multiprocessing
 import multiprocessing.connection
+import os
 import signal
 import time
 from collections import deque
@@ -19,6 +20,19 @@ from agf_core.errors import AudioError, CacheError, DescriptorError
 LONGEST_SECONDS = 600  # that a file may take before its process is killed
 
 Job = tuple[str, Path]
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use, which a container can limit."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def processes_for(wanted: int | None, jobs: int) -> int:
+    """Return how many processes to start for so many jobs: one per core is as many as help."""
+    cores = available_cores()
+    return max(1, min(wanted or cores, cores, jobs))
 
 
 def in_processes(
