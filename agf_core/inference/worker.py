@@ -3,8 +3,8 @@
 libav decodes untrusted files in native code, and a bad file could end the process. The worker uses
 as many threads as a `GenreTagger`. When it dies or hangs, the files in progress are sent to a new
 worker of one thread, one by one. A file that ends it again is reported as damaged. If the worker
-was killed, had too little memory, or waited for the disk, that is reported instead. The main process
-loads neither libav nor ONNX Runtime.
+was killed, had too little memory, or waited for the disk, that is reported instead. The main
+process loads neither libav nor ONNX Runtime.
 
 Both processes exchange lines of JSON: one for each file, one for each result and, while files are
 being read, the number of bytes read since the last line.

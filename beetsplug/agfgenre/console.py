@@ -86,10 +86,10 @@ def show_changes(obj: TrackOrAlbum, fields: Sequence[str]) -> None:
 
 
 def name_of(obj: TrackOrAlbum) -> str:
-    """Return a track or an album as beets shows it, but a track without title by its file."""
-    if isinstance(obj, Item) and not obj.title:
+    """Return a track or an album as beets shows it; by its file or folder if it has no name."""
+    if not (obj.title if isinstance(obj, Item) else obj.album):
         return displayable_path(obj.path)
-    return format(obj)
+    return format(obj).removeprefix(" - ")
 
 
 def duration(seconds: float) -> str:

@@ -43,6 +43,23 @@ def _field_diff_of_lists(field: str, old: FormattedMapping, new: FormattedMappin
 diff._field_diff = _field_diff_of_lists
 
 
+def stored_genres(obj: TrackOrAlbum) -> list[str]:
+    """Return the genres in the database: plugins such as `rewrite` show others instead."""
+    values = obj._values_fixed
+    return list(values["genres"] or ()) if "genres" in values else []
+
+
+def shown_genres(obj: TrackOrAlbum, genres: Sequence[str]) -> list[str]:
+    """Return what other plugins make of genres that a track or an album would have."""
+    getter = obj._getters().get("genres")
+    if getter is None:
+        return list(genres)
+    stored, obj._values_fixed["genres"] = stored_genres(obj), list(genres)
+    shown: Any = getter(obj)
+    obj._values_fixed["genres"] = stored
+    return [shown] if isinstance(shown, str) else list(shown or ())
+
+
 def genres_set_by_plugin(obj: TrackOrAlbum) -> tuple[str, ...]:
     """Return the genres that this plugin has set on a track or an album."""
     return tuple(own_value(obj, "agf_set") or ())

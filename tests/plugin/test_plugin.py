@@ -53,6 +53,18 @@ def test_a_track_without_title_is_shown_by_its_file(library, capsys):
     assert capsys.readouterr().out.splitlines().count(shown) == 2  # explained, and tagged
 
 
+def test_an_album_is_shown_by_what_it_has_of_a_name(library, capsys):
+    for name, artist in (("", ""), ("Live", ""), ("Live", "Someone")):
+        album = library.album("a", name=name)
+        album.albumartist = artist
+        album.store(inherit=False)
+        capsys.readouterr()
+        library.beet("agfgenre", "-a", "-p", f"id:{album.id}")
+        shown = capsys.readouterr().out.splitlines()[0]
+        expected = {"": os.fsdecode(library.lib.directory), "Live": "Live"}[name]
+        assert shown == (f"{artist} - {name}" if artist else expected)
+
+
 def test_pretend_shows_changes_and_makes_none(library, tagger, capsys):
     library.track("a")
     library.beet("agfgenre", "-p")

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 from beets.library import Item
+from beets_helpers import FakeTagger, open_library
 from mediafile import MediaFile
 
 from agf_core.utils import atomic
+from beetsplug.agfgenre.database import folder_beside
+from beetsplug.agfgenre.tag import journal
 from beetsplug.agfgenre.tag.file_writer import COPY_PREFIX, write
 
 AS_ROOT = pytest.mark.skipif(
@@ -197,6 +200,20 @@ def windows(monkeypatch):
 @pytest.mark.usefixtures("windows")
 def test_files_are_written_as_windows_wants_it(track):
     tagged(*track)
+
+
+@pytest.mark.usefixtures("windows")
+def test_a_run_and_its_undo_are_possible_on_windows(monkeypatch):
+    monkeypatch.setattr(journal, "fcntl", None)
+    for library in open_library(monkeypatch, FakeTagger(), on_disk=True):
+        for title in "ab":
+            library.track(title)
+        library.beet("agfgenre", "-q")
+        assert library.file_genres("a") == ["Rock"]
+        for query in ("title:a", "title:b"):
+            library.beet("agfgenre", "-q", "--undo", query)
+        assert library.file_genres("a") == library.file_genres("b") == []
+        assert not list(folder_beside(library.lib).iterdir())
 
 
 def test_a_file_that_another_program_has_open_for_a_moment_is_replaced(track, monkeypatch):

@@ -16,6 +16,8 @@ from beetsplug.agfgenre.fields import (
     genres_set_by_plugin,
     is_set_by_plugin,
     mark_set_by_plugin,
+    shown_genres,
+    stored_genres,
 )
 from beetsplug.agfgenre.summary import Outcome, Summary
 from beetsplug.agfgenre.tag.decision import Decision, decide, rank, rank_styles, single
@@ -72,7 +74,7 @@ class GenreApplier:
 
     def current_genres(self, obj: TrackOrAlbum) -> list[str]:
         """Return the genres that a track or an album has now; placeholders are none."""
-        return self._vocabulary.genres_of(obj.genres)
+        return self._vocabulary.genres_of(stored_genres(obj))
 
     def decide(self, obj: TrackOrAlbum, prediction: StoredPrediction) -> Decision:
         """Decide by a prediction what a track or an album gets; change nothing."""
@@ -143,7 +145,8 @@ class GenreApplier:
         """Return all genres that a track or an album is to have."""
         there = self.current_genres(obj) if self._settings.keep_existing else []
         known = set(map(fold_genre_name, there))
-        return there + [genre for genre in genres if fold_genre_name(genre) not in known]
+        new = unique(shown_genres(obj, genres))  # beets stores genres as other plugins show them
+        return there + [genre for genre in new if fold_genre_name(genre) not in known]
 
     def _file_has_others(self, obj: TrackOrAlbum, genres: Sequence[str]) -> bool:
         """Return whether writing would replace genres that the library lacks; report them.
@@ -153,7 +156,8 @@ class GenreApplier:
         settings = self._settings
         if settings.force or not settings.write or not (self._journal or settings.pretend):
             return False
-        known = single([*self.current_genres(obj), *genres])
+        ours = [*stored_genres(obj), *genres]
+        known = single([*ours, *shown_genres(obj, ours)])
         in_file = self._vocabulary.genres_of(self._in_file(obj))
         others = [genre for genre in in_file if not single([genre]) <= known]
         if others:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ def genres_in_file(item: Item) -> list[str]:
     return MediaFile(syspath(item.path)).genres or []
 
 
-def write(item: Item, run: str) -> None:
+def write(item: Item, run: str, genres: Sequence[str] | None = None) -> None:
     """Write a track's tags as `Item.write` does, with the same events for other plugins.
 
     The tags go into a copy that then takes the file's place. Written in place, as beets does it,
@@ -55,6 +56,14 @@ def write(item: Item, run: str) -> None:
     goes on pointing to it. A file that has several names (hard links) would get out of step with
     the other names: that alone is written in place.
 
+    Parameters
+    ----------
+    item : Item
+    run : str
+        Part of the copy's name.
+    genres : sequence of str, optional
+        Genres that the file gets instead of the item's.
+
     Raises
     ------
     OSError, ReadError, WriteError
@@ -62,10 +71,12 @@ def write(item: Item, run: str) -> None:
     """
     path = os.path.realpath(syspath(item.path))
     if os.stat(path).st_nlink > 1:
-        item.write()
+        item.write(tags=None if genres is None else {"genres": list(genres)})
         return
     copy = copy_beside(path, run)
     tags = {field: value for field, value in dict(item).items() if field in item._media_fields}
+    if genres is not None:
+        tags["genres"] = list(genres)
     plugins.send("write", item=item, path=item.path, tags=tags)
     try:
         _copy(path, copy)
@@ -80,10 +91,16 @@ def write(item: Item, run: str) -> None:
     plugins.send("after_write", item=item, path=item.path)
 
 
-def try_write(item: Item, run: str, summary: Summary, log: BeetsLogger) -> None:
+def try_write(
+    item: Item,
+    run: str,
+    summary: Summary,
+    log: BeetsLogger,
+    genres: Sequence[str] | None = None,
+) -> None:
     """Write a track's tags; name and count it if that cannot be done."""
     try:
-        write(item, run)
+        write(item, run, genres)
     except (FileOperationError, OSError) as error:
         if os.path.exists(syspath(item.path)):
             summary.unwritten += 1

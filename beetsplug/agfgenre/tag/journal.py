@@ -1,9 +1,9 @@
 """The journal of a run: what it replaced, so that `beet agfgenre --undo` can restore it.
 
-Every run has a journal beside the library, ``library.db-agfgenre/<time>.jsonl``, with one line of
-JSON for each change of a track or an album. The line is written before the change is made, so that
-a killed run can be undone as well. While a run is going on, its journal ends in ``.open``; an open
-journal that no process has locked is one of a killed run.
+Every run has a journal beside the library, ``library.db-agfgenre/r<number>-<time>.jsonl``, with one
+line of JSON for each change of a track or an album. The line is written before the change is made,
+so that a killed run can be undone as well. While a run is going on, its journal ends in ``.open``;
+an open journal that no process has locked is one of a killed run.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from beets.library import Item
 from beets.ui import UserError
 from beets.util import syspath
 
+from agf_core.data.genre_names import composed
 from agf_core.utils import atomic
 from beetsplug.agfgenre.database import folder_beside
-from beetsplug.agfgenre.fields import genres_set_by_plugin
+from beetsplug.agfgenre.fields import genres_set_by_plugin, stored_genres
 from beetsplug.agfgenre.tag.file_writer import copy_beside
 
 try:
@@ -85,8 +86,8 @@ class Journal:
     """
 
     def __init__(self, lib: Library) -> None:
-        self.run = f"{datetime.now(UTC):%Y%m%dT%H%M%S-%f}-{os.getpid()}"
         folder = folder_beside(lib)
+        self.run = f"r{_next_number(folder):08}-{datetime.now(UTC):%Y%m%dT%H%M%S-%f}-{os.getpid()}"
         self._path = folder and folder / (self.run + OPEN)
         self._file: TextIO | None = None
 
@@ -110,7 +111,7 @@ class Journal:
         if self._path is None:
             return
         path = os.fsdecode(syspath(obj.path)) if isinstance(obj, Item) else None
-        old, ours = list(obj.genres or ()), list(genres_set_by_plugin(obj))
+        old, ours = stored_genres(obj), list(genres_set_by_plugin(obj))
         # A file that has the new genres already has them from a run that was killed.
         known = in_file is None or same_genres(in_file, old) or same_genres(in_file, new)
         others = None if known else list(in_file or ())
@@ -141,6 +142,15 @@ class Journal:
         file = self._path.open("w", encoding="ascii")
         _lock(file)
         return file
+
+
+def _next_number(folder: Path | None) -> int:
+    """Return the number of a new run: runs are ordered by it, since a clock may be set back.
+
+    Journals of older releases have no number. Their names begin with a digit and come first.
+    """
+    names = [path.name for path in folder.glob("r*")] if folder else []
+    return 1 + max((int(name[1:9]) for name in names if name[1:9].isdecimal()), default=0)
 
 
 def tidy(folder: Path, kept: int = RUNS_KEPT) -> None:
@@ -186,6 +196,9 @@ def opened(path: Path) -> Iterator[Path]:
     with usable(path.parent):
         path.rename(working)
     try:
+        if fcntl is None:
+            yield working
+            return
         with working.open(encoding="ascii") as file:
             _lock(file)
             yield working
@@ -218,7 +231,7 @@ def usable(folder: Path) -> Iterator[None]:
 
 def same_genres(one: Sequence[str], other: Sequence[str]) -> bool:
     """Compare genres; where ``id3v23`` is set, the file has several as one, joined by a slash."""
-    return "/".join(one) == "/".join(other)
+    return composed("/".join(one)) == composed("/".join(other))
 
 
 def _line(change: Change) -> str:

@@ -13,7 +13,7 @@ from mediafile import UnreadableFileError
 
 from beetsplug.agfgenre.console import name_of, show_changes
 from beetsplug.agfgenre.database import BATCH, store, uninterrupted, writing
-from beetsplug.agfgenre.fields import mark_set_by_plugin
+from beetsplug.agfgenre.fields import mark_set_by_plugin, shown_genres, stored_genres
 from beetsplug.agfgenre.summary import Outcome, Summary
 from beetsplug.agfgenre.tag.file_writer import genres_in_file, try_write
 from beetsplug.agfgenre.tag.journal import Change, journals, opened, replace_changes, same_genres
@@ -94,11 +94,14 @@ class _Undo:
 
     def _restore(self, change: Change, obj: TrackOrAlbum) -> bool:
         """Undo one change; return whether the object is to be stored."""
-        genres = obj.genres or []
+        genres = stored_genres(obj)
         in_file = self._genres_in_file(obj)
         old_in_file = change.old if change.in_file is None else change.in_file
         if genres not in (change.old, change.new) or not (
-            in_file is None or same_genres(in_file, old_in_file) or same_genres(in_file, change.new)
+            in_file is None
+            or same_genres(in_file, old_in_file)
+            or same_genres(in_file, change.new)
+            or same_genres(in_file, shown_genres(obj, change.new))
         ):
             self._log.warning("{}: skipped, its genres have changed since that run", name_of(obj))
             self._summary.add(Outcome.CHANGED, type(obj))
@@ -113,9 +116,8 @@ class _Undo:
         if genres != change.old and not self._settings.quiet:
             show_changes(obj, ("genres",))
         if file_differs and not self._settings.pretend:
-            obj.genres = old_in_file
-            try_write(cast(Item, obj), self._run, self._summary, self._log)
-            obj.genres = change.old
+            item = cast(Item, obj)
+            try_write(item, self._run, self._summary, self._log, genres=old_in_file)
         self._summary.add(Outcome.TAGGED, type(obj))
         return True
 

@@ -18,7 +18,7 @@ from agf_core.data.genre_names import composed, fold_genre_name
 from agf_core.data.sampling import SetAside, learnable_genres
 from agf_core.data.tracks import Track, album_key
 from beetsplug.agfgenre.console import plural
-from beetsplug.agfgenre.fields import is_set_by_plugin
+from beetsplug.agfgenre.fields import is_set_by_plugin, stored_genres
 
 if TYPE_CHECKING:
     from beets.library import Item, Library
@@ -77,8 +77,8 @@ class TrainingSet:
             self.untagged += 1
         if not artist:
             self.without_artist += bool(labels)
-        elif labels and is_set_by_plugin(item, labels[:1]):  # no model is trained on its own output
-            self.set_by_plugin += 1
+        elif labels and is_set_by_plugin(item, vocabulary.genres_of(stored_genres(item))[:1]):
+            self.set_by_plugin += 1  # no model is trained on its own output
             labels = []
         elif labels:
             first = labels[0].strip()
