@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from agf_core.bundle import format as bundle_format
+from agf_core.bundle import seen_artists
 from agf_core.data.tracks import Track
 from agf_core.groups.lda import ArtistGroups
 from agf_core.train.export import network_to_onnx, weights_to_safetensors
@@ -87,6 +88,7 @@ def write_bundle(
             "with_genre": sum(bool(t.genre) for t in tracks),
             "sources": dict(Counter(t.source for t in tracks)),
             "unlabelled": trained.unlabelled,
+            seen_artists.KEY: seen_artists.hash_artists(t.artist for t in tracks),
         },
         scores=dict(scores),
     )

@@ -13,6 +13,7 @@ import numpy as np
 
 from agf_core import errors
 from agf_core.bundle.registry import SHIPPED_NAME, ModelStore
+from agf_core.bundle.seen_artists import seen_artists
 from agf_core.data.genre_names import fold_genre_name
 from agf_core.data.sampling import SetAside
 from agf_core.evaluation import FINE_TUNED, Comparison, compare, draw_confusion, score_sheet
@@ -36,6 +37,8 @@ def compare_with_previous(
 ) -> dict[str, Comparison]:
     """Compare a new model with the previous ones, on artists unseen by both.
 
+    Artists of the base model's training set are left out, as far as it tells which they are; if
+    nobody else is left, they are compared on after all, which favours the base model.
     An active personal model has been trained on most artists of the library. Its predictions for
     these, from when they were held out, are in its own report; genres that it lacks count as wrong;
     artists that came later are predicted now.
@@ -47,9 +50,11 @@ def compare_with_previous(
         of the tracks or more.
     """
     artists = np.array([tuner.material.tracks[i].artist for i in held_out.tracks])
+    seen = _seen_by_base(tuner, artists)
+    fair = np.flatnonzero(~seen) if not seen.all() else np.arange(len(artists))
     result = {
         tuner.model.metadata.name: compare(
-            held_out.personal, held_out.before, held_out.truth, artists
+            held_out.personal[fair], held_out.before[fair], held_out.truth[fair], artists[fair]
         )
     }
     if not configured and store.active != SHIPPED_NAME:
@@ -116,6 +121,12 @@ def _are_probabilities(stored: Any, n: int) -> bool:
     )
 
 
+def _seen_by_base(tuner: FineTuner, artists: np.ndarray) -> np.ndarray:
+    """Return whether the base model was trained on the artist of each track, (n_tracks,)."""
+    seen = seen_artists(tuner.model.metadata.trained_on, set(artists.tolist()))
+    return np.array([artist in seen for artist in artists.tolist()], bool)
+
+
 def training_report(
     tuner: FineTuner,
     held_out: HeldOut,
@@ -137,6 +148,7 @@ def training_report(
         },
         FINE_TUNED,
     )
+    seen = _seen_by_base(tuner, artists)
     return {
         "date": date.today().isoformat(),
         "begun_with": tuner.model.model_id,
@@ -155,6 +167,7 @@ def training_report(
             }
             for name, c in comparisons.items()
         },
+        "seen_by_base": {"tracks": int(seen.sum()), "artists": len(set(artists[seen].tolist()))},
         "not_learnt": [asdict(aside) for aside in left_out],
         "artists_learnt_from": sorted({track.artist for track in material.tracks}),
         "held_out": {
@@ -191,6 +204,16 @@ def report_lines(report: dict[str, Any]) -> list[str]:
         lines.append(
             f"{FINE_TUNED} against {name}: accuracy {value:+.1%} on {plural(c['tracks'], 'track')} "
             f"[{low:+.1%}, {high:+.1%}], better in {c['better_in']:.0%} of resamples"
+        )
+    seen = report["seen_by_base"]
+    if seen["tracks"]:
+        base = next(iter(report["compared"]))
+        of_whom = f"{plural(seen['artists'], 'artist')} ({plural(seen['tracks'], 'track')})"
+        everybody = seen["tracks"] == report["tracks"]
+        lines.append(
+            f"{base} was trained on all {of_whom}, which favours it in the comparison"
+            if everybody
+            else f"{base} was trained on {of_whom}, which the comparison with it leaves out"
         )
     return lines
 

@@ -18,6 +18,7 @@ from beets.ui import UserError
 
 from agf_core import errors
 from agf_core.bundle import format as bundle_format
+from agf_core.bundle import seen_artists
 from agf_core.data.genre_names import fold_genre_name
 from agf_core.data.sampling import SetAside
 from agf_core.data.tracks import Track
@@ -231,6 +232,7 @@ class TrainingRun:
                 "tracks": data.n_teaching,
                 "artists": len({t.artist for t in data.tracks[: data.n_teaching]}),
                 "date": report["date"],
+                seen_artists.KEY: seen_artists.hash_artists(track.artist for track in data.tracks),
             },
             scores={
                 "tracks": report["tracks"],
