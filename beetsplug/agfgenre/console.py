@@ -89,7 +89,7 @@ def name_of(obj: TrackOrAlbum) -> str:
     """Return a track or an album as beets shows it; by its file or folder if it has no name."""
     if not (obj.title if isinstance(obj, Item) else obj.album):
         return displayable_path(obj.path)
-    return format(obj).removeprefix(" - ")
+    return format(obj)
 
 
 def duration(seconds: float) -> str:
