@@ -51,11 +51,11 @@ def stored_genres(obj: TrackOrAlbum) -> list[str]:
 
 def shown_genres(obj: TrackOrAlbum, genres: Sequence[str]) -> list[str]:
     """Return what other plugins make of genres that a track or an album would have."""
-    getter = obj._getters().get("genres")
+    getter: Any = obj._getters().get("genres")
     if getter is None:
         return list(genres)
     stored, obj._values_fixed["genres"] = stored_genres(obj), list(genres)
-    shown: Any = getter(obj)
+    shown = getter(obj)
     obj._values_fixed["genres"] = stored
     return [shown] if isinstance(shown, str) else list(shown or ())
 
