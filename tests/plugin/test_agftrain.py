@@ -1,4 +1,4 @@
-"""`beet agftrain` and `beet agfmodels`, on generated music and a tiny model to begin with."""
+"""`beet agftrain` and `beet agfmodels`, on generated music and a tiny base model."""
 
 import json
 import os
@@ -29,7 +29,7 @@ RATE = 8_000  # hertz
 
 @pytest.fixture(scope="session")
 def start_folder(tmp_path_factory):
-    """A model to begin with, with random weights: what it hears tells something all the same."""
+    """A base model with random weights, whose features tell something all the same."""
     import torch
 
     from agf_core.features.spectrogram import InputSpec
@@ -292,12 +292,12 @@ def test_interrupted_it_goes_on_and_analyses_only_what_is_new(library, monkeypat
         return whole(work, wanted, processes)
 
     monkeypatch.setattr(spectrogram_cache, "in_processes", counted)
-    learnt = []
+    fitted = []
     fit = finetuner.fit
 
     def interrupted(*args, checkpoint, **options):
-        learnt.append(checkpoint.name)
-        if len(learnt) == 4:
+        fitted.append(checkpoint.name)
+        if len(fitted) == 4:
             raise KeyboardInterrupt
         return fit(*args, checkpoint=checkpoint, **options)
 
@@ -306,8 +306,8 @@ def test_interrupted_it_goes_on_and_analyses_only_what_is_new(library, monkeypat
         library.beet("agftrain", "--quick")
     assert library.log.having("stopped, run again to continue")
     kept = {path.name for path in Path(os.environ["XDG_CACHE_HOME"]).rglob("*.safetensors")}
-    assert kept == set(learnt[:3])
-    # Our own tags, written meanwhile, are no reason to listen again.
+    assert kept == set(fitted[:3])
+    # Our own tags, written meanwhile, are no reason to analyse again.
     for item in library.lib.items():
         item.genres = [*item.genres, "agf"]
         item.write()
@@ -315,7 +315,7 @@ def test_interrupted_it_goes_on_and_analyses_only_what_is_new(library, monkeypat
     monkeypatch.setattr(spectrogram_cache, "load_log_mel", None)
     monkeypatch.setattr(finetuner, "fit", fit)
     assert train(library, "--quick") in (0, 3)
-    assert jobs == [40, 40]  # looked at again, for their content, but not listened to
+    assert jobs == [40, 40]  # opened again, for their content, but not analysed
 
 
 HOLD = """
@@ -390,7 +390,7 @@ def test_a_model_whose_report_is_damaged_is_not_tested_on_artists_it_may_have_se
 def test_genres_that_the_plugin_has_set_are_not_trained_on(library, capsys):
     fill(library)
     library.load_plugins()
-    for title, field in (("L1", "agf_set"), ("L3", "agf_genres")):  # L3's is its own, if as heard
+    for title, field in (("L1", "agf_set"), ("L3", "agf_genres")):  # L3 has no agf_set
         item = library.get(title)
         item[field] = ["Блюз"]
         item.store()

@@ -1,4 +1,4 @@
-"""The option `prior`: how the library is made up, and what that makes of what is heard."""
+"""The option `prior`: the class prior of a library, and predictions adjusted to it."""
 
 import json
 import os
@@ -123,17 +123,17 @@ def test_albums_are_decided_on_by_what_it_means_in_all_their_tracks(library, tag
 def test_a_real_model_and_real_clips(monkeypatch, tiny_parts, tmp_path, clips):
     metadata, files = tiny_parts
     shares = np.array([0.2, 0.3, 0.5])
-    heard = {}
-    for name, learnt in (("without", None), ("with", shares)):
-        model = bundle_format.save(tmp_path / name, replace(metadata, prior=learnt), files)
+    confidences = {}
+    for name, prior in (("without", None), ("with", shares)):
+        model = bundle_format.save(tmp_path / name, replace(metadata, prior=prior), files)
         for library in open_library(monkeypatch, None):
             library.configure(prior="balanced", model=str(model.folder))
             item = library.add_item(title="a", path=clips[0], genres=[])
             library.beet("agfgenre", "-W")
             item.load()
-            heard[name] = item.agf_confidence
+            confidences[name] = item.agf_confidence
             assert item.agf_model == model.model_id + ("+balanced" if name == "with" else "")
-    assert heard["with"] != heard["without"]
+    assert confidences["with"] != confidences["without"]
 
 
 # Finding out how the library is made up
@@ -206,7 +206,7 @@ def test_too_few_tracks_tell_nothing(library, tagger, why):
     library.beet("agfgenre")
     assert library.get("d0").agf_model == "fake-1"
     assert library.genres("d0") == ["Rock"]
-    (line,) = library.log.lines_at("WARNING")  # files that nobody has asked about are not named
+    (line,) = library.log.lines_at("WARNING")  # files that do not match are not reported
     assert TOO_FEW in line
     assert tagger.analysed.count("d0") == (1 if why == "few tracks" else 2)
 
@@ -295,8 +295,8 @@ DAMAGE = {
     "words": lambda values: values | {"prior": "even"},
     "no tracks": lambda values: values | {"tracks": None},
     "endless": lambda values: values | {"tracks": float("inf")},
-    "nothing heard": lambda values: values | {"heard": {}},
-    "heard by nobody": lambda values: values | {"heard": {"x": [1, 0, 0, 0]}},
+    "no predictions": lambda values: values | {"heard": {}},
+    "no such track": lambda values: values | {"heard": {"x": [1, 0, 0, 0]}},
     "impossible": lambda values: values | {"heard": {"1": [2, 0, 0, 0]}},
     "not a number": lambda values: values | {"heard": {"1": [float("nan")] * 4}},
 }

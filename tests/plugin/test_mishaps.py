@@ -1,4 +1,4 @@
-"""Files that cannot be heard or written, and libraries that cannot be kept, cost nothing else."""
+"""Unreadable and unwritable files and libraries cost nothing else."""
 
 import errno
 import os
@@ -84,12 +84,12 @@ def test_forbidden_file_is_reported_once(library, monkeypatch):
 
 
 def during(tagger, action):
-    """Do something to the library while the tagger listens."""
-    listen = tagger._result
+    """Do something to the library while the tagger predicts."""
+    predict = tagger._result
 
     def result(path):
         action()
-        return listen(path)
+        return predict(path)
 
     tagger._result = result
 
@@ -103,8 +103,8 @@ def test_track_removed_from_the_library_meanwhile_is_passed_over(library, tagger
 
 def test_damage_that_was_passed_over_is_reported(library, tagger):
     library.track("a")
-    listen = tagger._result
-    tagger._result = lambda path: replace(listen(path), lost=2.5)
+    predict = tagger._result
+    tagger._result = lambda path: replace(predict(path), lost=2.5)
     library.beet("agfgenre")
     assert library.log.having("a.wav: 2.5 s of the analysed part are damaged")
     assert library.genres("a") == ["Rock"]

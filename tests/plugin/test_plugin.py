@@ -228,7 +228,7 @@ def test_a_genre_whose_alias_is_nothing_is_not_set(library):
         assert "tagged 0 tracks; not wanted by whitelist or aliases: 1 track" in summary(library)
 
 
-# Going on, and listening again
+# Going on, and analysing again
 
 
 def test_second_run_analyses_nothing(library, tagger):

@@ -151,12 +151,12 @@ def test_few_tracks_are_built_at_a_time_in_the_order_of_the_query(library, built
     assert sorted(built) == list("ab")  # of "edcba", "ed" were built before
 
 
-@pytest.mark.parametrize(("order", "heard"), [("mood-", "cba"), ("artpath+", "bca")])
-def test_an_order_by_what_tracks_of_themselves_lack_is_kept(library, tagger, order, heard):
+@pytest.mark.parametrize(("order", "analysed"), [("mood-", "cba"), ("artpath+", "bca")])
+def test_an_order_by_what_tracks_of_themselves_lack_is_kept(library, tagger, order, analysed):
     for title in "bca":
         library.track(title, mood=title)
     library.beet("agfgenre", "-W", order)
-    assert tagger.analysed == list(heard)
+    assert tagger.analysed == list(analysed)
 
 
 @pytest.mark.parametrize("options", [[], ["-a"]])

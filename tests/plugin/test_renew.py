@@ -1,4 +1,4 @@
-"""Deciding anew about genres that the plugin has set itself, and about its albums'."""
+"""Deciding again on genres that the plugin has set, and on those of their albums."""
 
 import pytest
 from beets_helpers import ELECTRONIC, EVEN, summary
@@ -21,7 +21,7 @@ def tagged(library, tagger):
 
 
 def forget(library) -> None:
-    """Let the model be another one, so that all is heard anew."""
+    """Let the model be another one, so that all is predicted again."""
     for item in library.lib.items():
         item["agf_model"] = "other"
         item.store()

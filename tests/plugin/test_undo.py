@@ -1,4 +1,4 @@
-"""What a run replaced is put back, also when the run was killed; what changed since is not."""
+"""What a run replaced is restored, also when the run was killed; what changed since is not."""
 
 import json
 import os

@@ -1,13 +1,13 @@
-"""Makes damaged audio files, and listens to each as `beet agfgenre` does.
+"""Makes damaged audio files, and analyses each as `beet agfgenre` does.
 
 python -m tests.stress.damage [--files 2500] [--songs] [--seed 0] [--seconds 20] [--keep FOLDER]
 
 The files are the clips, and one of them in every format that PyAV can write besides; with --songs
-they last a minute, so that pieces are heard, and all formats are written. They are cut off, with
+they last a minute, so that pieces are analysed, and all formats are written. They are cut off, with
 bytes flipped, blanked, repeated and moved, with the head of one format on the body of another, with
 absurd numbers where rates, sizes and durations stand, with huge tags and broken covers, and empty.
-Each must be a result or an error that names it, within a limit of time, and the process that
-listens must stay within its limit of memory. A file that ends that process is counted, kept with
+Each must be a result or an error that names it, within a limit of time, and the worker
+process must stay within its limit of memory. A file that ends that process is counted, kept with
 --keep, and fails nothing but itself: a crash of the run would be an exception here.
 """
 
@@ -65,7 +65,7 @@ CLIPS_FORMATS = {
 }
 SONG = 60  # seconds
 ABSURD = (0, 1, 7, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x01000000)
-HEAD = 512  # bytes in which most formats say what is to come
+HEAD = 512  # bytes of the header of most formats
 
 
 def encode(samples: np.ndarray, rate: int, path: Path, container: str, codec: str) -> None:
@@ -211,18 +211,18 @@ class Verdict:
     outcomes: Counter[str] = field(default_factory=Counter)
     kinds: int = 0
     longest: float = 0.0  # seconds, for one file
-    most_memory: float = 0.0  # MiB, of the process that listens
+    most_memory: float = 0.0  # MiB, of the worker process
     ended: list[str] = field(default_factory=list)  # files that ended that process
 
 
 def run(
     files: int, seed: int, seconds: float, keep: Path | None = None, songs: bool = False
 ) -> Verdict:
-    """Damage files and listen to them; `AssertionError` if one is neither heard nor named."""
+    """Damage and analyse files; `AssertionError` if one is neither predicted nor reported."""
     worker.SECONDS = seconds
     rng = random.Random(seed)
     verdict = Verdict()
-    ears = IsolatedTagger.load(threads=1)
+    tagger = IsolatedTagger.load(threads=1)
     with TemporaryDirectory() as scratch:
         whole = originals(Path(scratch), songs)
         verdict.kinds = len(whole)
@@ -234,23 +234,23 @@ def run(
             path = Path(scratch, f"{number}-{damage.__name__}.{kind}")
             path.write_bytes(data)
             start = time.monotonic()
-            (result,) = ears.predict_files([path])
+            (result,) = tagger.predict_files([path])
             verdict.longest = max(verdict.longest, time.monotonic() - start)
             if result.error is None:
                 assert result.prediction is not None
                 assert abs(result.prediction.probabilities.sum() - 1) < 1e-6
-                verdict.outcomes["heard" if not result.lost else "heard in part"] += 1
+                verdict.outcomes["analysed" if not result.lost else "analysed in part"] += 1
             else:
                 assert path.name in str(result.error), result.error
                 verdict.outcomes[type(result.error).__name__] += 1
-            if ears._process is None:
+            if tagger._process is None:
                 verdict.ended.append(path.name)
                 if keep:
                     shutil.copy(path, keep)
             else:
-                verdict.most_memory = max(verdict.most_memory, _memory(ears._process._process))
+                verdict.most_memory = max(verdict.most_memory, _memory(tagger._process._process))
             path.unlink()
-    ears.close()
+    tagger.close()
     return verdict
 
 
@@ -274,7 +274,7 @@ def main() -> None:
     print(f"{verdict.outcomes.total()} damaged files of {verdict.kinds} kinds")
     for outcome, count in verdict.outcomes.most_common():
         print(f"{count:7} {outcome}")
-    print(f"the slowest took {verdict.longest:.1f} s; the listening process had at most")
+    print(f"the slowest took {verdict.longest:.1f} s; the worker process had at most")
     print(f"{verdict.most_memory:.0f} MiB, and was ended by {len(verdict.ended)} files")
     print(*verdict.ended, sep="\n")
 

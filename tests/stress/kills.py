@@ -4,7 +4,7 @@ python -m tests.stress.kills [--kills 50] [--interrupts 20] [--undos 20] [--trac
                             [--folder MUSIC] [--seed 0]
 
 A library of copies of the clips (or of the files in MUSIC) is tagged, a third of them with genres
-that are replaced. In three runs of four the tracks have been heard before, so that they do nothing
+that are replaced. In three runs of four the tracks were analysed before, so that they do nothing
 but write. The run is ended by SIGKILL, or SIGINT, after a time drawn from how long it takes. Then
 
 - the library must open and be sound,
@@ -52,7 +52,7 @@ class Trial:
         trial.sounds = {path: sound(path) for path in place.in_library()}
         trial.old = place.in_library()
         assert trial.old == place.in_files()
-        for doing in ("listening", "writing"):
+        for doing in ("analysing", "writing"):
             trial.kept[doing] = Kept(place, doing)
             start = time.perf_counter()
             place.beet(*COMMAND)
@@ -63,7 +63,7 @@ class Trial:
             if doing == "writing":
                 trial.kept["undoing"] = Kept(place, "undoing")
             start = time.perf_counter()
-            place.beet(*UNDO)  # what was heard stays in the library
+            place.beet(*UNDO)  # predictions stay in the library
             trial.seconds["undoing"] = time.perf_counter() - start
             trial.agree(trial.old)
         return trial
@@ -98,7 +98,7 @@ class Trial:
         if undo:
             self.place.beet(*UNDO)
             self.agree(self.old)
-            self.counts["put back"] += 1
+            self.counts["restored"] += 1
         else:
             self.place.beet(*COMMAND)
             self.agree(self.new)
@@ -114,7 +114,7 @@ def run(
         trial = Trial.prepare(place, clips(folder), tracks)
         for number in range(kills + interrupts):
             how = signal.SIGKILL if number < kills else signal.SIGINT
-            doing = "writing" if number % 4 else "listening"
+            doing = "writing" if number % 4 else "analysing"
             after = rng.uniform(0.2, 1) * trial.seconds[doing]
             trial.end(how, doing, after, undo=number % 3 == 2)
             print(f"{how.name} while {doing}, after {after:.2f} s: all well", flush=True)

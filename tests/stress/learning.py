@@ -2,10 +2,10 @@
 
 python -m tests.stress.learning [--kills 50] [--interrupts 20] [--whole 0] [--seed 0]
 
-A library of generated music, low noise by some artists and high noise by others, teaches two
-genres to a small untrained model. Every other time a personal model of other genres is active
-already. `beet agftrain --quick` (the last `--whole` times: `beet agftrain`) is ended by SIGKILL, or
-by SIGINT to all of its processes as Ctrl-C does, after a time drawn from how long it takes. Then
+A small model is trained on a library of generated music with two genres, low noise by some artists
+and high noise by others. Every other time a personal model of other genres is active already. `beet
+agftrain --quick` (the last `--whole` times: `beet agftrain`) is ended by SIGKILL, or by SIGINT to
+all of its processes as Ctrl-C does, after a time drawn from how long it takes. Then
 
 - the library must be sound, and its genres and all files what they were,
 - the active model must be the old one or the new one, and whole,
@@ -52,7 +52,7 @@ def small_model(folder: Path) -> Path:
     network = MultiTaskNet({"g": 2}, width=0.25)
     mlp = TransferMLP(network.n_features, 2)
     for parameter in list(mlp.parameters())[-2:]:
-        parameter.data.zero_()  # so that what is learnt is better
+        parameter.data.zero_()  # so that the trained model is better
     whole = GenreNet([network], mlp).eval()
     metadata = bundle_format.Metadata(
         name="small",
@@ -121,18 +121,18 @@ def models_lying_about(place: Workplace) -> list[Path]:
 
 @dataclass
 class Trial:
-    """A library that is learnt from again and again."""
+    """A library that is trained on again and again."""
 
     place: Workplace
     genres: dict[Path, list[str]] = field(default_factory=dict)
     files: dict[Path, str] = field(default_factory=dict)
-    kept: dict[str, Kept] = field(default_factory=dict)  # by the model that listens
+    kept: dict[str, Kept] = field(default_factory=dict)  # by the active model
     seconds: dict[str, float] = field(default_factory=dict)  # by the option
     counts: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def prepare(cls, place: Workplace, options: list[str]) -> "Trial":
-        """Fill the library, learn other genres from it, and see how long learning takes."""
+        """Fill the library, train on it, and see how long training takes."""
         fill(place)
         trial = cls(place)
         trial.kept[SHIPPED_NAME] = Kept(place, SHIPPED_NAME)

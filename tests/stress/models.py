@@ -1,11 +1,11 @@
-"""Damages models, and tries to listen and to learn with each as `beet` does.
+"""Damages models, and tries to predict and to train with each as `beet` does.
 
 python -m tests.stress.models [--models 500] [--seed 0]
 
 Copies of the model that ships: each of its files in turn is cut off, changed, blanked, exchanged
 with another, missing, or a folder. In half of them the checksums are made right again, as somebody
 would who means harm, so that what is damaged is really used. Each must be one short line that names
-the model, or a prediction and a network to learn further from; the run goes on in any case.
+the model, or a prediction and a network to train further; the run goes on in any case.
 """
 
 import argparse
@@ -93,29 +93,29 @@ def run(models: int, seed: int) -> tuple[Counter[str], float]:
 
 
 def attempt(folder: Path) -> str:
-    """Listen with a model; return what came of it in a few words."""
+    """Predict with a model; return the outcome in a few words."""
     try:
         model = bundle_format.load(folder)
     except BundleError as error:
         _check(error, folder)
         return "refused when loaded"
-    ears = IsolatedTagger(model, threads=1)
+    tagger = IsolatedTagger(model, threads=1)
     try:
-        (result,) = ears.predict_files([CLIPS / "askyel.mp3"])
+        (result,) = tagger.predict_files([CLIPS / "askyel.mp3"])
     except BundleError as error:
         _check(error, folder)
-        return "refused before listening"
+        return "refused before predicting"
     finally:
-        ears.close()
+        tagger.close()
     if result.error:
-        return "could not listen, and said so"
+        return "could not predict, and reported it"
     try:
         network_from_bundle(model)
         groups_from_bundle(model)
     except BundleError as error:
         _check(error, folder)
-        return "heard a genre, but refused to learn further"
-    return "heard a genre"
+        return "predicted a genre, but refused further training"
+    return "predicted a genre"
 
 
 def _check(error: BundleError, folder: Path) -> None:

@@ -63,7 +63,7 @@ def test_the_world_around(name):
 
 
 def test_no_network_is_used(monkeypatch, clips):
-    """Not by the process that listens either: `sitecustomize` takes its sockets away, too."""
+    """Not by the worker process either: `sitecustomize` takes its sockets away, too."""
     from agf_core.inference import worker
 
     def refuse(*_, **__):

@@ -83,7 +83,7 @@ def tagged(place: Workplace) -> None:
 
 @situation
 def read_only_files(place: Workplace) -> None:
-    """Files that may not be written are named and left as they are; the library has genres."""
+    """Files that may not be written are reported and left as they are; the library has genres."""
     sounds = fill(place)
     for path in sounds:
         path.chmod(0o444)
@@ -144,7 +144,7 @@ def size_of(folder: Path) -> int:
 
 @situation
 def full_disk_of_music(place: Workplace) -> None:
-    """Files that cannot be written for want of room are named, and are what they were."""
+    """Files that cannot be written for want of room are reported, and are what they were."""
     sounds = fill(place)
     with small_disk(place.music, size_of(place.music) + 20_000):
         status, said = run(place)
@@ -173,7 +173,7 @@ def full_disk_of_the_library(place: Workplace) -> None:
 
 @situation
 def moved_and_deleted_files(place: Workplace) -> None:
-    """Files that vanish during a run are named, the others are tagged."""
+    """Files that vanish during a run are reported, the others are tagged."""
     fill(place, 60)
     process = place.start("agfgenre", "-q")
     time.sleep(1.5)
@@ -209,7 +209,7 @@ def music_that_is_not_mounted(place: Workplace) -> None:
 
 @situation
 def two_at_once(place: Workplace) -> None:
-    """Two runs over the same library both end well, and can be put back."""
+    """Two runs over the same library both end well, and can be undone."""
     sounds = fill(place, 60)
     old = place.in_library()
     processes = [place.start("agfgenre", "-q") for _ in range(2)]
@@ -288,7 +288,7 @@ def links(place: Workplace) -> None:
 
 @situation
 def id3v23(place: Workplace) -> None:
-    """Several genres, which that version joins, are written and put back."""
+    """Several genres, which that version joins, are written and restored."""
     place.fill(clips(), TRACKS, lambda number: ["One", "Two"])
     with (place.home / "config.yaml").open("a") as config:
         config.write("  count: 3\n  keep_existing: yes\nid3v23: yes\n")
@@ -303,12 +303,12 @@ def id3v23(place: Workplace) -> None:
 
 @situation
 def closed_terminal(place: Workplace) -> None:
-    """A hang-up ends the run and its listening process; the next run goes on."""
+    """A hang-up ends the run and its worker process; the next run goes on."""
     sounds = fill(place, 60)
     process = place.start("agfgenre", "-q")
     time.sleep(1.5)
     process.send_signal(signal.SIGHUP)
-    process.communicate()  # which waits for the listening process as well: it has our pipes
+    process.communicate()  # which waits for the worker process as well: it has our pipes
     assert run(place)[0] == 0
     tagged(place)
     whole(place, sounds)
@@ -319,7 +319,7 @@ def closed_terminal(place: Workplace) -> None:
 
 @contextmanager
 def learner(place: Workplace) -> Iterator[Path]:
-    """Fill the library with what can be learnt in seconds; give the folder of the new model."""
+    """Fill the library with what can be trained on in seconds; give the folder of the new model."""
     learning.fill(place)
     with TemporaryDirectory() as models, (place.home / "config.yaml").open("a") as config:
         config.write(f"  min_tracks: 4\n  model: {learning.small_model(Path(models))}\n")
@@ -340,7 +340,7 @@ def learn(place: Workplace, *arguments: str, **options) -> tuple[int, str]:
 
 @situation
 def full_disk_of_the_cache(place: Workplace) -> None:
-    """No room for what is heard: one clear line; with room, learning ends."""
+    """No room for features: one clear line; with room, training ends."""
     with learner(place) as models:
         place.cache.mkdir(parents=True)
         with small_disk(place.cache, 64 * 1024):

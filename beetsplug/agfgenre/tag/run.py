@@ -282,7 +282,7 @@ class Run:
         Where tracks that have genres are decided on as well, that may be so of unchanged ones: a
         run that was killed may have changed them and not come to the album.
         """
-        if item.album_id and (changed or not self._settings.open_only):
+        if (changed or not self._settings.open_only) and item.album_id:
             self._albums.add(item.album_id)
 
     def _complete_albums(self) -> None:
