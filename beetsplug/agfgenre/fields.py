@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from beets import ui
@@ -79,6 +79,6 @@ def is_set_by_plugin(obj: TrackOrAlbum, genres: Sequence[str]) -> bool:
     return all(fold_genre_name(genre) in ours for genre in genres)
 
 
-def own_value(obj: TrackOrAlbum, field: str) -> Any:
+def own_value(obj: TrackOrAlbum | Mapping[str, Any], field: str) -> Any:
     """Return the value of a field that does not come from the track's album; None without one."""
     return obj.get(field, with_album=False) if isinstance(obj, Item) else obj.get(field)

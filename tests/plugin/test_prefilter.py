@@ -5,13 +5,18 @@ from beets.dbcore.query import InvalidQueryError
 from beets.library import Item, parse_query_parts
 from beets_helpers import ELECTRONIC, EVEN, FakeTagger, open_library, summary
 
+from beetsplug.agfgenre.config import Settings
+from beetsplug.agfgenre.summary import Outcome, Summary
 from beetsplug.agfgenre.tag import prefilter
+from beetsplug.agfgenre.tag.decision import StoredPrediction, decide
 from beetsplug.agfgenre.tag.prefilter import Matches
+from beetsplug.agfgenre.tag.run import Run
 from beetsplug.agfgenre.vocabulary import Vocabulary
 
 NUL = "\\\N{SYMBOL FOR NULL}"  # what beets separates genres by
 PLAIN = ("Rock", "Блюз", "ロック", f"Rock{NUL}Pop", f" {NUL}Pop", "Rock; Pop", "-")
 NONE = ("", " ", "\t\u3000\xa0", NUL, f" {NUL} ", "; ", None)
+STORED = {"agf_model": "fake-1", "agf_genres": f"Rock{NUL}Pop", "agf_confidence": "0.4"}
 ODD = (";", "\\", "\N{SYMBOL FOR NULL}", "; ;", f";{NUL}", "\0")
 
 
@@ -36,46 +41,83 @@ def built(library, monkeypatch):
     return found
 
 
-def put(library, genres) -> int:
-    """Add a track to the database as other programs might; return its id."""
+def put(library, genres, **flexible) -> None:
+    """Add a track to the database as other programs might."""
     number = library.lib.add(Item(title="t", path=b"/t"))
     with library.lib.transaction() as transaction:
         transaction.mutate("UPDATE items SET genres = ? WHERE id = ?", (genres, number))
-    return number
+        for key, value in flexible.items():
+            transaction.mutate(
+                "INSERT INTO item_attributes (entity_id, key, value) VALUES (?, ?, ?)",
+                (number, key, value),
+            )
 
 
 def matches(library, *query) -> Matches:
     return Matches(library.lib, Item, *parse_query_parts(query, Item))
 
 
-def test_only_tracks_that_have_genres_are_passed_over(library):
-    words = Vocabulary(placeholders=frozenset({"other", "?"}))
-    texts = (*PLAIN, f"?{NUL}Rock", *NONE, *ODD, "Other", f"?{NUL}Other")
-    ids = [put(library, text) for text in texts]
-    having = {number for number in ids if words.genres_of(library.lib.get_item(number).genres)}
+@pytest.mark.parametrize("least", [0.0, 0.5, 0.695, 0.7, 1.0])
+def test_the_tracks_passed_over_are_those_that_would_stay_as_they_are(library, tagger, least):
+    library.load_plugins()
+    words = Vocabulary(placeholders=frozenset({"other", "?"}), whitelist=frozenset({"rock"}))
+    settings = Settings(min_confidence=least)
+    for text in (*PLAIN, f"?{NUL}Rock", *NONE, *ODD, "Other", f"?{NUL}Other"):
+        put(library, text, **STORED)
+    for confidence in ("0.6949", "0.695", "0.7", "1.0", "-1.0", "", "x", "nan", "1e-3", None):
+        put(library, "", **STORED | {"agf_confidence": confidence})
+    for labels in (None, "", "; ", NUL, "Rock", "Pop"):
+        put(library, "", **STORED | {"agf_genres": labels})
+    for model in (None, "", "fake-2", "FAKE-1"):
+        put(library, "", **STORED | {"agf_model": model})
+    for missing in STORED:
+        put(library, "", **{key: value for key, value in STORED.items() if key != missing})
+    expected, selected = Summary(), []
+    for item in library.lib.items():
+        stored = StoredPrediction.read(item, "fake-1")
+        decision = decide(stored, words, settings) if stored else None
+        if words.genres_of(item.genres):
+            expected.add(Outcome.HAS_GENRES, Item)
+        elif decision and not decision.genres:
+            expected.add(decision.outcome, Item)
+        else:
+            selected.append(item.id)
     found = matches(library)
-    assert found.pass_over_genres(words) == len(having) > len(PLAIN)
-    assert not having & {item.id for item in found}
+    run = Run(library.lib, tagger, words, settings, library.log)
+    run._pass_over(found)
+    assert [item.id for item in found] == selected
+    assert run.summary.text() == expected.text()
+    assert 0 < len(selected) < len(library.lib.items())
 
 
 @pytest.mark.parametrize("query", [["year:2000"], ["mood:calm"]])  # by the database, and by beets
-def test_passed_over_is_only_what_matches(library, query):
-    library.track("a", genres=["Rock"], year=2000, mood="calm")
-    library.track("b", genres=["Rock"], year=1999, mood="wild")
-    library.track("c", year=2000, mood="calm")
-    found = matches(library, *query)
-    assert len(found) == 2
-    assert found.pass_over_genres(Vocabulary()) == 1
-    assert [item.title for item in found] == ["c"]
+def test_the_values_are_those_of_what_matches(library, query):
+    album = library.album("ab", mood="calm", agf_model="fake-1")
+    for title, year, model in (("a", 2000, "fake-2"), ("b", 2000, None), ("c", 1999, None)):
+        item = library.get(title) if title in "ab" else library.track(title)
+        item.update({"year": year, "mood": "calm" if year == 2000 else "wild"})
+        if model:
+            item["agf_model"] = model
+        item.store()
+    found = [
+        (row["year"], row["agf_model"])
+        for row in matches(library, *query).values("year", "agf_model")
+    ]
+    assert found == [(2000, "fake-2"), (2000, "")]
+    assert album.agf_model == "fake-1"
 
 
-def test_tracks_that_have_genres_are_counted_without_being_built(library, tagger, built):
+def test_tracks_that_stay_as_they_are_are_counted_without_being_built(library, tagger, built):
     for title in "ab":
         library.track(title, genres=["Jazz"])
     library.track("c")
+    tagger.sounds["c"] = EVEN
     library.beet("agfgenre", "-W")
     assert built == tagger.analysed == ["c"]
-    assert "already had genres: 2 tracks" in summary(library)
+    built.clear()
+    library.beet("agfgenre", "-W")
+    assert built == []
+    assert "skipped because unsure: 1 track; already had genres: 2 tracks" in summary(library)
     built.clear()
     library.beet("agfgenre", "-W", "-k", "title:a")
     assert built == ["a"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agf_core.data.genre_names import fold_genre_name
 from beetsplug.agfgenre.fields import CONFIDENCE_DIGITS, TrackOrAlbum, own_value
@@ -54,7 +54,7 @@ class StoredPrediction:
         return cls(tuple(genres[:MOST_CANDIDATES]), round(best, 4), style, round(confidence, 4))
 
     @classmethod
-    def read(cls, obj: TrackOrAlbum, model_id: str) -> StoredPrediction | None:
+    def read(cls, obj: TrackOrAlbum | Mapping[str, Any], model_id: str) -> StoredPrediction | None:
         """Return what the fields of a track or an album have from the model called `model_id`."""
         if own_value(obj, "agf_model") != model_id:
             return None

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
-from functools import cache
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from beets.dbcore.query import Query
 from beets.library import Album, Item
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from beets.dbcore.query import SQLiteType
     from beets.dbcore.sort import Sort
     from beets.library import Library
-
-    from beetsplug.agfgenre.vocabulary import Vocabulary
 
 T = TypeVar("T", bound=Item | Album)
 
@@ -66,23 +63,40 @@ class Matches(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         """Build the objects block by block; those that are gone by then are left out."""
+        for condition, block in self._blocks():
+            objs = {obj.id: obj for obj in self._fetch(condition)}
+            yield from (objs[number] for number in block if number in objs)
+
+    def values(self, *fields: str) -> Iterator[dict[str, Any]]:
+        """Yield the values of ``id`` and of fields for each match, without building the objects.
+
+        Values that a track lacks do not come from its album.
+        """
+        kind, types = self._kind, {field: self._kind._type(field) for field in fields}
+        columns = ", ".join(
+            field
+            if field in kind._fields
+            else f"(SELECT value FROM {kind._flex_table} AS flexible WHERE key = '{field}'"
+            f" AND entity_id = {kind._table}.id) AS {field}"
+            for field in fields
+        )
+        for condition, _ in self._blocks():
+            where, block = condition.clause()
+            statement = f"SELECT id, {columns} FROM {kind._table} WHERE {where}"
+            with self._lib.transaction() as transaction:
+                rows = transaction.query(statement, block)
+            for row in rows:
+                yield {"id": row["id"]} | {f: types[f].from_sql(row[f]) for f in fields}
+
+    def leave_out(self, ids: Container[int]) -> None:
+        """Leave out some of the matches."""
+        self._ids = [number for number in self._ids if number not in ids]
+
+    def _blocks(self) -> Iterator[tuple[Condition, Sequence[int]]]:
         for start in range(0, len(self._ids), AT_ONCE):
             block = self._ids[start : start + AT_ONCE]
             marks = ", ".join("?" * len(block))
-            found = self._fetch(Condition(f"{self._kind._table}.id IN ({marks})", block))
-            objs = {obj.id: obj for obj in found}
-            yield from (objs[number] for number in block if number in objs)
-
-    def pass_over_genres(self, vocabulary: Vocabulary) -> int:
-        """Leave out the objects that have genres, and return how many these are."""
-        read = self._kind._type("genres").from_sql
-        has_genres = cache(lambda text: bool(vocabulary.genres_of(read(text))))
-        with self._lib.transaction() as transaction:
-            rows = transaction.query(f"SELECT id, genres FROM {self._kind._table}")
-        having = {row["id"] for row in rows if has_genres(row["genres"])}
-        before = len(self._ids)
-        self._ids = [number for number in self._ids if number not in having]
-        return before - len(self._ids)
+            yield Condition(f"{self._kind._table}.id IN ({marks})", block), block
 
     def _find(self, query: Query, sort: Sort) -> list[int]:
         """Return the ids; beets builds all objects where the database cannot tell them by itself.

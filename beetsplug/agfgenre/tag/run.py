@@ -17,7 +17,7 @@ from beetsplug.agfgenre.console import Progress
 from beetsplug.agfgenre.database import BATCH, store, uninterrupted, writing
 from beetsplug.agfgenre.summary import Outcome
 from beetsplug.agfgenre.tag.apply import GenreApplier
-from beetsplug.agfgenre.tag.decision import StoredPrediction
+from beetsplug.agfgenre.tag.decision import StoredPrediction, decide
 from beetsplug.agfgenre.tag.prefilter import Matches
 from beetsplug.agfgenre.tag.setup import ModelError
 
@@ -109,7 +109,7 @@ class Run:
         The tracks of a compilation are decided on one by one.
         """
         if isinstance(tracks, Matches) and self._settings.open_only and not self._settings.explain:
-            self.summary.add(Outcome.HAS_GENRES, Item, tracks.pass_over_genres(self._vocabulary))
+            self._pass_over(tracks)
         for album in albums:
             items = list(album.items())
             if album.comp:
@@ -119,6 +119,23 @@ class Run:
         self._select_tracks(tracks)
         self._jobs.sort(key=lambda job: bool(job.paths))  # what need not be analysed comes first
         self._remaining = Counter(job.part_of for job in self._jobs)
+
+    def _pass_over(self, tracks: Matches[Item]) -> None:
+        """Count the tracks that stay as they are, and leave them out without building them.
+
+        These are tracks that have genres, and tracks without, whose stored prediction gives none.
+        """
+        outcomes: dict[int, Outcome] = {}
+        for values in tracks.values("genres", "agf_model", "agf_genres", "agf_confidence"):
+            if self._vocabulary.genres_of(values["genres"]):
+                outcomes[values["id"]] = Outcome.HAS_GENRES
+            elif stored := StoredPrediction.read(values, self._tagger.model_id):
+                decision = decide(stored, self._vocabulary, self._settings)
+                if not decision.genres:
+                    outcomes[values["id"]] = decision.outcome
+        tracks.leave_out(outcomes)
+        for outcome, count in Counter(outcomes.values()).items():
+            self.summary.add(outcome, Item, count)
 
     def _select_tracks(self, items: Iterable[Item]) -> None:
         for item in items:
