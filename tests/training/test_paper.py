@@ -26,10 +26,10 @@ from agf_core.train.amp import has_bfloat16
 from agf_core.train.config import TrainConfig
 from agf_core.train.dataset import SpectrogramAugmentation
 from agf_core.train.export import network_from_bundle
-from training import cli, statistics
+from training import statistics
 from training.datasets import fma
 from training.datasets.fma_download import unpack
-from training.errors import CollectionError
+from training.errors import CollectionError, RunError
 from training.paper import (
     cases,
     cluster,
@@ -358,7 +358,7 @@ def test_a_recipe_that_cases_cannot_follow_is_refused(command, arguments, work):
 @pytest.mark.parametrize("change", [{"augmentation": SpectrogramAugmentation(loudness=1.0)}])
 def test_any_field_that_cases_do_not_follow_is_named(change, work):
     recipe = replace(TINY, name="other", **change)
-    with pytest.raises(cli.RunError, match=f"other, which asks for {next(iter(change))}; take"):
+    with pytest.raises(RunError, match=f"other, which asks for {next(iter(change))}; take"):
         run.run(run.Setting(work, "other", recipe, "official", 0), [Case("g")])
 
 
@@ -392,7 +392,7 @@ def test_what_is_missing_is_named_with_a_remedy(work, folder, tmp_path):
     message = complaint(tables, "--work", work, "--runs", "tiny", "--splits", "random",
                         "--output", tmp_path / "x.md")  # fmt: skip
     assert "has no finished case g" in message
-    with pytest.raises(cli.RunError, match="no Dask scheduler answers"):
+    with pytest.raises(RunError, match="no Dask scheduler answers"):
         connect_to_nobody()
 
 
