@@ -58,7 +58,7 @@ SWITCHES = (
         ("-a", "--albums"),
         ("-A", "--items"),
         "albums",
-        "match albums and give each one genre for all of its tracks (compilations: by track)",
+        "match albums and set the same genres on all tracks of each (compilations: by track)",
     ),
     (
         ("-w", "--write"),
