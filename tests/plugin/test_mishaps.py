@@ -77,8 +77,8 @@ def test_forbidden_file_is_reported_once(library, monkeypatch):
     library.beet("agfgenre")
     (line,) = library.log.lines_at("ERROR")
     assert line.endswith(
-        "a.wav cannot be written (Operation not permitted: neither it nor its folder may be "
-        "closed to writing); the library is changed, the file is not"
+        "a.wav cannot be written (Operation not permitted; allow writing to it and its "
+        "folder); the library is changed, the file is not"
     )
     assert line.count("a.wav") == 1
 

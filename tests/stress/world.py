@@ -89,7 +89,7 @@ def read_only_files(place: Workplace) -> None:
         path.chmod(0o444)
     status, said = run(place, under=POWERLESS)
     assert status == 0
-    assert said.count("cannot be written (Permission denied)") == TRACKS, said
+    assert said.count("cannot be written (Permission denied; allow") == TRACKS, said
     assert all(place.in_library().values())
     assert not any(place.in_files().values())
     whole(place, sounds)
@@ -104,7 +104,7 @@ def read_only_folders(place: Workplace) -> None:
         folder.chmod(0o555)
     status, said = run(place, under=POWERLESS)
     assert status == 0
-    assert said.count("cannot be written (Permission denied)") == TRACKS, said
+    assert said.count("cannot be written (Permission denied; allow") == TRACKS, said
     for folder in folders:
         folder.chmod(0o755)
     assert not any(place.in_files().values())

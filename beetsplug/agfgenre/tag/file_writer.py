@@ -110,7 +110,7 @@ def try_write(
         copy = copy_beside(os.path.realpath(syspath(item.path)), run)
         reason = _reason(error, copy, path)
         if isinstance(_cause(error), PermissionError):
-            reason += ": neither it nor its folder may be closed to writing"
+            reason += "; allow writing to it and its folder"
         log.error(
             "{} cannot be written ({}); the library is changed, the file is not", path, reason
         )
