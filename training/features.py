@@ -111,7 +111,7 @@ def stored_descriptors(
         return [track.labels for track in tracks]
     kind = kind_of(source, fmax=fmax)
     stored = Stored(cache, kind, [track.track_id for track in tracks], source)
-    stored.missing = {t for t in stored.track_ids if (kind, t) not in cache}
+    stored.missing = {t for t in stored.track_ids if not cache.has_file(kind, t)}
     if len(stored.missing) == len(tracks):
         raise ValueError("no track has been described by them; run training.paper.prepare")
     return stored

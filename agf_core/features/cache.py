@@ -75,12 +75,16 @@ class FeatureCache:
         """Return the stored feature; raise `KeyError` where there is none that fits (see `get`)."""
         found = _stored(self._path(kind, track_id))
         if found is None or not fits(found):
-            raise KeyError(f"{kind} of {track_id}")
+            raise KeyError(str(self._path(kind, track_id)))
         return found
 
     def __contains__(self, item: tuple[str, str]) -> bool:
         """Whether a feature, given by kind and track, is stored and intact."""
         return _stored(self._path(*item)) is not None
+
+    def has_file(self, kind: str, track_id: str) -> bool:
+        """Tell whether a feature is stored, without reading it: it may be damaged."""
+        return self._path(kind, track_id).is_file()
 
     def _path(self, kind: str, track_id: str) -> Path:
         safe = re.sub(r"[^\w.-]", lambda m: f"%{ord(m[0]):02x}", track_id)

@@ -260,6 +260,14 @@ class SegmentDataset(TrackDataset):
         x = x + self.augmentation.gains(len(x), x.shape[-1], x.device)
         return self._normalised(x.clamp(min=10 * np.log10(LOG_FLOOR)))
 
+    def normalised_by(self, mean: np.ndarray, std: np.ndarray) -> Self:
+        """Return the same segments with another normaliser; the rows are shared."""
+        other = copy.copy(self)
+        other.mean, other.std = (
+            torch.as_tensor(x, dtype=torch.float32, device=self.device) for x in (mean, std)
+        )
+        return other
+
     def _normalised(self, x: Tensor) -> Tensor:
         return ((x - self.mean) / self.std).unsqueeze(1)
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from distributed import Client
+from distributed import Client, LocalCluster
 
 from agf_core.errors import SilentAudioError
+from agf_core.features.cache import FeatureCache
 from agf_core.utils import atomic
 from training import features
 from training.datasets.collection import read_csv
@@ -193,3 +194,60 @@ def test_what_killed_four_workers_is_named():
         error = KilledWorker("make", None, 4)
         assert cluster.reason(error, "track 7").startswith("track 7: four processes died of it")
     assert cluster.reason(SilentAudioError("x is silent."), "track 7") == "x is silent."
+
+
+@pytest.mark.parametrize(
+    ("visible", "n", "device"),
+    [("", 4, "cuda:2"), ("0,1,2,3", 4, "cuda:2"), ("0,1", 2, "cuda:0"), ("3", 1, "cuda:0"),
+     ("2,3,0,1", 4, "cuda:0")],
+)  # fmt: skip
+def test_workers_on_one_machine_share_its_gpus_out(monkeypatch, visible, n, device):
+    """Whatever the workers are called; who was given a GPU of its own takes that."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n)
+    monkeypatch.setattr(cluster, "place_here", lambda: 2)
+    assert cluster.device_here() == device
+
+
+def test_each_worker_has_a_place_of_its_own():
+    """Two that have no numbers for names, as of `dask worker --nworkers 2`."""
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, memory_limit=0, dashboard_address=":0"
+        ) as local,
+        Client(local) as client,
+    ):
+        addresses = sorted(client.nthreads())
+        places = [
+            client.submit(cluster.place_here, workers=[address], pure=False).result()
+            for address in addresses
+        ]
+    assert places == [0, 1]
+
+
+def test_a_restart_reads_no_feature_before_it_goes_on(table, tmp_path, here, monkeypatch):
+    work = tmp_path / "work"
+    prepare.prepare(table, work, groups.InputSpec(), sources="")
+    kept = sorted(work.glob("features/logmel*/*.npy"))
+    kept[0].unlink()
+    kept[1].write_bytes(b"damaged")
+    (work / "tracks.csv").unlink()
+    for path in work.glob("spectrograms/*"):
+        path.unlink()
+    made, looked = [], []
+    real = features.spectrogram
+
+    def counted(track, spec, cache):
+        made.append(track.track_id)
+        return real(track, spec, cache)
+
+    monkeypatch.setattr(features, "spectrogram", counted)
+    monkeypatch.setattr(FeatureCache, "__contains__", lambda self, item: looked.append(item))
+    again = prepare.prepare(table, work, groups.InputSpec(), sources="")
+    assert made == ["0.wav"]
+    assert not looked
+    assert len(again.collection.tracks) == len(again.spectrograms) == 6
+    for i, path in enumerate(sorted(work.glob("features/logmel*/*.npy"))):
+        stored = FeatureCache(work / "features").stored(path.parent.name, f"{i}.wav")
+        np.testing.assert_array_equal(again.spectrograms[i], stored)

@@ -430,8 +430,18 @@ def test_what_a_gpu_has_no_room_for_stays_on_the_disk(work, monkeypatch, share, 
     gpu = SimpleNamespace(total_memory=rows.nbytes / share)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: gpu)
     monkeypatch.setattr(run, "SegmentDataset", lambda *_, device, stream: (device, stream))
-    monkeypatch.setattr(run, "_segments", run._segments.__wrapped__)
-    assert run._segments(work, TINY.input, "official", "cuda:1", asked) == ("cuda:1", streamed)
+    rows = run._rows.__wrapped__
+    assert rows(work, TINY.input, "cuda:1", asked) == ("cuda:1", streamed)
+
+
+def test_splits_share_the_rows_of_all_tracks(work):
+    settings = [run.Setting(work, "tiny", TINY, s, 0, device="cpu") for s in ("official", "random")]
+    one, other = (run.open_experiment(setting)[0].segments for setting in settings)
+    assert one.rows.data_ptr() == other.rows.data_ptr()
+    assert not torch.equal(one.mean, other.mean)
+    prepared = prepare.Prepared.open(work, TINY.input)
+    for segments, setting in zip((one, other), settings, strict=True):
+        np.testing.assert_array_equal(segments.mean, prepared.normaliser(setting.split)[0])
 
 
 def test_nothing_of_a_validation_track_reaches_the_targets(scheduler, tmp_path, write_wav):

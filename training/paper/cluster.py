@@ -6,10 +6,12 @@ them: they find its code wherever they were started. When a worker dies, its job
 another; a job that has taken four workers along is given up and named.
 """
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -146,10 +148,26 @@ def reason(error: BaseException, what: str) -> str:
 
 
 def device_here() -> str:
-    """Return the device that a worker trains on: workers on one machine share its GPUs out."""
+    """Return the device that a worker trains on.
+
+    Of the GPUs that its environment shows (``CUDA_VISIBLE_DEVICES``) it takes the only one, or the
+    first where they are not in order: then another program has given each worker its own.
+    Otherwise the workers on one machine share the GPUs out.
+    """
     if not torch.cuda.is_available():
         return "cpu"
-    from distributed import get_worker
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    if torch.cuda.device_count() == 1 or shown != sorted(shown):
+        return "cuda:0"
+    return f"cuda:{place_here() % torch.cuda.device_count()}"
 
-    name = str(get_worker().name)  # those of a local cluster are numbered
-    return f"cuda:{int(name) % torch.cuda.device_count() if name.isdecimal() else 0}"
+
+@cache  # a worker stays where it is when others come and go
+def place_here() -> int:
+    """Return the place of this worker among those on its machine, from 0."""
+    from distributed import get_client, get_worker
+    from distributed.comm import get_address_host
+
+    mine = get_worker().address
+    machine = get_address_host(mine)
+    return sorted(a for a in get_client().nthreads() if get_address_host(a) == machine).index(mine)

@@ -95,6 +95,10 @@ class GroupsJob:
                 f"no groups of {DESCRIPTORS[self.source]} for split {self.split}: {error};"
                 " leave that source out with --sources or --tasks, or mend the table"
             ) from error
+        except KeyError as error:
+            raise RunError(
+                f"{error.args[0]} is damaged; delete it and run training.paper.prepare again"
+            ) from error
         arrays: dict[str, Any] = {"method": METHOD, "targets": targets, **groups.to_arrays()}
         with atomic.written(self.path) as file:
             np.savez(file, **arrays)

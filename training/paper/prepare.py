@@ -17,6 +17,7 @@ and is the folder that every other command is given as ``--work``.
 
 import argparse
 import hashlib
+import io
 import json
 import os
 from collections.abc import Sequence
@@ -145,18 +146,19 @@ def prepare(
         print(left_out)
     cache = FeatureCache(work / "features")
     kinds = [spectrogram_kind(spec), *(kind_of(s, fmax=spec.fmax) for s in sources)]
-    wanted = [
+    wanted = [  # by name alone: what is damaged is seen when it is read
         track
         for track in collection.tracks
-        if any((kind, track.track_id) not in cache for kind in kinds)
+        if not all(cache.has_file(kind, track.track_id) for kind in kinds)
     ]
     unreadable = {}
     if wanted:
         make = partial(make_features, work / "features", spec, sources)
         with cluster.connect(scheduler, workers or os.cpu_count() or 1) as client:
             done = cluster.each(client, make, wanted)
+            n_made = len(collection.tracks) - len(wanted)
             for track, errors, problem in tqdm(
-                done, total=len(wanted), desc="tracks", unit="track"
+                done, total=len(collection.tracks), initial=n_made, desc="tracks", unit="track"
             ):
                 if problem:  # not the track's fault, or that of its sound
                     which = f"track {track.track_id} ({decode.shown(track.path)})"
@@ -189,12 +191,26 @@ def _pack(
     ids = [track.track_id for track in tracks]
     if index.exists() and json.loads(index.read_text())["track_ids"] == ids:
         return
-    counts = [len(spectrogram(track, spec, cache)) for track in tracks]
-    header = {"descr": "<f2", "fortran_order": False, "shape": (sum(counts), spec.n_mels)}
+    counts: list[int] = []
+
+    def header() -> bytes:
+        """Describe the rows as far as they are written; numpy leaves room for their number."""
+        buffer = io.BytesIO()
+        shape = (sum(counts), spec.n_mels)
+        np.lib.format.write_array_header_1_0(
+            buffer, {"descr": "<f2", "fortran_order": False, "shape": shape}
+        )
+        return buffer.getvalue()
+
     with atomic.written(rows) as file:
-        np.lib.format.write_array_header_1_0(file, header)
+        size = file.write(header())
         for track in tqdm(tracks, desc="one file", unit="track"):
-            file.write(spectrogram(track, spec, cache).astype("<f2").tobytes())
+            mine = spectrogram(track, spec, cache)
+            file.write(mine.astype("<f2").tobytes())
+            counts.append(len(mine))
+        assert len(header()) == size
+        file.seek(0)
+        file.write(header())
     with atomic.written(index) as file:
         file.write(f"{json.dumps({'track_ids': ids, 'counts': counts})}\n".encode())
 

@@ -229,14 +229,20 @@ def open_experiment(setting: Setting) -> tuple[Experiment, str]:
     return experiment, "test" if len(part.calibration) else "valid"
 
 
-@lru_cache(maxsize=1)  # the jobs of a worker are mostly of one split
 def _segments(work: Path, spec: InputSpec, split: str, device: str, stream: bool) -> SegmentDataset:
-    prepared = Prepared.open(work, spec)
+    """Return the segments of all tracks, normalised as the training part of a split needs it."""
+    mean, std = Prepared.open(work, spec).normaliser(split)
+    return _rows(work, spec, device, stream).normalised_by(mean, std)
+
+
+@lru_cache(maxsize=1)  # all splits have the same rows: one copy of them fits on a device
+def _rows(work: Path, spec: InputSpec, device: str, stream: bool) -> SegmentDataset:
+    spectrograms = Prepared.open(work, spec).spectrograms
     if device.startswith("cuda") and not stream:
         total = torch.cuda.get_device_properties(device).total_memory
-        stream = prepared.spectrograms.rows.nbytes > ROOM * total
-    mean, std = prepared.normaliser(split)
-    return SegmentDataset(prepared.spectrograms, spec, mean, std, device=device, stream=stream)
+        stream = spectrograms.rows.nbytes > ROOM * total
+    plain = np.zeros(spec.n_mels), np.ones(spec.n_mels)
+    return SegmentDataset(spectrograms, spec, *plain, device=device, stream=stream)
 
 
 def _write(
