@@ -5,7 +5,7 @@ and resumes from its checkpoint with the same result as without a stop.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -28,6 +28,13 @@ from agf_core.train.step import Step, autocast, optimisers_of
 # needs large batches.
 WINDOWS_AT_ONCE = {"cpu": 64, "cuda": 4096}
 TRACKS_AT_ONCE = {"cpu": 1, "cuda": 64}
+
+
+Watch = Callable[[float, Sequence[Mapping[str, Any]]], None]
+
+
+def nobody(done: float, history: Sequence[Mapping[str, Any]]) -> None:
+    """Watch a training without doing anything; see `fit`."""
 
 
 @torch.inference_mode()
@@ -71,6 +78,7 @@ def fit(
     checkpoint: Path | None = None,
     title: str = "training",
     progress: bool = True,
+    watch: Watch = nobody,
 ) -> list[dict[str, Any]]:
     """Train `model` in place.
 
@@ -95,6 +103,8 @@ def fit(
         Written at every validation; where it exists, training resumes from it.
     title : str
         Title of the progress bar.
+    watch : callable
+        Called before each step, and after the last, with the epochs done and the history so far.
 
     Returns
     -------
@@ -127,6 +137,7 @@ def fit(
         history = [{"epoch": 0} | _validate(model, data, scored, valid)]
         best = _copy_of_state(model)
     done = history[-1]["epoch"] if history else 0
+    watch(done, history)
 
     bar = tqdm(
         range(done, n_epochs),
@@ -140,7 +151,18 @@ def fit(
     for epoch in bar:
         if patience and len(history) - 1 - best_entry(history, criterion) >= patience:
             break
-        losses.append(_train_epoch(model, data, steps, usable, config, epoch, n_epochs))
+        losses.append(
+            _train_epoch(
+                model,
+                data,
+                steps,
+                usable,
+                config,
+                epoch,
+                n_epochs,
+                lambda done: watch(done, history),
+            )
+        )
         if (epoch + 1) % config.validate_every and epoch + 1 < n_epochs:
             continue
         entry: dict[str, Any] = {"epoch": epoch + 1, "loss": float(np.mean(losses))}
@@ -153,6 +175,7 @@ def fit(
             best = _copy_of_state(model)
         if checkpoint is not None:
             checkpoints.save(checkpoint, model, best, kept, settings, history)
+        watch(epoch + 1, history)
     if patience:
         model.load_state_dict(best)
     return history
@@ -211,8 +234,9 @@ def _train_epoch(
     config: TrainConfig,
     epoch: int,
     n_epochs: int,
+    moved: Callable[[float], None],
 ) -> float:
-    """Train one task for one epoch and return its mean loss.
+    """Train one task for one epoch and return its mean loss; call `moved` before each step.
 
     All randomness of an epoch follows from the seed and its number, so that a checkpoint need not
     store the state of generators.
@@ -232,6 +256,7 @@ def _train_epoch(
         range(0, len(order), config.batch_size),
         strict=True,
     ):
+        moved(epoch + first / len(order))
         if len(batch) == 1:  # batch normalisation needs more than one
             continue
         if config.one_cycle:
@@ -279,6 +304,7 @@ def train_networks(
     frames_pooled: int = 1,
     checkpoints: Path | None = None,
     progress: bool = True,
+    watch: Watch = nobody,
 ) -> list[MultiTaskNet]:
     """Train one MTN over all tasks of `targets`, or (``shared=False``) one STN for each.
 
@@ -304,6 +330,7 @@ def train_networks(
             checkpoint=checkpoints / f"network-{name}.safetensors" if checkpoints else None,
             title=f"network {name}",
             progress=progress,
+            watch=watch,
         )
         networks.append(network.eval())
     return networks
@@ -368,6 +395,7 @@ def train_transfer(
     valid: np.ndarray | None = None,
     checkpoint: Path | None = None,
     progress: bool = True,
+    watch: Watch = nobody,
 ) -> TransferMLP:
     """Train the transfer MLP on features of segments (section 3.2.3); see `fit`.
 
@@ -387,5 +415,6 @@ def train_transfer(
         checkpoint=checkpoint,
         title="transfer MLP",
         progress=progress,
+        watch=watch,
     )
     return mlp.eval()

@@ -17,10 +17,18 @@ from agf_core.data.tracks import Track, genre_targets
 from agf_core.train.amp import has_bfloat16
 from agf_core.train.checkpoints import read_history
 from agf_core.train.dataset import FeatureDataset, SegmentDataset, side_by_side
-from agf_core.train.loop import extract_features, predict, train_networks, train_transfer
+from agf_core.train.loop import (
+    Watch,
+    extract_features,
+    nobody,
+    predict,
+    train_networks,
+    train_transfer,
+)
 from agf_core.train.networks import GenreNet, MultiTaskNet, TransferMLP, count_parameters
 from training.errors import RunError
 from training.paper.cases import TASKS, Case, wide_multiplier
+from training.paper.progress import Follower
 from training.paper.stacked_mlp import train_transfers
 from training.recipes import Recipe
 from training.splits import Split
@@ -49,6 +57,22 @@ def check_recipe(recipe: Recipe) -> None:
             f"the paper's cases cannot be trained by the recipe {recipe.name}, which asks for"
             f" {', '.join(asked)}; take --recipe paper"
         )
+
+
+def width_of(case: Case, recipe: Recipe, n_genres: int) -> float:
+    """Return the factor on the channels of a case's networks."""
+    if not case.wide:
+        return recipe.width
+    sizes = dict.fromkeys(TASKS[: case.wide], N_GROUPS) | {"g": n_genres}
+    return wide_multiplier(n_genres, count_parameters(MultiTaskNet(sizes, recipe.width)))
+
+
+def checkpoint_of(folder: Path, tasks: str, case: Case, width: float) -> Path:
+    """Return where a network of a case is kept below a folder."""
+    folder = folder / ("shuffled" if case.shuffled else "")
+    if case.wide:
+        folder /= f"width-{width}"
+    return folder / f"network-{tasks}.safetensors"
 
 
 class Experiment:
@@ -105,11 +129,7 @@ class Experiment:
 
     def width(self, case: Case) -> float:
         """Return the factor on the channels of a case's networks."""
-        if not case.wide:
-            return self.recipe.width
-        sizes = dict.fromkeys(TASKS[: case.wide], N_GROUPS) | {"g": len(self.genres)}
-        mtn = MultiTaskNet(sizes, self.recipe.width)
-        return wide_multiplier(len(self.genres), count_parameters(mtn))
+        return width_of(case, self.recipe, len(self.genres))
 
     def followed(self, case: Case) -> Recipe:
         """Return the recipe as a case is trained by it, on the device that is there."""
@@ -134,8 +154,11 @@ class Experiment:
             valid=self.watched,
             width=self.width(case),
             frames_pooled=self.recipe.frames_pooled,
-            checkpoints=self._checkpoint(tasks, case).parent,
+            checkpoints=self.checkpoint(tasks, case).parent,
             progress=self.progress,
+            watch=Follower(
+                self.checkpoint(tasks, case), tasks, len(tasks) * self.recipe.networks.epochs
+            ),
         )
         return network
 
@@ -145,11 +168,11 @@ class Experiment:
 
     def curves(self, case: Case) -> dict[str, list[dict[str, Any]]]:
         """Return what `fit` has noted of each network of a case, by its tasks."""
-        return {tasks: read_history(self._checkpoint(tasks, case)) for tasks in case.networks}
+        return {tasks: read_history(self.checkpoint(tasks, case)) for tasks in case.networks}
 
     def features(self, case: Case) -> FeatureDataset:
         """Return the transfer features of a case, of the tracks that have a genre."""
-        made = {tasks: self._checkpoint(tasks, case) for tasks in case.networks}
+        made = {tasks: self.checkpoint(tasks, case) for tasks in case.networks}
         for tasks, checkpoint in made.items():
             if checkpoint not in self._features:
                 self._features[checkpoint] = extract_features(
@@ -182,6 +205,7 @@ class Experiment:
             train=places(train, self.labelled),
             checkpoint=checkpoint,
             progress=self.progress,
+            watch=self._follower(checkpoint),
         )
 
     def transfers(
@@ -200,7 +224,13 @@ class Experiment:
             train=places(self.part.train, self.labelled),
             checkpoint=checkpoint,
             progress=self.progress,
+            watch=self._follower(checkpoint),
         )
+
+    def _follower(self, checkpoint: Path | None) -> Watch:
+        if checkpoint is None:
+            return nobody
+        return Follower(checkpoint, "transfer", self.recipe.transfer.epochs)
 
     def predict(self, case: Case, mlp: TransferMLP) -> np.ndarray:
         """Return probabilities before any temperature, (n_tracks, n_genres).
@@ -216,9 +246,6 @@ class Experiment:
         """Return a case's networks and MLP as one."""
         return GenreNet(self.networks(case), mlp)
 
-    def _checkpoint(self, tasks: str, case: Case) -> Path:
+    def checkpoint(self, tasks: str, case: Case) -> Path:
         """Return where `agf_core.train.loop.train_networks` keeps a network of a case."""
-        folder = self.folder / ("shuffled" if case.shuffled else "")
-        if case.wide:
-            folder /= f"width-{self.width(case)}"
-        return folder / f"network-{tasks}.safetensors"
+        return checkpoint_of(self.folder, tasks, case, self.width(case))

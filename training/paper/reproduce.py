@@ -13,8 +13,10 @@ it was.
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections import ChainMap
+from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import TYPE_CHECKING
 
 import torch
 from tqdm import tqdm
@@ -26,7 +28,11 @@ from training.paper import cluster
 from training.paper.cases import MTN, STN, TASKS, WIDE, Case
 from training.paper.groups import make_all
 from training.paper.prepare import Prepared
-from training.paper.run import Setting, check_runs, run, train_network
+from training.paper.progress import Bar
+from training.paper.run import Setting, check_runs, run, train_network, work_of
+
+if TYPE_CHECKING:  # comes with [research] only
+    from distributed import Client, Future
 
 TABLES = {3: (*STN, *MTN), 4: (*STN, *MTN), 5: (*STN, *MTN, *WIDE)}
 
@@ -55,35 +61,47 @@ def reproduce(
         return
     here = torch.cuda.device_count() or os.cpu_count() or 1
     problems: dict[str, None] = {}
-    with cluster.connect(scheduler, workers or here) as client:
-        futures = {}
-        for setting, todo in wanted.items():
-            stn = [case for case in todo if case in STN]
-            networks = [
-                client.submit(train_network, setting, task, pure=False, priority=10)
-                for task in TASKS
-                if any(task in case.tasks for case in stn)
-            ]
-            if stn:
-                future = client.submit(_after, networks, setting, stn, pure=False, priority=9)
-                futures[future] = len(stn)
-            for case in todo:
-                if case not in STN:
-                    size = max(case.wide, len(case.tasks))  # the longest first
-                    job = client.submit(run, setting, [case], pure=False, priority=size)
-                    futures[job] = 1
-        with tqdm(total=n_jobs, desc="cases", unit="case") as bar:
-            for future, _, error in cluster.finished(list(futures)):
-                bar.update(futures[future])
-                if error:
-                    why = cluster.reason(error, "a case")
-                    problems[why] = None
-                    tqdm.write(why, file=sys.stderr)
+    jobs = [(setting, together) for setting, todo in wanted.items() for together in _together(todo)]
+    work = [work_of(setting, together) for setting, together in jobs]
+    with (
+        cluster.connect(scheduler, workers or here) as client,
+        Bar(client, dict(ChainMap(*work)), n_jobs) as bar,
+    ):
+        futures = {
+            _submit(client, setting, together): (keys, len(together))
+            for (setting, together), keys in zip(jobs, work, strict=True)
+        }
+        for future, _, error in cluster.finished(list(futures)):
+            bar.ended(*futures[future])
+            if error:
+                why = cluster.reason(error, "a case")
+                problems[why] = None
+                tqdm.write(why, file=sys.stderr)
     if problems:
         raise RunError(
             f"not all cases could be trained, for {len(problems)} reasons, see above; run the"
             " command again for what is left"
         )
+
+
+def _together(cases: Sequence[Case]) -> Iterator[list[Case]]:
+    """Yield the cases that one job trains: all STNs, whose networks they share, or another."""
+    if stn := [case for case in cases if case in STN]:
+        yield stn
+    yield from ([case] for case in cases if case not in STN)
+
+
+def _submit(client: "Client", setting: Setting, cases: list[Case]) -> "Future":
+    """Let a worker train cases; of STNs first the networks, each as a job of its own."""
+    if cases[0] not in STN:
+        size = max(cases[0].wide, len(cases[0].tasks))  # the longest first
+        return client.submit(run, setting, cases, pure=False, priority=size)
+    networks = [
+        client.submit(train_network, setting, task, pure=False, priority=10)
+        for task in TASKS
+        if any(task in case.tasks for case in cases)
+    ]
+    return client.submit(_after, networks, setting, cases, pure=False, priority=9)
 
 
 def _after(networks: Sequence[None], setting: Setting, cases: Sequence[Case]) -> None:

@@ -20,6 +20,7 @@ test part (the paper's) is scored on its validation part, as in the paper, witho
 import argparse
 import json
 import platform
+import shutil
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -35,6 +36,7 @@ import torch
 from safetensors.torch import save_file
 
 from agf_core import calibration, metrics
+from agf_core.constants import TRANSFER_WIDTH
 from agf_core.data.tracks import genre_targets
 from agf_core.features.spectrogram import InputSpec
 from agf_core.train.checkpoints import read_history
@@ -47,9 +49,10 @@ from training.manifest import check_manifest
 from training.paper import cli as paper_cli
 from training.paper import cluster
 from training.paper.cases import Case
-from training.paper.experiment import Experiment
+from training.paper.experiment import Experiment, checkpoint_of, width_of
 from training.paper.groups import GroupsJob
 from training.paper.prepare import Prepared
+from training.paper.progress import mlp_share, steps, write_curves
 from training.recipes import Recipe, seeded
 from training.splits import Split
 from training.targets import truth_of
@@ -97,6 +100,13 @@ class Setting:
     def case_folder(self, case: Case) -> Path:
         """Return the folder of one case."""
         return self.folder / self.folder_name(case)
+
+    def mlp_checkpoint(self, cases: Sequence[Case]) -> Path:
+        """Return where the MLPs of cases that train side by side are kept on the way."""
+        if len(cases) == 1:
+            return self.case_folder(cases[0]) / "transfer.safetensors"
+        which = zlib.crc32(" ".join(case.name for case in cases).encode())
+        return self.folder / f"transfers-{which:08x}.safetensors"
 
     @staticmethod
     def folder_name(case: Case) -> str:
@@ -159,19 +169,50 @@ def run(setting: Setting, cases: Sequence[Case]) -> None:
     started = time.monotonic()
     with enough_memory(", ".join(case.name for case in cases)):
         experiment, scored = open_experiment(setting)
+        checkpoint = setting.mlp_checkpoint(cases)
         if len(cases) > 1:
-            which = zlib.crc32(" ".join(case.name for case in cases).encode())
-            checkpoint = setting.folder / f"transfers-{which:08x}.safetensors"
             mlps, history = experiment.transfers(cases, checkpoint=checkpoint)
             histories = [history] * len(cases)
         else:
-            checkpoint = setting.case_folder(cases[0]) / "transfer.safetensors"
             mlps = [experiment.transfer(cases[0], checkpoint=checkpoint)]
             histories = [read_history(checkpoint)]
         for case, mlp, history in zip(cases, mlps, histories, strict=True):
             curves = experiment.curves(case) | {"transfer": history}
             _write(setting, case, experiment, mlp, curves, scored, time.monotonic() - started)
         checkpoint.unlink(missing_ok=True)  # the ends are in every case's mlp.safetensors
+        shutil.rmtree(checkpoint.with_suffix(""), ignore_errors=True)  # and so are the curves
+
+
+def work_of(setting: Setting, cases: Sequence[Case]) -> dict[str, float]:
+    """Return the work of cases that are trained together (`training.paper.progress`).
+
+    Returns
+    -------
+    dict of float
+        Of each network and of the MLPs, by its checkpoint.
+    """
+    prepared = Prepared.open(setting.work, setting.recipe.input)
+    tracks, genres = prepared.collection.tracks, prepared.collection.genres
+    train = parts(prepared, setting.split).train
+    recipe, spec = setting.recipe, setting.recipe.input
+    networks, transfer = recipe.networks, recipe.transfer
+    each = steps(len(train), networks.batch_size, networks.epochs)
+    work: dict[str, float] = {}
+    mlps = 0.0
+    for case in cases:
+        width = width_of(case, recipe, len(genres))
+        mlps += mlp_share(round(len(case.tasks) * TRANSFER_WIDTH * width))
+        for tasks in case.networks:
+            path = checkpoint_of(setting.folder / "networks", tasks, case, width)
+            work[str(path)] = len(tasks) * each * (width / recipe.width) ** 2
+    windows = [
+        (prepared.spectrograms.counts[i] - spec.segment_frames) // spec.window_hop + 1
+        for i in train
+        if tracks[i].genre
+    ]
+    n_examples = sum(windows) if transfer.every_window else len(windows)
+    n_steps = steps(n_examples, transfer.batch_size, transfer.epochs)
+    return work | {str(setting.mlp_checkpoint(cases)): n_steps * mlps}
 
 
 def train_network(setting: Setting, task: str) -> None:
@@ -288,9 +329,7 @@ def _write(
         old.unlink()
     with SummaryWriter(str(folder)) as writer:
         for network, entries in curves.items():
-            for entry in entries:
-                for name in entry.keys() - {"epoch"}:
-                    writer.add_scalar(f"{network}/{name}", entry[name], entry["epoch"])
+            write_curves(writer, network, entries)
     save_file(mlp.state_dict(), folder / "mlp.safetensors")
     np.savez_compressed(
         folder / "predictions.npz",

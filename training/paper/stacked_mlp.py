@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from agf_core import constants
 from agf_core.train.config import TrainConfig
 from agf_core.train.dataset import FeatureDataset
-from agf_core.train.loop import fit
+from agf_core.train.loop import Watch, fit, nobody
 from agf_core.train.networks import TaskModel, TransferMLP
 
 
@@ -124,6 +124,7 @@ def train_transfers(
     train: np.ndarray,
     checkpoint: Path | None = None,
     progress: bool = True,
+    watch: Watch = nobody,
 ) -> tuple[list[TransferMLP], list[dict[str, Any]]]:
     """Train several transfer MLPs side by side; each ends as it would alone.
 
@@ -154,5 +155,6 @@ def train_transfers(
         checkpoint=checkpoint,
         title=f"{len(members)} transfer MLPs",
         progress=progress,
+        watch=watch,
     )
     return stack.members(), [entry | {"loss": entry["loss"] / len(members)} for entry in history]

@@ -1,0 +1,153 @@
+"""How far many jobs have come: one bar over their work, and curves for TensorBoard as they grow.
+
+The unit of work is a step of training of a network as wide as the recipe's. A wide network's step
+is worth more and that of a transfer MLP less, by their multiplications, so that the time left that
+the bar shows is one of work and not of jobs.
+"""
+
+import shutil
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from tqdm import tqdm
+
+from agf_core.constants import MLP_WIDTH
+
+if TYPE_CHECKING:  # comes with [research] only
+    from distributed import Client
+
+TOPIC = "beets-agf training"
+EVERY = 1.0  # seconds between two reports of a job
+NETWORK = 39e6  # multiplications of the paper's network for one segment; forwards is a third
+
+
+def steps(n_examples: int, batch_size: int, epochs: int) -> int:
+    """Return the steps of training on so many examples."""
+    return epochs * -(-n_examples // batch_size)
+
+
+def mlp_share(n_features: int) -> float:
+    """Return the work of a transfer MLP's step."""
+    return n_features * MLP_WIDTH / NETWORK
+
+
+class Bar:
+    """A progress bar over the work of jobs that report from other processes.
+
+    Parameters
+    ----------
+    client : Client
+    work : mapping of float
+        Of each training, by the checkpoint that it writes.
+    n_cases : int
+    """
+
+    def __init__(self, client: "Client", work: Mapping[str, float], n_cases: int) -> None:
+        self.client, self.work = client, work
+        self.shares: dict[str, float] = {}
+        self.cases = [0, n_cases]
+        self.bar = tqdm(total=round(sum(work.values())), desc="training", unit="step", smoothing=0)
+        self._show()
+        client.subscribe_topic(TOPIC, lambda event: self.report(**event[1]))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.client.unsubscribe_topic(TOPIC)
+        self.bar.close()
+
+    def report(self, key: str, share: float) -> None:
+        """Take note of how much of a training is done.
+
+        What a training begins with is of an earlier run, and says nothing about the time left.
+        """
+        if key not in self.work:
+            return
+        if key not in self.shares:
+            self.bar.initial += round(share * self.work[key])
+        self.shares[key] = max(share, self.shares.get(key, 0.0))
+        self._show()
+
+    def ended(self, keys: Iterable[str], n_cases: int) -> None:
+        """Take note of a job's end."""
+        self.cases[0] += n_cases
+        for key in keys:
+            if key in self.work:
+                self.shares[key] = 1.0
+        self._show()
+
+    def _show(self) -> None:
+        self.bar.set_postfix_str("{} of {} cases".format(*self.cases), refresh=False)
+        self.bar.n = round(sum(self.work[key] * share for key, share in self.shares.items()))
+        self.bar.refresh()
+
+
+class Follower:
+    """Watch one training (see `agf_core.train.loop.fit`): report it, and write its curves.
+
+    Parameters
+    ----------
+    checkpoint : Path
+        That it writes. The curves lie in a folder of its name without suffix.
+    title : str
+        Stands before the names of the curves.
+    n_epochs : int
+        Of all tasks.
+    """
+
+    def __init__(self, checkpoint: Path, title: str, n_epochs: int) -> None:
+        self.key, self.title, self.n_epochs = str(checkpoint), title, n_epochs
+        self.folder = checkpoint.with_suffix("")
+        self.reported = -EVERY
+        self.written = -1  # entries; not yet looked at
+
+    def __call__(self, done: float, history: Sequence[Mapping[str, Any]]) -> None:
+        """Take note of the epochs done."""
+        if self.written != len(history):
+            self._write(done, history)
+        now = time.monotonic()
+        if now - self.reported >= EVERY or done >= self.n_epochs:
+            self.reported = now
+            report(self.key, done / self.n_epochs)
+
+    def _write(self, done: float, history: Sequence[Mapping[str, Any]]) -> None:
+        """Write the entries that are new; all of them when training begins or goes on."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        first, self.written = self.written < 0, len(history)
+        if first and done >= self.n_epochs:  # nothing is trained: it is only read again
+            return
+        if first:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.writer = SummaryWriter(str(self.folder))
+        write_curves(self.writer, self.title, history if first else history[-1:])
+        self.writer.flush()
+        if done >= self.n_epochs:
+            self.writer.close()
+
+
+def write_curves(writer: Any, title: str, history: Sequence[Mapping[str, Any]]) -> None:
+    """Write loss and scores of a training for TensorBoard."""
+    for entry in history:
+        for name in entry.keys() - {"epoch"}:
+            writer.add_scalar(f"{title}/{name}", entry[name], entry["epoch"])
+
+
+def report(key: str, share: float) -> None:
+    """Tell the command that this worker works for how much of a training is done."""
+    from distributed import get_worker
+
+    try:
+        worker = get_worker()
+    except ValueError:  # the command itself is at work
+        return
+    worker.log_event(TOPIC, {"key": key, "share": share})
