@@ -149,7 +149,7 @@ def main() -> None:
         one_hot = np.eye(16, dtype=np.float32)[np.arange(len(features)) % 16]
         mlps = {}
         for n in (1, arguments.mlps):
-            columns = [np.arange(features.rows.shape[1])] * n
+            columns = [np.arange(features.n_features)] * n
             train = np.arange(len(features))
             start = time.perf_counter()
             schedule = replace(PAPER.transfer, epochs=1)

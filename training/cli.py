@@ -46,7 +46,9 @@ def add_device(parser: ArgumentParser) -> None:
 def add_stream(parser: ArgumentParser) -> None:
     """Add the choice to read spectrograms from the disk during training."""
     parser.add_argument(
-        "--stream", action="store_true", help="leave spectrograms on the disk, for lack of memory"
+        "--stream",
+        action="store_true",
+        help="leave spectrograms and transfer features on the disk, for lack of memory",
     )
 
 

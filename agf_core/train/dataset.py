@@ -281,19 +281,42 @@ class FeatureDataset(TrackDataset):
         *,
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
+        stream: bool = False,
     ) -> None:
-        super().__init__(features, length=1, hop=1, dtype=dtype, device=device)
+        super().__init__(features, length=1, hop=1, dtype=dtype, device=device, stream=stream)
+
+    @property
+    def n_features(self) -> int:
+        """Length of an example."""
+        return self.rows.shape[1]
 
     def at(self, starts: Tensor) -> Tensor:
         """Return the features of the given windows, (n, n_features)."""
         return super().at(starts).squeeze(1)
 
 
-def side_by_side(features: Sequence[FeatureDataset]) -> FeatureDataset:
-    """Concatenate the features that several networks compute of the same tracks."""
-    together = copy.copy(features[0])
-    together.rows = torch.cat([part.rows for part in features], dim=1)
-    return together
+class SideBySide(FeatureDataset):
+    """Features that several networks compute of the same tracks, as if of one network.
+
+    They are put together example by example: all of them would take the memory twice.
+
+    Parameters
+    ----------
+    parts : sequence of FeatureDataset
+    """
+
+    def __init__(self, parts: Sequence[FeatureDataset]) -> None:
+        self.__dict__.update(parts[0].__dict__)
+        self.parts = parts
+
+    @property
+    def n_features(self) -> int:
+        """Length of an example."""
+        return sum(part.n_features for part in self.parts)
+
+    def at(self, starts: Tensor) -> Tensor:
+        """Return the features of the given windows, (n, n_features)."""
+        return torch.cat([part.at(starts) for part in self.parts], dim=1)
 
 
 def fit_normaliser(spectrograms: Iterator[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -343,17 +343,26 @@ def extract_features(
     *,
     bfloat16: bool = False,
     progress: bool = True,
+    file: Path | None = None,
 ) -> FeatureDataset:
     """Compute transfer features of every window of every track, from frozen networks.
 
     On a GPU they are stored in half precision: those of five networks and FMA-medium take 4 GB.
+
+    Parameters
+    ----------
+    file : Path, optional
+        Where to put them, in half precision, for lack of memory: examples are read from there.
     """
     networks = list(networks)
     device = segments.device
     counts = segments.n_windows(range(len(segments)))
-    width = sum(network.n_features for network in networks)
-    dtype = torch.float16 if device.type == "cuda" else torch.float32
-    rows = torch.empty(sum(counts), width, dtype=dtype, device=device)
+    shape = sum(counts), sum(network.n_features for network in networks)
+    dtype = torch.float16 if file or device.type == "cuda" else torch.float32
+    if file:
+        rows = torch.from_numpy(np.lib.format.open_memmap(file, "w+", np.float16, shape))
+    else:
+        rows = torch.empty(shape, dtype=dtype, device=device)
     done = 0
     with (
         autocast(device, bfloat16),
@@ -367,7 +376,8 @@ def extract_features(
                 rows[done : done + len(part)] = found
                 done += len(part)
             bar.update(len(group))
-    return FeatureDataset(PackedRows(rows, counts), dtype=dtype, device=device)
+    packed = PackedRows(rows, counts)
+    return FeatureDataset(packed, dtype=dtype, device=device, stream=file is not None)
 
 
 @contextmanager
@@ -404,7 +414,7 @@ def train_transfer(
     targets : np.ndarray [shape=(n_tracks, n_genres)]
     """
     torch.manual_seed(config.seed)
-    mlp = TransferMLP(features.rows.shape[1], targets.shape[1]).to(features.device)
+    mlp = TransferMLP(features.n_features, targets.shape[1]).to(features.device)
     fit(
         mlp,
         features,

@@ -15,8 +15,8 @@ from agf_core.train.dataset import (
     FeatureDataset,
     PackedRows,
     SegmentDataset,
+    SideBySide,
     fit_normaliser,
-    side_by_side,
 )
 from agf_core.train.loop import extract_features, fit, predict, train_networks, train_transfer
 from agf_core.train.networks import MultiTaskNet
@@ -360,8 +360,39 @@ def test_on_a_gpu_graphs_and_streamed_rows_train_as_plain_steps_do(
         return {(entry["epoch"], name): entry[name] for entry in history for name in entry}
 
     plain = curves(captured=False, stream=False)
-    assert curves(captured=True, stream=False) == pytest.approx(plain, abs=0.1)
-    assert curves(captured=False, stream=True) == pytest.approx(plain, abs=0.1)
+    soon = {key: plain[key] for key in plain if key[0] == SCHEDULE.validate_every}
+    for other in (curves(captured=True, stream=False), curves(captured=False, stream=True)):
+        # Sums in another order grow apart with time: at first they are close, then not far.
+        assert {key: other[key] for key in soon} == pytest.approx(soon, abs=0.005)
+        assert other == pytest.approx(plain, abs=0.05)
+
+
+def test_features_left_on_the_disk_teach_nearly_the_same(segments, genres, tmp_path):
+    networks = [small_network().eval(), small_network({"s": 5}).eval()]
+    made = {}
+    for stream in (False, True):
+        made[stream] = SideBySide(
+            [
+                extract_features(
+                    [network],
+                    segments,
+                    progress=False,
+                    file=tmp_path / f"{i}.npy" if stream else None,
+                )
+                for i, network in enumerate(networks)
+            ]
+        )
+    memory, disk = made.values()
+    assert disk.n_features == memory.n_features == sum(n.n_features for n in networks)
+    assert disk.rows.dtype == torch.float16  # half precision, mapped from a file
+    assert (tmp_path / "1.npy").stat().st_size > disk.rows.nbytes
+    torch.testing.assert_close(disk.windows(3, 7), memory.windows(3, 7), atol=2e-3, rtol=2e-3)
+    schedule = replace(SCHEDULE, epochs=4, every_window=True)
+    predictions = []
+    for features in made.values():
+        mlp = train_transfer(features, genres, schedule, train=TRAIN, progress=False)
+        predictions.append(predict(mlp, features, VALID))
+    np.testing.assert_allclose(*predictions, atol=0.02)
 
 
 def test_windows_of_many_tracks_come_in_their_order(segments):
@@ -393,7 +424,7 @@ def test_mlps_side_by_side_learn_what_each_learns_alone(segments, genres, papers
     torch.manual_seed(0)
     networks = [MultiTaskNet({"g": 3}, 0.25), MultiTaskNet({"s": 5}, 0.125)]
     apart = [extract_features([network.eval()], segments, progress=False) for network in networks]
-    together = side_by_side(apart)
+    together = SideBySide(apart)
     n, m = (part.rows.shape[1] for part in apart)
     columns = [np.arange(n), np.arange(n, n + m), np.arange(n + m)]
     schedule = replace(

@@ -434,6 +434,26 @@ def test_what_a_gpu_has_no_room_for_stays_on_the_disk(work, monkeypatch, share, 
     assert rows(work, TINY.input, "cuda:1", asked) == ("cuda:1", streamed)
 
 
+def test_with_stream_features_stay_on_the_disk_too(work):
+    done = work / "runs" / "tiny" / "official" / "seed-0"
+    setting = run.Setting(work, "streamed", TINY, "official", 0, device="cpu", stream=True)
+    (setting.folder / "networks").mkdir(parents=True)
+    for network in (done / "networks").glob("network-?.safetensors"):
+        (setting.folder / "networks" / network.name).write_bytes(network.read_bytes())
+    opened, _ = run.open_experiment(setting)
+    assert opened.features(Case("gs")).rows.dtype == torch.float16
+    files = list(setting.folder.rglob("*.npy"))
+    assert len(files) == 2
+    del opened
+    assert not any(path.exists() for path in files)
+    run.run(setting, [Case("gs")])
+    one, other = (
+        np.load(path / "predictions.npz")["probabilities"]
+        for path in (setting.case_folder(Case("gs")), done / "gs-STN")
+    )
+    np.testing.assert_allclose(one, other, atol=0.02)
+
+
 def test_splits_share_the_rows_of_all_tracks(work):
     settings = [run.Setting(work, "tiny", TINY, s, 0, device="cpu") for s in ("official", "random")]
     one, other = (run.open_experiment(setting)[0].segments for setting in settings)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from agf_core.constants import N_GROUPS
 from agf_core.data.tracks import Track, genre_targets
 from agf_core.train.amp import has_bfloat16
 from agf_core.train.checkpoints import read_history
-from agf_core.train.dataset import FeatureDataset, SegmentDataset, side_by_side
+from agf_core.train.dataset import FeatureDataset, SegmentDataset, SideBySide
 from agf_core.train.loop import (
     Watch,
     extract_features,
@@ -95,6 +96,8 @@ class Experiment:
         For the networks' checkpoints.
     watched : np.ndarray [dtype=int], optional
         Tracks to score on the way.
+    stream : bool
+        Leave features on the disk, as long as this is there.
     progress : bool
         Show it.
 
@@ -115,6 +118,7 @@ class Experiment:
         folder: Path,
         *,
         watched: np.ndarray | None = None,
+        stream: bool = False,
         progress: bool = True,
     ) -> None:
         check_recipe(recipe)
@@ -125,6 +129,8 @@ class Experiment:
         self._labelled_segments = segments.subset(self.labelled)
         self._genre_of = genre_targets([tracks[i] for i in self.labelled], genres)
         self.targets = cache(targets)
+        self.stream = stream
+        self._scratch: TemporaryDirectory[str] | None = None
         self._features: dict[Path, FeatureDataset] = {}
 
     def width(self, case: Case) -> float:
@@ -180,8 +186,18 @@ class Experiment:
                     self._labelled_segments,
                     bfloat16=self.recipe.networks.bfloat16,
                     progress=self.progress,
+                    file=self._file(checkpoint),
                 )
-        return side_by_side([self._features[checkpoint] for checkpoint in made.values()])
+        return SideBySide([self._features[checkpoint] for checkpoint in made.values()])
+
+    def _file(self, checkpoint: Path) -> Path | None:
+        """Return where the features of a network are put, unless there is memory for them."""
+        if not self.stream:
+            return None
+        if self._scratch is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._scratch = TemporaryDirectory(dir=self.folder, prefix="features-")
+        return Path(self._scratch.name) / f"{len(self._features)}-{checkpoint.stem}.npy"
 
     def transfer(
         self,
@@ -214,7 +230,7 @@ class Experiment:
         """Train the MLPs of several STN cases side by side; see `train_transfers`."""
         tasks = "".join(t for t in TASKS if any(t in case.tasks for case in cases))
         features = self.features(Case(tasks))
-        each = features.rows.shape[1] // len(tasks)
+        each = features.n_features // len(tasks)
         columns = {task: np.arange(i * each, (i + 1) * each) for i, task in enumerate(tasks)}
         return train_transfers(
             features,

@@ -78,7 +78,7 @@ class Setting:
     device : str
         ``auto`` for the GPU that falls to a worker, or the CPU.
     stream : bool
-        Leave spectrograms on the disk even if they fit on the device.
+        Leave spectrograms and transfer features on the disk even if they fit on the device.
     progress : bool
         Show it, as many workers on one terminal had better not.
     """
@@ -230,8 +230,8 @@ def enough_memory(what: str) -> Iterator[None]:
         torch.cuda.empty_cache()
         raise RunError(
             f"{what}: the GPU has too little memory ({str(error).split('. ')[0]}); what is"
-            " finished is kept: run the command again with --stream, which leaves spectrograms on"
-            " the disk, or when nothing else runs on the GPU"
+            " finished is kept: run the command again with --stream, which leaves spectrograms and"
+            " features on the disk, or when nothing else runs on the GPU"
         ) from error
 
 
@@ -265,6 +265,7 @@ def open_experiment(setting: Setting) -> tuple[Experiment, str]:
         targets,
         setting.folder / "networks",
         watched=collection.part(setting.split, "valid"),
+        stream=setting.stream or segments.streamed,
         progress=setting.progress,
     )
     return experiment, "test" if len(part.calibration) else "valid"

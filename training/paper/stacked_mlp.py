@@ -145,7 +145,7 @@ def train_transfers(
     for mine in columns:
         torch.manual_seed(schedule.seed)
         members.append(TransferMLP(len(mine), targets.shape[1]).to(features.device))
-    stack = TransferStack(members, [torch.from_numpy(c) for c in columns], features.rows.shape[1])
+    stack = TransferStack(members, [torch.from_numpy(c) for c in columns], features.n_features)
     history = fit(
         stack,
         features,
