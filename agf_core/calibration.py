@@ -6,6 +6,8 @@ import numpy as np
 
 from agf_core import metrics
 
+HALVINGS = 40
+
 
 def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Raise probabilities to the power 1 / `temperature` and normalise them.
@@ -36,14 +38,19 @@ def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
     float
         Between 0.1 and 10.
     """
-    from scipy.optimize import minimize_scalar  # only training needs it
+    logs = np.log(np.maximum(probabilities, metrics.SMALLEST))
+    mean_true = logs[np.arange(len(truth)), truth].mean()
 
-    best = minimize_scalar(
-        lambda log_t: metrics.log_loss(apply_temperature(probabilities, np.exp(log_t)), truth),
-        bounds=(np.log(0.1), np.log(10)),
-        method="bounded",
-    )
-    return float(np.exp(best.x))
+    def slope(log_t: float) -> float:
+        """Return a number that is above 0 where a higher temperature has less log loss."""
+        powers = apply_temperature(probabilities, np.exp(log_t))
+        return float((powers * logs).sum(axis=1).mean() - mean_true)
+
+    low, high = np.log(0.1), np.log(10)
+    for _ in range(HALVINGS):  # the log loss is convex in 1 / temperature
+        middle = (low + high) / 2
+        low, high = (middle, high) if slope(middle) > 0 else (low, middle)
+    return float(np.exp((low + high) / 2))
 
 
 def cross_calibrate(

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from agf_core.bundle.library_head import LibraryHead
 from agf_core.errors import BundleError
 from agf_core.features.spectrogram import InputSpec
 from agf_core.label_shift import check_prior
@@ -80,6 +81,9 @@ class Metadata:
     prior : np.ndarray [shape=(n_labels,)] or None
         Share of each genre in the training set, see `agf_core.label_shift`; None in older models
         without it.
+    head : LibraryHead or None
+        In a light model, which is a base model and this head: the labels, the temperature and the
+        prior are then the head's.
     styles : tuple of Style
         In the order of the network's output ``styles``; empty where it has none.
     recipe, trained_on, scores : dict
@@ -96,6 +100,7 @@ class Metadata:
     temperature: float
     prior: np.ndarray | None = None
     styles: tuple[Style, ...] = ()
+    head: LibraryHead | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
     trained_on: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
@@ -132,6 +137,13 @@ class Metadata:
         )
         if self.prior is not None:
             check_prior(self.prior, len(self.labels))
+        if self.head is not None:
+            check(len(self.head.bias) == len(self.labels), "its head has other labels")
+
+    @property
+    def network_labels(self) -> tuple[str, ...]:
+        """Genres in the order of the network's logits: in a light model those of its base."""
+        return self.head.base_labels if self.head else self.labels
 
     @property
     def averages_logits(self) -> bool:
@@ -151,6 +163,7 @@ class Metadata:
             "temperature": self.temperature,
             "prior": None if self.prior is None else self.prior.tolist(),
             "styles": [asdict(style) for style in self.styles],
+            "head": None if self.head is None else self.head.to_dict(),
             "recipe": self.recipe,
             "trained_on": self.trained_on,
             "scores": self.scores,
@@ -160,6 +173,7 @@ class Metadata:
     def from_dict(cls, values: dict[str, Any]) -> "Metadata":
         """Read the result of `to_dict`; raise `KeyError`, `TypeError` or `ValueError` otherwise."""
         normaliser, prior = values["normaliser"], values.get("prior")
+        head = values.get("head")
         return cls(
             name=values["name"],
             labels=tuple(values["labels"]),
@@ -171,6 +185,7 @@ class Metadata:
             temperature=values["temperature"],
             prior=None if prior is None else np.array(prior, np.float64),
             styles=tuple(Style(**style) for style in values.get("styles", ())),
+            head=None if head is None else LibraryHead.from_dict(head),
             recipe=dict(values["recipe"]),
             trained_on=dict(values["trained_on"]),
             scores=dict(values["scores"]),

@@ -20,8 +20,8 @@ from agf_core.data.sampling import album_weights
 from agf_core.data.splits import artist_folds
 from agf_core.data.tracks import genre_targets
 from agf_core.finetune.config import FineTuneConfig, TrainingData
-from agf_core.finetune.heads import namesakes, network_with_heads
-from agf_core.finetune.held_out import HeldOut
+from agf_core.finetune.heads import network_with_heads
+from agf_core.finetune.held_out import HeldOut, in_other_words
 from agf_core.groups.lda import ArtistGroups, group_targets
 from agf_core.label_shift import training_prior
 from agf_core.train.class_head import Head
@@ -344,13 +344,7 @@ class FineTuner:
 
         genres = self.material.genres
         one_hot = np.eye(len(genres))[self._truth[train]] * self._weights[train][:, None]
-        mapping = predicted(train).T @ one_hot  # (n_labels, n_genres)
-        mapping /= mapping.sum(axis=1, keepdims=True)
-        for label, genre in enumerate(namesakes(genres, self._label_names)):
-            if genre is not None:
-                mapping[label] = np.eye(len(genres))[genre]
-        mapped: np.ndarray = predicted(test) @ mapping
-        return mapped
+        return in_other_words(predicted(test), predicted(train), one_hot, self._label_names, genres)
 
 
 def _for_epochs(train_config: TrainConfig, epochs: float | None) -> TrainConfig:

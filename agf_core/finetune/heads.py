@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from agf_core.data.genre_names import fold_genre_name
+from agf_core.data.genre_names import namesakes
 from agf_core.train.class_head import ClassHead, CorrectedHead, Head
 from agf_core.train.networks import GenreNet, MultiTaskNet, TaskBranch, TransferMLP, channels_last
 
@@ -49,12 +49,6 @@ def network_with_heads(
         channels_last(net)
     network.mlp = _grown(network.mlp, kept_columns, _columns(own), namesakes(known, genres))
     return network
-
-
-def namesakes(known: Sequence[str], genres: Sequence[str]) -> list[int | None]:
-    """Return the index of each genre among the known ones (`fold_genre_name`), or None."""
-    place = {fold_genre_name(name): i for i, name in enumerate(known)}
-    return [place.get(fold_genre_name(genre)) for genre in genres]
 
 
 def _with_rows(layer: nn.Linear, rows: Sequence[int | None]) -> nn.Linear:

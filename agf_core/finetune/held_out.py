@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from agf_core.data.genre_names import namesakes
+
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
@@ -46,3 +48,38 @@ class HeldOut:
             for name in ("tracks", "truth", "raw", "personal", "before", "common")
         }
         return cls(**arrays, epochs=(round(networks), round(mlp)), parts=len(parts))
+
+
+def in_other_words(
+    test: np.ndarray,
+    train: np.ndarray,
+    targets: np.ndarray,
+    labels: Sequence[str],
+    genres: Sequence[str],
+) -> np.ndarray:
+    """Translate predictions of a model into the genres of a library.
+
+    A label counts as the genre of its name. One that has none counts as the genres of the training
+    tracks, in the proportion in which it is predicted for them.
+
+    Parameters
+    ----------
+    test : np.ndarray [shape=(n_test, n_labels)]
+        Probabilities to translate.
+    train : np.ndarray [shape=(n_train, n_labels)]
+        Probabilities of the training tracks.
+    targets : np.ndarray [shape=(n_train, n_genres)]
+        Their genres, with their weights.
+    labels, genres : sequence of str
+
+    Returns
+    -------
+    np.ndarray [shape=(n_test, n_genres), dtype=float64]
+    """
+    mapping = train.T @ targets  # (n_labels, n_genres)
+    mapping /= mapping.sum(axis=1, keepdims=True)
+    for label, genre in enumerate(namesakes(genres, labels)):
+        if genre is not None:
+            mapping[label] = np.eye(len(genres))[genre]
+    translated: np.ndarray = test @ mapping
+    return translated

@@ -6,11 +6,30 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from agf_core.bundle.format import Style
+from agf_core.bundle.format import Metadata, Style
+from agf_core.calibration import apply_temperature
 from agf_core.errors import AudioError
 
 PathLike = str | bytes | os.PathLike
 P = TypeVar("P", bound=PathLike)
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What a network makes of a track, from which every light model upon it predicts.
+
+    Attributes
+    ----------
+    embedding : np.ndarray [shape=(n_embedding,), dtype=float16]
+        Mean over the windows; empty where the network has no such output.
+    log_probabilities : np.ndarray [shape=(n_base,), dtype=float32]
+        Of the network's own genres, calibrated.
+    style_probabilities : np.ndarray [shape=(n_styles,), dtype=float32]
+    """
+
+    embedding: np.ndarray
+    log_probabilities: np.ndarray
+    style_probabilities: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True)
@@ -45,6 +64,24 @@ class Prediction:
         return [(self.styles[i].name, float(self.style_probabilities[i])) for i in best]
 
 
+def predict(metadata: Metadata, features: Features) -> Prediction:
+    """Return what a model, or a light model upon it, predicts from features.
+
+    Parameters
+    ----------
+    metadata : Metadata
+        Of the model.
+    features : Features
+        By that model, or by the base of the light model.
+    """
+    if metadata.head is None:
+        known = np.exp(features.log_probabilities)
+        styles = features.style_probabilities if metadata.styles else np.zeros(0)
+        return Prediction(metadata.labels, known / known.sum(), metadata.styles, styles)
+    raw = metadata.head.probabilities(features.embedding, features.log_probabilities)
+    return Prediction(metadata.labels, apply_temperature(raw, metadata.temperature))
+
+
 @dataclass(frozen=True)
 class FileResult(Generic[P]):
     """The result of one of many files: a prediction or an error.
@@ -56,6 +93,10 @@ class FileResult(Generic[P]):
     prediction : Prediction or None
     error : AudioError or None
         Why there is no prediction.
+    features : Features or None
+        What the prediction was made from.
+    key : str
+        Of the sound (`agf_core.audio.decode.content_key`), where it is known.
     lost : float
         Seconds of the excerpt that are damaged and were skipped.
     """
@@ -64,3 +105,5 @@ class FileResult(Generic[P]):
     prediction: Prediction | None = None
     error: AudioError | None = None
     lost: float = 0.0
+    features: Features | None = None
+    key: str = ""

@@ -3,6 +3,7 @@
 Each method is usable by itself and calls the one before.
 """
 
+import hashlib
 import os
 from collections import deque
 from collections.abc import Generator, Iterable
@@ -18,17 +19,20 @@ import onnxruntime
 
 from agf_core import errors
 from agf_core.audio import decode
+from agf_core.audio.container import open_audio
 from agf_core.bundle import format as bundle_format
 from agf_core.bundle import onnx_safety
 from agf_core.calibration import apply_temperature
 from agf_core.features.preprocessing import load_log_mel
 from agf_core.features.spectrogram import log_mel, windows
-from agf_core.inference.prediction import FileResult, P, PathLike, Prediction
+from agf_core.inference.embeddings import EmbeddingStore
+from agf_core.inference.prediction import Features, FileResult, P, PathLike, Prediction, predict
 from agf_core.utils.workers import available_cores
 
 THREADS_PER_CORE = 2  # enough to keep the cores busy while files are read
 MOST_THREADS = 32  # of about 9 MB each
 
+SMALLEST = 1e-30  # of a probability, so that its logarithm is finite
 EMBEDDING, STYLES = "embedding", "styles"  # outputs of the network beside its first, the logits
 
 
@@ -40,6 +44,8 @@ class GenreTagger:
     model : bundle.Bundle
     threads : int, optional
         Files analysed at a time by `predict_files`; by default one per processor core.
+    store : EmbeddingStore, optional
+        Where features of sounds that were analysed before are looked up.
 
     Raises
     ------
@@ -47,8 +53,15 @@ class GenreTagger:
         When the network does not fit the model's metadata.
     """
 
-    def __init__(self, model: bundle_format.Bundle, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: bundle_format.Bundle,
+        *,
+        threads: int | None = None,
+        store: EmbeddingStore | None = None,
+    ) -> None:
         self.metadata = model.metadata
+        self.store = store
         self.model_id = model.model_id
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be 1 or more, not {threads}")
@@ -71,10 +84,16 @@ class GenreTagger:
             outputs = self._session.run(None, {self._input: blank})
             names = [node.name for node in self._session.get_outputs()]
             self._outputs = {name: i for i, name in enumerate(names)}
-            sizes = [len(self.labels), *([len(self.styles)] if self.styles else [])]
+            sizes = [
+                len(self.metadata.network_labels),
+                *([len(self.styles)] if self.styles else []),
+            ]
             found = [outputs[0], *([outputs[self._outputs[STYLES]]] if self.styles else [])]
             if [output.shape for output in found] != [(2, size) for size in sizes]:
                 raise ValueError(f"its output has shape {found[0].shape}")
+            head = self.metadata.head
+            if head and head.n_embedding != self._size_of(outputs, EMBEDDING):
+                raise ValueError(f"its embedding is not of {head.n_embedding} numbers")
         except Exception as error:  # onnxruntime's errors share no base class
             reason, _, _ = str(error).partition("\n")
             raise errors.BundleError(
@@ -83,14 +102,28 @@ class GenreTagger:
             ) from error
 
     @classmethod
-    def load(cls, folder: str | Path | None = None, *, threads: int | None = None) -> "GenreTagger":
+    def load(
+        cls,
+        folder: str | Path | None = None,
+        *,
+        threads: int | None = None,
+        store: EmbeddingStore | None = None,
+    ) -> "GenreTagger":
         """Load the model of `folder`, or the shipped one; `bundle.BundleError` where it fails."""
-        return cls(bundle_format.load(folder), threads=threads)
+        return cls(bundle_format.load(folder), threads=threads, store=store)
+
+    def _size_of(self, outputs: list[np.ndarray], name: str) -> int:
+        return outputs[self._outputs[name]].shape[1] if name in self._outputs else 0
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The genres of this model."""
         return self.metadata.labels
+
+    @property
+    def base_id(self) -> str:
+        """Of the model that `Features` are made by: that below a light model."""
+        return self.metadata.head.base_id if self.metadata.head else self.model_id
 
     @property
     def styles(self) -> tuple[bundle_format.Style, ...]:
@@ -115,17 +148,29 @@ class GenreTagger:
         ValueError
             When the shape is another, or a value is not finite.
         """
+        return predict(self.metadata, self.features_of_log_mel(spectrogram))
+
+    def features_of_log_mel(self, spectrogram: np.ndarray) -> Features:
+        """Return what the network makes of a log-mel spectrogram (see `predict_log_mel`)."""
         outputs = self._run(spectrogram)
         logits = outputs[0]  # (n_windows, n_labels)
         if self.metadata.averages_logits:
             logits = logits.mean(axis=0, keepdims=True)
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = (powers / powers.sum(axis=1, keepdims=True)).mean(axis=0)
-        calibrated = apply_temperature(probabilities, self.metadata.temperature)
-        if not self.styles:
-            return Prediction(self.labels, calibrated)
-        styles = outputs[self._outputs[STYLES]].mean(axis=0)
-        return Prediction(self.labels, calibrated, self.styles, styles)
+        head = self.metadata.head
+        temperature = head.base_temperature if head else self.metadata.temperature
+        calibrated = apply_temperature(probabilities, temperature)
+
+        def mean_of(name: str) -> np.ndarray:
+            there = name in self._outputs
+            return outputs[self._outputs[name]].mean(axis=0) if there else np.zeros(0)
+
+        return Features(
+            mean_of(EMBEDDING).astype(np.float16),
+            np.log(np.maximum(calibrated.astype(np.float64), SMALLEST)),
+            mean_of(STYLES),
+        )
 
     def embed_log_mel(self, spectrogram: np.ndarray) -> np.ndarray:
         """Return the embedding of a log-mel spectrogram, see `embed_file`."""
@@ -193,12 +238,7 @@ class GenreTagger:
 
     def predict_file(self, path: PathLike) -> Prediction:
         """Predict from an excerpt of an audio file; `audio.AudioError` where that fails."""
-        return self._predict(path)[0]
-
-    def _predict(self, path: PathLike) -> tuple[Prediction, float]:
-        """Return the prediction of a file and its damaged seconds."""
-        spectrogram, lost = load_log_mel(path, self.metadata.input)
-        return self.predict_log_mel(spectrogram), lost
+        return self.predict_log_mel(load_log_mel(path, self.metadata.input)[0])
 
     def predict_files(self, paths: Iterable[P]) -> Generator[FileResult[P]]:
         """Predict from many files.
@@ -233,12 +273,28 @@ class GenreTagger:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def predict_one(self, path: P) -> FileResult[P]:
-        """Predict from one of many files, with an error as part of the result."""
+        """Predict from one of many files, with an error as part of the result.
+
+        With a store, a sound that was analysed before is not decoded again.
+        """
         try:
-            prediction, lost = self._predict(path)
+            key = _sound_key(path) if self.store else ""
+            features = self.store.features(self.base_id, key) if self.store else None
+            lost = 0.0
+            if features is None:
+                spectrogram, lost = load_log_mel(path, self.metadata.input)
+                features = self.features_of_log_mel(spectrogram)
         except decode.AudioError as error:
             return FileResult(path, error=error)
-        return FileResult(path, prediction, lost=lost)
+        prediction = predict(self.metadata, features)
+        return FileResult(path, prediction, lost=lost, features=features, key=key)
+
+
+def _sound_key(path: PathLike) -> str:
+    """Return a key of the sound in a file, of its beginning and its length."""
+    with open_audio(path) as (_, stream):
+        length = f"{stream.duration} {stream.time_base}"
+    return hashlib.sha256(f"{decode.content_key(path)} {length}".encode()).hexdigest()[:32]
 
 
 def load(folder: str | Path | None = None, *, threads: int | None = None) -> GenreTagger:

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 import weakref
+from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +32,7 @@ import numpy as np
 
 from agf_core import errors
 from agf_core.bundle import format as bundle_format
-from agf_core.inference.prediction import FileResult, P, PathLike, Prediction
+from agf_core.inference.prediction import Features, FileResult, P, PathLike, predict
 
 SLOWEST = 8_192  # bytes per second: the time limit grows by what reading at this rate takes
 BEAT = 1.0  # seconds between reports of bytes read
@@ -95,9 +96,20 @@ class IsolatedTagger:
     model : bundle.Bundle
     threads : int, optional
         Files analysed at a time; by default one per processor core.
+    store : Path, optional
+        Where features of sounds that were analysed before are looked up, see
+        `agf_core.inference.embeddings`; the results then have keys.
     """
 
-    def __init__(self, model: bundle_format.Bundle, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: bundle_format.Bundle,
+        *,
+        threads: int | None = None,
+        store: Path | None = None,
+    ) -> None:
+        self.metadata = model.metadata
+        self._store = store
         self.labels = model.metadata.labels
         self.styles = model.metadata.styles
         self.model_id = model.model_id
@@ -175,13 +187,18 @@ class IsolatedTagger:
             error = getattr(errors, answer["error"])(answer["message"])
             one.result = FileResult(one.path, error=error)
         else:
-            prediction = Prediction(
-                self.labels,
-                np.array(answer["probabilities"]),
-                self.styles,
+            features = Features(
+                np.frombuffer(b64decode(answer["embedding"]), np.float16),
+                np.array(answer["log_probabilities"]),
                 np.array(answer["styles"]),
             )
-            one.result = FileResult(one.path, prediction, lost=answer["lost"])
+            one.result = FileResult(
+                one.path,
+                predict(self.metadata, features),
+                lost=answer["lost"],
+                features=features,
+                key=answer["key"],
+            )
 
     def _blame(self, sent: Iterable[_Sent[P]]) -> None:
         """Send each file without a result to the worker alone, to find which of them crashes it."""
@@ -206,7 +223,8 @@ class IsolatedTagger:
                 f"no worker process can be started ({error.strerror})"
             ) from error
         folder = "" if self._folder == bundle_format.SHIPPED else os.fsdecode(self._folder)
-        process.send({"folder": folder, "threads": threads})
+        store = self._store and os.fsdecode(self._store)
+        process.send({"folder": folder, "threads": threads, "store": store})
         try:
             greeting = process.receive()
         except _DiedError as end:
@@ -299,6 +317,7 @@ def _death(code: int) -> _DiedError:
 def serve() -> None:
     """Predict from the files of standard input, until it ends with the main process."""
     from agf_core.audio.container import READS
+    from agf_core.inference.embeddings import EmbeddingStore
     from agf_core.inference.tagger import GenreTagger
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
@@ -307,7 +326,8 @@ def serve() -> None:
     _limit_memory()
     order = json.loads(sys.stdin.readline())
     try:
-        tagger = GenreTagger.load(order["folder"] or None, threads=order["threads"])
+        store = EmbeddingStore(Path(order["store"])) if order["store"] else None
+        tagger = GenreTagger.load(order["folder"] or None, threads=order["threads"], store=store)
     except errors.BundleError as error:
         print(json.dumps({"error": str(error)}), file=answers, flush=True)
         return
@@ -350,9 +370,11 @@ def _result(tagger: Any, path: PathLike) -> dict[str, Any]:
     if result.error is not None:
         return {"error": type(result.error).__name__, "message": str(result.error)}
     return {
-        "probabilities": result.prediction.probabilities.tolist(),
-        "styles": result.prediction.style_probabilities.tolist(),
+        "embedding": b64encode(result.features.embedding.tobytes()).decode(),
+        "log_probabilities": result.features.log_probabilities.tolist(),
+        "styles": result.features.style_probabilities.tolist(),
         "lost": result.lost,
+        "key": result.key,
     }
 
 

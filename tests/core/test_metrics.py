@@ -115,3 +115,14 @@ def test_no_part_has_a_temperature_that_has_met_it(predictions):
     alone, untouched = cross_calibrate(p, truth, np.zeros(400, int))
     np.testing.assert_allclose(alone, p, atol=1e-7)
     assert untouched == {0: 1.0}
+
+
+def test_resampled_scores_are_those_of_the_resampled_tracks():
+    rng = np.random.default_rng(0)
+    probabilities, truth = rng.dirichlet(np.ones(5), size=120), rng.integers(4, size=120)
+    artists = rng.integers(30, size=120)
+    fast = metrics._resampled(probabilities, truth, artists, 20, 7)
+    for i, tracks in enumerate(metrics.artist_resamples(artists, 20, 7)):
+        for name, score in metrics.SCORES.items():
+            expected = score(probabilities[tracks], truth[tracks])
+            assert fast[name][i] == pytest.approx(expected, abs=1e-12)

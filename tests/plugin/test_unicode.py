@@ -7,7 +7,7 @@ import pytest
 from beets.ui import UserError
 from beets_helpers import FakeTagger, open_library, summary
 
-from agf_core.finetune.heads import namesakes
+from agf_core.data.genre_names import namesakes
 from beetsplug.agfgenre.config import DEFAULTS
 from beetsplug.agfgenre.train.training_set import TrainingSet
 from beetsplug.agfgenre.vocabulary import Vocabulary, read_learn_as, title, unique

@@ -1,0 +1,330 @@
+"""Light learning: a small head upon a base model's features, trained on a library in seconds.
+
+The head is a multinomial logistic regression on the embedding and the base model's log
+probabilities, regularised towards the base model: with little to learn from it predicts as the base
+model does. The embedding is whitened by the scatter within the library's artists, of all its
+artists, whether their tracks have genres or not: what differs between the tracks of one artist says
+little about the genre. numpy is all that is needed.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from agf_core import calibration
+from agf_core.bundle import format as bundle_format
+from agf_core.bundle.library_head import LibraryHead, head_inputs
+from agf_core.data.genre_names import namesakes
+from agf_core.data.sampling import album_weights
+from agf_core.data.splits import artist_folds
+from agf_core.data.tracks import Track, genre_targets
+from agf_core.finetune.held_out import HeldOut, in_other_words
+from agf_core.finetune.logistic import fit_logistic, log_softmax
+from agf_core.label_shift import training_prior
+
+TEMPERATURE_PRIOR = 25  # tracks that a temperature of 1 counts as
+CURVE = (8, 4, 2, 1)  # one in so many artists is trained on
+ROUGH = 3e-4  # gradient at which fits that only choose the strength end
+
+
+@dataclass(frozen=True)
+class LightConfig:
+    """How a light model is trained; the defaults are those of docs/guide/your-genres.md.
+
+    Attributes
+    ----------
+    strengths : tuple of float
+        Of the regularisation, the largest first: cross-validation over artists chooses one.
+    folds : int
+    shrinkage : float
+        Of the scatter within artists, towards a multiple of the identity.
+    fewest_pairs : int
+        Tracks, less one for each artist, below which the scatter is not estimated at all.
+    """
+
+    strengths: tuple[float, ...] = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
+    folds: int = 5
+    shrinkage: float = 0.1
+    fewest_pairs: int = 30
+
+
+@dataclass(frozen=True, eq=False)
+class LightData:
+    """All that is trained on.
+
+    Attributes
+    ----------
+    tracks : list of Track
+        First those of a known genre, one of `genres`; then the others, whose artists count alone.
+    genres : tuple of str
+    embeddings : np.ndarray [shape=(n_tracks, n_embedding), dtype=float16]
+    log_probabilities : np.ndarray [shape=(n_tracks, n_base)]
+        Of the base model.
+    """
+
+    tracks: list[Track]
+    genres: tuple[str, ...]
+    embeddings: np.ndarray
+    log_probabilities: np.ndarray
+
+    @property
+    def n_teaching(self) -> int:
+        """Number of tagged tracks."""
+        return sum(bool(track.genre) for track in self.tracks)
+
+
+class LightLearner:
+    """Trains a `LibraryHead`.
+
+    Parameters
+    ----------
+    model : bundle.Bundle
+        The base model.
+    material : LightData
+    plan : LightConfig
+    counterparts : mapping, optional
+        What a label of the base model is called here, where it has another name than its own.
+    """
+
+    def __init__(
+        self,
+        model: bundle_format.Bundle,
+        material: LightData,
+        plan: LightConfig | None = None,
+        *,
+        counterparts: Mapping[str, str] | None = None,
+    ) -> None:
+        self.model, self.material, self.plan = model, material, plan or LightConfig()
+        labels = model.metadata.labels
+        self._label_names = [(counterparts or {}).get(label, label) for label in labels]
+        tagged = material.tracks[: material.n_teaching]
+        self._truth = np.array([material.genres.index(track.genre) for track in tagged])
+        self._weights = album_weights(tagged)
+        self._targets = genre_targets(tagged, material.genres)
+        self._folds = artist_folds(tagged, self.plan.folds)
+        self._centre, self._whitening = self._fit_whitening()
+        self._inputs = self._inputs_of(slice(material.n_teaching))
+        self._towards = self._base_weights()
+
+    @property
+    def prior(self) -> np.ndarray:
+        """Share of each genre in what is trained on, where an album counts as one track."""
+        return training_prior(self._targets * self._weights[:, None])
+
+    def hold_out(self) -> HeldOut:
+        """Predict every track by a head that was trained without the track's fold of artists.
+
+        The strength of the regularisation, and the temperature, are for each fold those that are
+        best on the other folds.
+        """
+        folds = [fold for fold in range(self.plan.folds) if (self._folds == fold).any()]
+        n_strengths = len(self.plan.strengths)
+        predicted = np.zeros((n_strengths, *self._targets.shape))
+        for fold in folds:
+            test = self._folds == fold
+            predicted[:, test] = self._path(~test, test)
+        loss = np.stack([-(logs * self._targets).sum(axis=1) * self._weights for logs in predicted])
+        by_fold = np.stack([loss[:, self._folds == fold].sum(axis=1) for fold in folds])
+        self._strength = self.plan.strengths[int(by_fold.sum(axis=0).argmin())]
+        chosen = (by_fold.sum(axis=0) - by_fold).argmin(axis=1)  # of the other folds
+        raw = np.zeros_like(self._targets, dtype=np.float64)
+        for fold, best in zip(folds, chosen.tolist(), strict=True):
+            raw[self._folds == fold] = np.exp(predicted[best, self._folds == fold])
+        personal, _ = calibration.cross_calibrate(
+            raw, self._truth, self._folds, fit=fit_temperature
+        )
+        parts = [self._part(fold, raw, personal) for fold in folds]
+        return HeldOut.of(parts)
+
+    def learning_curve(self) -> list[tuple[int, float]]:
+        """Return how often held-out tracks are right with fewer artists to train on.
+
+        Returns
+        -------
+        list of (int, float)
+            Number of artists that are trained on, and accuracy; the strength is that which
+            `hold_out` found best for all of them.
+        """
+        artists = np.array([t.artist for t in self.material.tracks[: len(self._truth)]])
+        # In the order of the folds' artists every share has artists of every genre.
+        rank = {artist: i for i, artist in enumerate(dict.fromkeys(artists[self._order()]))}
+        ranks = np.array([rank[artist] for artist in artists])
+        folds = [fold for fold in range(self.plan.folds) if (self._folds == fold).any()]
+        curve: dict[int, float] = {}
+        for every in CURVE:
+            right, used = 0, []
+            for fold in folds:
+                test = self._folds == fold
+                train = ~test & (ranks // self.plan.folds % every == 0)
+                if not train.any():
+                    continue
+                weights = self._fit(train, self._strength, tolerance=ROUGH)
+                logits = self._inputs[test] @ weights[:, :-1].T + weights[:, -1]
+                right += int((logits.argmax(axis=1) == self._truth[test]).sum())
+                used.append(len(set(artists[train])))
+            if len(used) == len(folds):
+                curve[round(float(np.mean(used)))] = right / len(self._truth)
+        return list(curve.items())
+
+    def _order(self) -> np.ndarray:
+        """Return tagged tracks by genre, so that artists of a genre stand together."""
+        return np.argsort(self._truth, kind="stable")
+
+    def predict_others(self) -> np.ndarray:
+        """Return probabilities of the tracks without a genre, by a head trained on all others."""
+        n = len(self._truth)
+        weights = self._fit(np.ones(n, bool), self._strength, tolerance=ROUGH)
+        inputs = self._inputs_of(slice(n, None))
+        return np.exp(log_softmax(inputs @ weights[:, :-1].T + weights[:, -1]))
+
+    def finish(self, held_out: HeldOut) -> tuple[LibraryHead, float]:
+        """Train on everything, with the strength that `hold_out` found, and fit the temperature."""
+        everything = np.ones(len(self._truth), bool)
+        weights = self._fit(everything, self._strength)
+        n_embedding = len(self._centre)
+        of_embedding = weights[:, :n_embedding] @ self._whitening.T
+        metadata = self.model.metadata
+        head = LibraryHead(
+            base_id=self.model.model_id,
+            base_labels=metadata.labels,
+            base_temperature=metadata.temperature,
+            weights=np.hstack([of_embedding, weights[:, n_embedding:-1]]).astype(np.float32),
+            bias=(weights[:, -1] - of_embedding @ self._centre).astype(np.float32),
+        )
+        return head, fit_temperature(held_out.raw, held_out.truth)
+
+    def recipe(self) -> dict[str, Any]:
+        """Return how the model was made, for its ``model.json``."""
+        return {"name": "light", "begun_with": self.model.model_id, **asdict(self.plan)} | {
+            "strength": self._strength
+        }
+
+    def _inputs_of(self, tracks: slice) -> np.ndarray:
+        embeddings = self.material.embeddings[tracks].astype(np.float32)
+        whitened = (embeddings - self._centre) @ self._whitening
+        return head_inputs(whitened, self.material.log_probabilities[tracks]).astype(np.float32)
+
+    def _fit_whitening(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return what is subtracted from embeddings, and what they are then multiplied by."""
+        embeddings = self.material.embeddings.astype(np.float32)
+        centre, spread = embeddings.mean(axis=0), embeddings.std(axis=0)
+        scale = np.where(spread > 0, 1 / np.maximum(spread, 1e-6), 0)
+        artists = [track.artist for track in self.material.tracks]
+        whitening = within_artist_whitening(
+            (embeddings - centre) * scale, artists, self.plan.shrinkage, self.plan.fewest_pairs
+        )
+        return centre, scale[:, None] * whitening
+
+    def _base_weights(self) -> np.ndarray:
+        """Return the weights of a head that predicts as the base model does."""
+        n_embedding, n_base = len(self._centre), len(self._label_names)
+        weights = np.zeros((len(self.material.genres), n_embedding + n_base + 1))
+        for genre, label in enumerate(namesakes(self._label_names, self.material.genres)):
+            if label is not None:
+                weights[genre, n_embedding + label] = 1
+        return weights
+
+    def _path(self, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        """Return log probabilities by each strength, (n_strengths, n_test, n_genres)."""
+        weights, rows = None, []
+        for strength in self.plan.strengths:
+            weights = self._fit(train, strength, start=weights, tolerance=ROUGH)
+            rows.append(log_softmax(self._inputs[test] @ weights[:, :-1].T + weights[:, -1]))
+        return np.stack(rows)
+
+    def _fit(self, train: np.ndarray, strength: float, **options: Any) -> np.ndarray:
+        return fit_logistic(
+            self._inputs[train],
+            self._targets[train],
+            strength,
+            weights=self._weights[train],
+            towards=self._towards,
+            **options,
+        )
+
+    def _part(self, fold: int, raw: np.ndarray, personal: np.ndarray) -> HeldOut:
+        train, test = self._folds != fold, self._folds == fold
+        known = np.exp(self.material.log_probabilities[: len(self._truth)])
+        targets = self._targets * self._weights[:, None]
+        common = np.zeros((test.sum(), targets.shape[1]))
+        common[:, targets[train].sum(axis=0).argmax()] = 1
+        before = in_other_words(
+            known[test], known[train], targets[train], self._label_names, self.material.genres
+        )
+        return HeldOut(
+            np.flatnonzero(test),
+            self._truth[test],
+            raw[test],
+            personal[test],
+            before,
+            common,
+            (0, 0),
+        )
+
+
+def within_artist_whitening(
+    embeddings: np.ndarray, artists: Sequence[str], shrinkage: float, fewest_pairs: int
+) -> np.ndarray:
+    """Return a matrix that embeddings are multiplied by to make each artist's tracks round.
+
+    That is within-class covariance normalisation (Hatch et al., Interspeech 2006) with artists as
+    the classes.
+
+    Parameters
+    ----------
+    embeddings : np.ndarray [shape=(n_tracks, n_embedding)]
+        Standardised.
+    artists : sequence of str
+    shrinkage : float
+        Share of the identity.
+    fewest_pairs : int
+        Degrees of freedom below which the identity is returned.
+    """
+    n_embedding = embeddings.shape[1]
+    _, owner, count = np.unique(artists, return_inverse=True, return_counts=True)
+    free = len(owner) - len(count)
+    if n_embedding == 0 or free < fewest_pairs:
+        return np.eye(n_embedding)
+    order = np.argsort(owner, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(count)[:-1]])
+    means = np.add.reduceat(embeddings[order], starts) / count[:, None]
+    inner = embeddings - means[owner]
+    scatter = (inner.T @ inner).astype(np.float64) / free
+    level = np.trace(scatter) / n_embedding
+    if level <= 0:
+        return np.eye(n_embedding)
+    sizes, directions = np.linalg.eigh(scatter)
+    stretch = np.sqrt(level / (np.maximum(sizes, 0) + shrinkage * level))
+    result: np.ndarray = (directions * stretch) @ directions.T
+    return result
+
+
+def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
+    """Fit a temperature; the fewer the tracks, the nearer it stays to 1."""
+    share = len(truth) / (len(truth) + TEMPERATURE_PRIOR)
+    return float(calibration.fit_temperature(probabilities, truth) ** share)
+
+
+def most_informative(probabilities: np.ndarray, tracks: Sequence[Track], at_most: int) -> list[int]:
+    """Return the tracks that are most worth tagging, one for each of several artists.
+
+    The first are by artists with many tracks of which the model is unsure.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n_tracks, n_genres)]
+    tracks : sequence of Track
+    at_most : int
+    """
+    entropy = -(probabilities * np.log(np.maximum(probabilities, 1e-12))).sum(axis=1)
+    of_artist: dict[str, list[int]] = defaultdict(list)
+    for i, track in enumerate(tracks):
+        of_artist[track.artist].append(i)
+    worth = {
+        artist: float(entropy[its].mean() * np.log1p(len(its))) for artist, its in of_artist.items()
+    }
+    first = sorted(of_artist, key=lambda artist: -worth[artist])[:at_most]
+    return [max(of_artist[artist], key=lambda i: entropy[i]) for artist in first]

@@ -1,0 +1,275 @@
+"""What networks make of tracks, kept: nothing is analysed twice.
+
+One file of SQLite holds the `Features` of every track, by model and by the sound itself
+(its beginning and its length), so that tags and names may change and files may move. Which
+sound a file holds is kept as well, until the file's size or time of change is another.
+
+It is a cache. A store that is damaged is made again; one that cannot be used, because it is a newer
+version's, its disk is full or another process holds it, is done without. `EmbeddingStore.problem`
+then says why, in one sentence.
+"""
+
+import hashlib
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from agf_core.bundle.format import Metadata
+from agf_core.inference.prediction import Features, FileResult, P, PathLike, predict
+
+T = TypeVar("T")
+
+VERSION = 1
+ROUNDING = 1e-3  # by which stored probabilities may miss 1 together
+PATIENCE = 10.0  # seconds that another process is waited for
+BATCH = 64  # results that are stored at a time
+TABLES = """
+    CREATE TABLE IF NOT EXISTS models (id INTEGER PRIMARY KEY, model_id TEXT UNIQUE NOT NULL);
+    CREATE TABLE IF NOT EXISTS tracks (
+        model INTEGER NOT NULL, sound BLOB NOT NULL, embedding BLOB NOT NULL,
+        log_probabilities BLOB NOT NULL, styles BLOB NOT NULL, PRIMARY KEY (model, sound)
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS files (file BLOB PRIMARY KEY, sound BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+
+class EmbeddingStore:
+    """Features of tracks in a file.
+
+    May be used from several threads and processes. No method raises: without a usable file nothing
+    is found and nothing is stored.
+
+    Parameters
+    ----------
+    path : Path
+        Made when first needed.
+
+    Attributes
+    ----------
+    problem : str
+        Why the file cannot be used or written; empty if it can.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.problem = path, ""
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def features(self, model_id: str, key: str) -> Features | None:
+        """Return the features that a model made of a sound; None where there are none."""
+        row = self._attempt(
+            lambda connection: connection.execute(
+                "SELECT embedding, log_probabilities, styles FROM tracks WHERE sound = ? AND "
+                "model = (SELECT id FROM models WHERE model_id = ?)",
+                (_blob(key), model_id),
+            ).fetchone()
+        )
+        return None if row is None else _decoded(row)
+
+    def key_of(self, path: PathLike) -> str:
+        """Return the key of the sound in a file; "" where it is unknown or the file has changed."""
+        try:
+            file = _file_id(path)
+        except OSError:
+            return ""
+        row = self._attempt(
+            lambda connection: connection.execute(
+                "SELECT sound FROM files WHERE file = ?", (file,)
+            ).fetchone()
+        )
+        return row[0].hex() if row and isinstance(row[0], bytes) else ""
+
+    def add(self, model_id: str, results: Sequence[FileResult]) -> None:
+        """Store the features of results, of those that have any."""
+        there = [(r, r.features) for r in results if r.features is not None and r.key]
+        files = list(_files([result for result, _ in there]))
+
+        def write(connection: sqlite3.Connection) -> None:
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(
+                    "INSERT OR IGNORE INTO models (model_id) VALUES (?)", (model_id,)
+                )
+                connection.executemany(
+                    "INSERT OR REPLACE INTO tracks "
+                    "SELECT id, ?, ?, ?, ? FROM models WHERE model_id = ?",
+                    [(_blob(r.key), *_encoded(features), model_id) for r, features in there],
+                )
+                connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?)", files)
+
+        if there:
+            self._attempt(write)
+
+    def close(self) -> None:
+        """Close the file; it is opened again when it is needed."""
+        with self._lock:
+            self._close()
+
+    def _attempt(self, use: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Use the file; make it again if it is damaged, and do without it if it is unusable."""
+        with self._lock:
+            for last in (False, True):
+                if self.problem:
+                    return None
+                try:
+                    return use(self._opened())
+                except (sqlite3.Error, OSError) as error:
+                    self._close()
+                    if last or not _is_damage(error) or not self._removed():
+                        self.problem = f"{self.path} cannot be used ({error})"
+        return None
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(self.path, PATIENCE, check_same_thread=False)
+            self._connection = connection
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version > VERSION:
+                raise sqlite3.NotSupportedError("it was made by a newer version of beets-agf")
+            if version != VERSION:
+                connection.executescript(f"BEGIN IMMEDIATE;{TABLES}")
+                connection.execute(f"PRAGMA user_version = {VERSION}")
+                connection.commit()
+            connection.execute("PRAGMA synchronous = NORMAL")
+        return self._connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _removed(self) -> bool:
+        """Remove a damaged file, with what SQLite keeps beside it; return whether it is gone."""
+        try:
+            for path in (self.path, self.path.with_name(f"{self.path.name}-journal")):
+                path.unlink(missing_ok=True)
+        except OSError:
+            return False
+        return True
+
+
+class FilePredictor(Protocol):
+    """What predicts from files and knows its model."""
+
+    metadata: Metadata
+    model_id: str
+
+    def predict_files(self, paths: Iterable[P]) -> Generator[FileResult[P]]:
+        """Predict from many files."""
+
+
+class StoringTagger:
+    """Predicts as another tagger does, but analyses no file whose features are stored.
+
+    Parameters
+    ----------
+    tagger : FilePredictor
+        Computes keys and features, as an `IsolatedTagger` with the path of the store does.
+    store : EmbeddingStore
+    """
+
+    def __init__(self, tagger: FilePredictor, store: EmbeddingStore) -> None:
+        self.metadata, self.model_id = tagger.metadata, tagger.model_id
+        self.labels, self.prior = tagger.metadata.labels, tagger.metadata.prior
+        self.store = store
+        self._tagger = tagger
+        self._base_id = self.metadata.head.base_id if self.metadata.head else self.model_id
+
+    def predict_files(self, paths: Iterable[P]) -> Generator[FileResult[P]]:
+        """Predict from many files, in their order; see `GenreTagger.predict_files`."""
+        ahead: deque[FileResult[P] | None] = deque()  # None where a file must be analysed
+
+        def unknown() -> Iterator[P]:
+            for path in paths:
+                result = self._stored(path)
+                ahead.append(result)
+                if result is None:
+                    yield path
+
+        new: list[FileResult[P]] = []
+        results = self._tagger.predict_files(unknown())
+        try:
+            for analysed in results:
+                while (known := ahead.popleft()) is not None:
+                    yield known
+                new.append(analysed)
+                if len(new) >= BATCH:
+                    self.store.add(self._base_id, new)
+                    new.clear()
+                yield analysed
+            yield from (known for known in ahead if known is not None)
+        finally:
+            results.close()
+            self.store.add(self._base_id, new)
+
+    def _stored(self, path: P) -> FileResult[P] | None:
+        key = self.store.key_of(path)
+        features = self.store.features(self._base_id, key) if key else None
+        if features is None or not _fits(self.metadata, features):
+            return None
+        return FileResult(path, predict(self.metadata, features), features=features, key=key)
+
+
+def _fits(metadata: Metadata, features: Features) -> bool:
+    sizes = len(features.log_probabilities), len(features.style_probabilities)
+    if metadata.head:
+        right = len(features.embedding) == metadata.head.n_embedding
+        return right and sizes[0] == len(metadata.network_labels)
+    return sizes == (len(metadata.labels), len(metadata.styles))
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether SQLite finds that a file is not what it has written."""
+    kinds = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    foreign = isinstance(error, sqlite3.OperationalError) and "no such" in str(error)
+    return code in kinds or foreign
+
+
+def _blob(key: str) -> bytes:
+    return bytes.fromhex(key)
+
+
+def _file_id(path: PathLike) -> bytes:
+    """Return an identity of a file that changes when the file does."""
+    status = os.stat(path)
+    facts = b"\0".join(
+        [os.fsencode(path), str(status.st_size).encode(), str(status.st_mtime_ns).encode()]
+    )
+    return hashlib.sha256(facts).digest()[:16]
+
+
+def _files(results: Iterable[FileResult]) -> Iterator[tuple[bytes, bytes]]:
+    for result in results:
+        with suppress(OSError):  # it has just been removed
+            yield _file_id(result.path), _blob(result.key)
+
+
+def _encoded(features: Features) -> tuple[bytes, bytes, bytes]:
+    return (
+        features.embedding.astype("<f2").tobytes(),
+        features.log_probabilities.astype("<f4").tobytes(),
+        features.style_probabilities.astype("<f4").tobytes(),
+    )
+
+
+def _decoded(row: tuple[bytes, bytes, bytes]) -> Features | None:
+    """Return what `_encoded` made; None where these are other bytes."""
+    try:
+        embedding, logs, styles = (
+            np.frombuffer(blob, kind) for blob, kind in zip(row, ("<f2", "<f4", "<f4"), strict=True)
+        )
+    except (TypeError, ValueError):
+        return None
+    finite = all(np.isfinite(numbers).all() for numbers in (embedding, logs, styles))
+    if not finite or not len(logs) or abs(float(np.exp(logs).sum()) - 1) > ROUNDING:
+        return None
+    return Features(embedding, logs.astype(np.float64), styles)
