@@ -4,7 +4,7 @@ python benchmarks/fine_tuning.py [--tracks 1000] [--minutes 4] [--folder DIR] [-
 
 The music is generated: stretches of noise and tones, encoded once and strung together in ever other
 orders, four tracks to an artist and an artist to a genre: accuracy on it means nothing. The first
-run analyses the music; the second, ``--quick`` as well, has warm caches; those that follow train
+run analyses the music; the second, as well, has warm caches; those that follow train
 the networks, too, with the groups given. On a busy machine, compare seconds of the processor.
 """
 
@@ -148,10 +148,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         environment = make_library(Path(folder).resolve(), arguments.tracks, arguments.minutes)
         print(f"  {'phase':88}{'time':>10}{'processor':>10}")
-        timed(environment, "--quick")
-        timed(environment, "--quick")
+        timed(environment)
+        timed(environment)
         for groups in arguments.whole:
-            timed(environment, "--groups", groups)
+            timed(environment, "--deep", "--groups", groups)
         cached: Counter[str] = Counter()
         for path in Path(folder, "cache").rglob("*.npy"):
             cached[path.parent.name] += path.stat().st_size

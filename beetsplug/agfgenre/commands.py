@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from difflib import get_close_matches
+from optparse import SUPPRESS_HELP
 from typing import TYPE_CHECKING
 
 from beets import ui
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from beets.library import Library
     from beets.logging import BeetsLogger
     from confuse import ConfigView
+
+    from beetsplug.agfgenre.train.run import TrainingRun
 
     Command = Callable[[Library, optparse.Values, list[str]], None]
 
@@ -164,11 +167,16 @@ def train_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
     command = Subcommand("agftrain", help="train a model on the genres of your library")
     command.parser.set_usage("%prog [options] [QUERY]")
     add = command.parser.add_option
-    add("--quick", action="store_true", help="train the last layers only")
+    add("--deep", action="store_true", help="fine-tune the networks, too; needs beets-agf[train]")
+    # What it did is the default now: accepted for one release.
+    add("--quick", action="store_true", help=SUPPRESS_HELP)
     add("-p", "--pretend", action="store_true", help="show what would be trained on")
     add("-q", "--quiet", action="store_true", help="show neither progress nor the report")
     add("-t", "--threads", type="int", help="number of files analysed at a time (0: one a core)")
-    add("--groups", help="artist groups to train on beside the genre: letters of m, d, e and s")
+    add(
+        "--groups",
+        help="with --deep: artist groups to train on beside the genre, letters of m, d, e and s",
+    )
     add("--name", help="name of the new model (default: the date)")
 
     def run(lib: Library, options: optparse.Values, query: list[str]) -> None:
@@ -176,7 +184,7 @@ def train_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
 
         _warn_of_unknown_options(config, log)
         settings = TrainSettings.from_config(config, vars(options))
-        if not settings.pretend and (missing := missing_for_learning()):
+        if settings.deep and not settings.pretend and (missing := missing_for_learning()):
             raise UserError(f"agftrain: {missing}")
         vocabulary, learn_as = Vocabulary.from_config(config), read_learn_as(config)
         training_set = TrainingSet.of(lib, query, vocabulary, learn_as)
@@ -188,10 +196,19 @@ def train_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
                     ui.print_(line)
             return
         from agf_core.errors import CacheError, CheckpointError
-        from beetsplug.agfgenre.train.run import TrainingRun
+
+        way: type[TrainingRun]
+        if settings.deep:
+            from beetsplug.agfgenre.train.deep import DeepRun
+
+            way = DeepRun
+        else:
+            from beetsplug.agfgenre.train.light import LightRun
+
+            way = LightRun
 
         try:
-            better = TrainingRun(lib, vocabulary, learn_as, settings, log).train(training_set)
+            better = way(lib, vocabulary, learn_as, settings, log).train(training_set)
         except (CacheError, CheckpointError) as error:
             raise UserError(f"agftrain: {error}; nothing is changed") from None
         except KeyboardInterrupt:
@@ -207,12 +224,13 @@ def train_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
 def models_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
     """Return ``beet agfmodels``."""
     command = Subcommand("agfmodels", help="list models; show, use or remove one")
-    command.parser.set_usage("%prog [show NAME | use NAME | remove NAME]")
+    command.parser.set_usage("%prog [show NAME [--open] | use NAME | remove NAME]")
+    command.parser.add_option("--open", action="store_true", help="open the report in a browser")
 
     def run(lib: Library, options: optparse.Values, arguments: list[str]) -> None:
         from beetsplug.agfgenre import models
 
-        models.manage(arguments, Settings.from_config(config, {}), log)
+        models.manage(arguments, Settings.from_config(config, {}), log, open_page=options.open)
 
     command.func = run
     return command

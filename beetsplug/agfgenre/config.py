@@ -264,8 +264,8 @@ class TrainSettings:
         Processes that analyse files; 0 for as many as there are cores.
     model : str
         Folder of the base model; empty for the shipped one.
-    quick : bool
-        Leave the networks as they are.
+    deep : bool
+        Fine-tune the networks, too.
     pretend : bool
         Show what would be trained on, and do nothing.
     quiet : bool
@@ -280,7 +280,7 @@ class TrainSettings:
     min_tracks: int = 10
     threads: int = 0
     model: str = ""
-    quick: bool = False
+    deep: bool = False
     pretend: bool = False
     quiet: bool = False
     name: str = ""
@@ -295,18 +295,19 @@ class TrainSettings:
         UserError
             If a value makes no sense.
         """
-        if options.get("quick") and options.get("groups"):
+        if options.get("groups") and not options.get("deep"):
             raise UserError(
-                "agftrain: --quick cannot be combined with --groups: only training the networks "
-                "uses artist groups, and --quick leaves these as they are"
+                "agftrain: --groups needs --deep: only fine-tuning the networks uses these groups"
             )
+        if options.get("quick") and options.get("deep"):
+            raise UserError("agftrain: --quick cannot be combined with --deep")
         values = _with_options(config, options)
         groups = value_of(values, "groups", GROUPS, "some of the letters m, d, e and s")
         return cls(
             min_tracks=value_of(values, "min_tracks", Number(int, 2), "a whole number from 2 up"),
             threads=value_of(values, "threads", *THREADS),
             model=_model_folder(config),
-            quick=bool(options.get("quick")),
+            deep=bool(options.get("deep")),
             pretend=bool(options.get("pretend")),
             quiet=bool(options.get("quiet")),
             name=_model_name(options.get("name") or ""),

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import webbrowser
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import beets
+import platformdirs
 from beets import ui
 from beets.ui import UserError
 
 from agf_core import errors
 from agf_core.bundle import format as bundle_format
 from agf_core.bundle.registry import SHIPPED_NAME, Entry, ModelStore
+from agf_core.inference.embeddings import EmbeddingStore, StoringTagger
+from agf_core.inference.worker import IsolatedTagger
 from beetsplug.agfgenre.console import columns
 from beetsplug.agfgenre.model_summary import accuracy, card_lines, short
 
@@ -21,14 +26,26 @@ if TYPE_CHECKING:
 
     from beetsplug.agfgenre.config import Settings
 
-REPORT, PICTURE = "report.json", "confusion.png"
+REPORT, PAGE = "report.json", "report.html"
 HINT = "switch to the plugin's own with `beet agfmodels use shipped`"
-USAGE = "beet agfmodels [show NAME | use NAME | remove NAME]"
+USAGE = "beet agfmodels [show NAME [--open] | use NAME | remove NAME]"
 
 
 def model_store() -> ModelStore:
     """Return the personal models, which are beside beets' configuration."""
     return ModelStore(Path(beets.config.config_dir()) / "agfgenre")
+
+
+def cache_folder() -> Path:
+    """Return the folder of features and checkpoints, which can be made again."""
+    return platformdirs.user_cache_path("beets-agf")
+
+
+def storing_tagger(model: bundle_format.Bundle, threads: int | None) -> StoringTagger:
+    """Return a tagger that predicts in a process of its own and stores features."""
+    path = cache_folder() / "embeddings.db"
+    tagger = IsolatedTagger(model, threads=threads, store=path)
+    return StoringTagger(tagger, EmbeddingStore(path))
 
 
 def chosen_model(configured: str) -> bundle_format.Bundle:
@@ -58,8 +75,18 @@ def chosen_model(configured: str) -> bundle_format.Bundle:
         raise errors.BundleError(f"{error}; {HINT}") from None
 
 
-def manage(arguments: list[str], settings: Settings, log: BeetsLogger) -> None:
+def manage(
+    arguments: list[str], settings: Settings, log: BeetsLogger, *, open_page: bool = False
+) -> None:
     """Do what ``beet agfmodels`` was asked for.
+
+    Parameters
+    ----------
+    arguments : list of str
+    settings : Settings
+    log : BeetsLogger
+    open_page : bool
+        Show the page of the model's report in a browser.
 
     Raises
     ------
@@ -71,7 +98,7 @@ def manage(arguments: list[str], settings: Settings, log: BeetsLogger) -> None:
     if command == "list" and not name:
         _list(store, settings)
         return
-    commands = {"show": _show, "use": _use, "remove": _remove}
+    commands = {"show": partial(_show, open_page=open_page), "use": _use, "remove": _remove}
     if command not in commands:
         raise UserError(f"agfmodels: {' '.join(arguments)!r} is not a command; use {USAGE}")
     if not name:
@@ -97,11 +124,20 @@ def _list(store: ModelStore, settings: Settings) -> None:
         ui.print_(f"{settings.model} is used: the configuration says `model: {settings.model}`")
 
 
-def _show(store: ModelStore, name: str, settings: Settings, log: BeetsLogger) -> None:
+def _show(
+    store: ModelStore, name: str, settings: Settings, log: BeetsLogger, *, open_page: bool
+) -> None:
     model = bundle_format.load(store.folder_of(name))
     for line in card_lines(model.metadata, settings.min_confidence):
         ui.print_(line)
     ui.print_(f"full model card: {model.folder / bundle_format.CARD}")
+    page = model.folder / PAGE
+    if page.is_file():
+        ui.print_(f"full report: {page}")
+        if open_page:
+            webbrowser.open(page.resolve().as_uri())
+    elif open_page:
+        raise UserError(f"agfmodels: there is no {PAGE} beside this model")
 
 
 def _use(store: ModelStore, name: str, settings: Settings, log: BeetsLogger) -> None:

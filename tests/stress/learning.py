@@ -4,7 +4,7 @@ python -m tests.stress.learning [--kills 50] [--interrupts 20] [--whole 0] [--se
 
 A small model is trained on a library of generated music with two genres, low noise by some artists
 and high noise by others. Every other time a personal model of other genres is active already. `beet
-agftrain --quick` (the last `--whole` times: `beet agftrain`) is ended by SIGKILL, or by SIGINT to
+agftrain` (the last `--whole` times: `beet agftrain --deep`) is ended by SIGKILL, or by SIGINT to
 all of its processes as Ctrl-C does, after a time drawn from how long it takes. Then
 
 - the library must be sound, and its genres and all files what they were,
@@ -138,7 +138,7 @@ class Trial:
         trial.kept[SHIPPED_NAME] = Kept(place, SHIPPED_NAME)
         for genre, other in zip(GENRES, OTHER_GENRES, strict=True):
             place.beet("modify", "-y", "-M", "-W", f"genres:{genre}", f"genres={other}")
-        place.beet("agftrain", "--quick", "-q", "--name", OLD)
+        place.beet("agftrain", "-q", "--name", OLD)
         for genre, other in zip(GENRES, OTHER_GENRES, strict=True):
             place.beet("modify", "-y", "-M", "-W", f"genres:{other}", f"genres={genre}")
         assert active(place) == OLD
@@ -195,10 +195,10 @@ def run(kills: int, interrupts: int, whole: int, seed: int = 0) -> Counter[str]:
         TemporaryDirectory() as models,
         workplace(options=OPTIONS % small_model(Path(models))) as place,
     ):
-        trial = Trial.prepare(place, ["--quick", ""] if whole else ["--quick"])
+        trial = Trial.prepare(place, ["", "--deep"] if whole else [""])
         for number in range(kills + interrupts):
             how = signal.SIGKILL if number < kills else signal.SIGINT
-            option = "--quick" if number < kills + interrupts - whole else ""
+            option = "" if number < kills + interrupts - whole else "--deep"
             after = rng.uniform(0.1, 1) * trial.seconds[option]
             old = (SHIPPED_NAME, OLD)[number % 2]
             trial.end(how, option, old, after, again=number % 3 == 0)

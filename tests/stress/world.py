@@ -332,7 +332,7 @@ def learner(place: Workplace) -> Iterator[Path]:
 
 def learn(place: Workplace, *arguments: str, **options) -> tuple[int, str]:
     """Run `beet agftrain`; return the exit status and what it says on standard error."""
-    process = place.start("agftrain", "--quick", "-q", *arguments, **options)
+    process = place.start("agftrain", "--deep", "-q", *arguments, **options)
     _, said = process.communicate()
     assert "Traceback" not in said, said
     return process.returncode, said
@@ -382,7 +382,7 @@ def read_only_cache(place: Workplace) -> None:
 def two_learn_at_once(place: Workplace) -> None:
     """A second `beet agftrain` ends with one clear line; one that was killed is in nobody's way."""
     with learner(place) as models:
-        first = place.start("agftrain", "--quick", "-q", "--name", "first")
+        first = place.start("agftrain", "--deep", "-q", "--name", "first")
         while not (checkpoints := list(place.cache.rglob("*.safetensors"))):
             assert first.poll() is None, first.communicate()
             time.sleep(0.01)

@@ -191,7 +191,7 @@ def try_training(arguments: argparse.Namespace) -> None:
                 model,
                 Path(home),
                 arguments.work / "beets-cache",
-                [] if arguments.whole else ["--quick"],
+                ["--deep"] if arguments.whole else [],
             )
         kept += better
         tested += test

@@ -29,13 +29,12 @@ def load_tagger(settings: Settings) -> Tagger:
     """
     try:
         from agf_core.errors import BundleError
-        from agf_core.inference.worker import IsolatedTagger
-        from beetsplug.agfgenre.models import chosen_model
+        from beetsplug.agfgenre.models import chosen_model, storing_tagger
     except ImportError as error:
         remedy = "pip install --force-reinstall beets-agf"
         raise ModelError(f"agfgenre: {error}; repair the installation with `{remedy}`") from None
     try:
-        return IsolatedTagger(chosen_model(settings.model), threads=settings.threads or None)
+        return storing_tagger(chosen_model(settings.model), settings.threads or None)
     except BundleError as error:
         raise ModelError(f"agfgenre: {error}") from None
 

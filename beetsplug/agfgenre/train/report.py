@@ -3,37 +3,70 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from agf_core import errors
+from agf_core.bundle.format import Bundle, load
 from agf_core.bundle.registry import SHIPPED_NAME, ModelStore
 from agf_core.bundle.seen_artists import seen_artists
 from agf_core.data.genre_names import fold_genre_name
 from agf_core.data.sampling import SetAside
-from agf_core.evaluation import FINE_TUNED, Comparison, compare, draw_confusion, score_sheet
-from agf_core.features.cache import FeatureCache
-from agf_core.features.spectrogram_cache import Excerpts
-from agf_core.finetune.finetuner import FineTuner
+from agf_core.data.tracks import Track
+from agf_core.evaluation import FINE_TUNED, Comparison, compare, score_sheet
 from agf_core.finetune.held_out import HeldOut
-from agf_core.inference.tagger import GenreTagger
 from beetsplug.agfgenre.console import columns, plural
-from beetsplug.agfgenre.models import PICTURE, REPORT, read_report
+from beetsplug.agfgenre.models import PAGE, REPORT, read_report
+from beetsplug.agfgenre.train.report_page import page
 
 MOST_COMMON = "always the most common genre"
 
+# From a model it makes what predicts a track, given by its index in the training data; that returns
+# None where the model would have to analyse the track.
+Predictor = Callable[[Bundle], Callable[[int], np.ndarray | None]]
+
+
+class Data(Protocol):
+    """Training data."""
+
+    @property
+    def tracks(self) -> list[Track]:
+        """First the tagged tracks, then others."""
+
+    @property
+    def genres(self) -> tuple[str, ...]:
+        """Genres that are trained on."""
+
+    @property
+    def n_teaching(self) -> int:
+        """Number of tagged tracks."""
+
+
+class Tuner(Protocol):
+    """What trains a model: a `FineTuner` or a `LightLearner`."""
+
+    model: Bundle
+
+    @property
+    def material(self) -> Data:
+        """The training data."""
+
+    @property
+    def prior(self) -> np.ndarray:
+        """Share of each genre among the tagged tracks."""
+
 
 def compare_with_previous(
-    tuner: FineTuner,
+    tuner: Tuner,
     held_out: HeldOut,
     store: ModelStore,
     configured: str,
-    cache: FeatureCache,
+    predictor: Predictor,
 ) -> dict[str, Comparison]:
     """Compare a new model with the previous ones, on artists unseen by both.
 
@@ -59,7 +92,7 @@ def compare_with_previous(
     }
     if not configured and store.active != SHIPPED_NAME:
         folder = store.folder_of(store.active)
-        chosen, predicted = _predictions_of_active(tuner, held_out, folder, cache)
+        chosen, predicted = _predictions_of_active(tuner, held_out, folder, predictor)
         if 2 * len(chosen) >= len(held_out.tracks):
             result[store.active] = compare(
                 held_out.personal[chosen], predicted, held_out.truth[chosen], artists[chosen]
@@ -68,7 +101,7 @@ def compare_with_previous(
 
 
 def _predictions_of_active(
-    tuner: FineTuner, held_out: HeldOut, folder: Path, cache: FeatureCache
+    tuner: Tuner, held_out: HeldOut, folder: Path, predictor: Predictor
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the active model's predictions of tracks whose artists it was not trained on.
 
@@ -86,23 +119,24 @@ def _predictions_of_active(
         stored, artists = {}, None
     seen = None if artists is None else set(map(str, artists))  # None: they are not known
     try:
-        tagger = GenreTagger.load(folder)
+        model = load(folder)
+        predict = predictor(model)
     except errors.BundleError:
         return np.array([], int), np.zeros((0, len(genres) + 1))
     column = {fold_genre_name(genre): i for i, genre in enumerate(genres)}
-    columns = [column.get(fold_genre_name(label), len(genres)) for label in tagger.labels]
+    columns = [column.get(fold_genre_name(label), len(genres)) for label in model.metadata.labels]
     chosen, predicted = [], []
-    for i, track in enumerate(tuner.material.tracks[j] for j in held_out.tracks):
+    for i, place in enumerate(held_out.tracks.tolist()):
+        track = tuner.material.tracks[place]
         if _are_probabilities(stored.get(track.track_id), len(columns)):
             probabilities = stored[track.track_id]
         elif column[fold_genre_name(track.genre)] not in columns:
             probabilities = np.zeros(len(columns))
         elif seen is not None and track.artist not in seen:
-            try:
-                spectrogram = Excerpts([track.track_id], tagger.metadata.input, cache)[0]
-            except KeyError:  # its input is not that of the base model
+            answer = predict(place)
+            if answer is None:
                 continue
-            probabilities = tagger.predict_log_mel(spectrogram.astype(np.float32)).probabilities
+            probabilities = answer
         else:
             continue
         row = np.zeros(len(genres) + 1)
@@ -121,14 +155,14 @@ def _are_probabilities(stored: Any, n: int) -> bool:
     )
 
 
-def _seen_by_base(tuner: FineTuner, artists: np.ndarray) -> np.ndarray:
+def _seen_by_base(tuner: Tuner, artists: np.ndarray) -> np.ndarray:
     """Return whether the base model was trained on the artist of each track, (n_tracks,)."""
     seen = seen_artists(tuner.model.metadata.trained_on, set(artists.tolist()))
     return np.array([artist in seen for artist in artists.tolist()], bool)
 
 
 def training_report(
-    tuner: FineTuner,
+    tuner: Tuner,
     held_out: HeldOut,
     comparisons: dict[str, Comparison],
     left_out: Sequence[SetAside],
@@ -152,7 +186,6 @@ def training_report(
     return {
         "date": date.today().isoformat(),
         "begun_with": tuner.model.model_id,
-        "quick": tuner.config.networks is None,
         "parts": held_out.parts,
         **sheet,
         "compared": {
@@ -215,6 +248,17 @@ def report_lines(report: dict[str, Any]) -> list[str]:
             if everybody
             else f"{base} was trained on {of_whom}, which the comparison with it leaves out"
         )
+    if curve := report.get("learning_curve"):
+        points = ", ".join(f"{point['accuracy']:.0%} with {point['artists']}" for point in curve)
+        lines.append(f"accuracy with fewer artists to train on: {points}")
+    if "tag_next" in report:
+        there = report["untagged"]
+        lines += [
+            "",
+            f"{plural(there['tracks'], 'track')} by {plural(there['artists'], 'artist')} have no "
+            "genre that you gave them; these are most worth tagging:",
+            f"  beet ls {report['tag_next']}",
+        ]
     return lines
 
 
@@ -224,8 +268,8 @@ def _interval(score: Sequence[float]) -> str:
 
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:
-    """Write a report and its picture."""
+    """Write a report, and the page that shows it."""
     folder.mkdir(parents=True, exist_ok=True)
-    draw_confusion(folder / PICTURE, list(report["genres"]), report["confusion"])
     text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
     (folder / REPORT).write_text(text, encoding="utf-8")
+    (folder / PAGE).write_text(page(report, report_lines(report)), encoding="utf-8")

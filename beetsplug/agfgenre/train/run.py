@@ -1,13 +1,13 @@
-"""``beet agftrain``: fine-tune a model to the genres of a library, and report how good it is.
+"""``beet agftrain``: fit a model to the genres of a library, and report how good it is.
 
-How it is trained is in `agf_core.finetune.finetuner`; here is what a library, a terminal and a
-script need. Neither the library nor any of its files is changed.
+The steps of both ways of training are here: `beetsplug.agfgenre.train.light` trains a small head
+upon stored features, `beetsplug.agfgenre.train.deep` the networks. Neither the library nor any of
+its files is changed.
 """
 
 from __future__ import annotations
 
-import shutil
-import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,22 +23,13 @@ from agf_core.data.genre_names import fold_genre_name
 from agf_core.data.sampling import SetAside
 from agf_core.data.tracks import Track
 from agf_core.evaluation import FINE_TUNED
-from agf_core.features.cache import FeatureCache
-from agf_core.features.descriptors import possible_sources
-from agf_core.finetune.config import FineTuneConfig, TrainingData
-from agf_core.finetune.finetuner import FineTuner, recipe
 from agf_core.finetune.held_out import HeldOut
-from agf_core.train.export import (
-    groups_from_bundle,
-    network_from_bundle,
-    network_to_onnx,
-    weights_to_safetensors,
-)
 from beetsplug.agfgenre.console import duration
 from beetsplug.agfgenre.models import REPORT, model_store
 from beetsplug.agfgenre.train import workspace
-from beetsplug.agfgenre.train.prepare import Preparation, relevant
 from beetsplug.agfgenre.train.report import (
+    Predictor,
+    Tuner,
     compare_with_previous,
     report_lines,
     training_report,
@@ -54,7 +45,7 @@ if TYPE_CHECKING:
     from beetsplug.agfgenre.vocabulary import Vocabulary
 
 
-class TrainingRun:
+class TrainingRun(ABC):
     """One ``beet agftrain``: analyse, train, report, and keep the new model if it is better.
 
     Parameters
@@ -78,63 +69,48 @@ class TrainingRun:
         self._vocabulary, self._learn_as = vocabulary, learn_as
         self._settings, self._log = settings, log
         self._work = workspace.work_folder(lib)
-        self._cache = FeatureCache(workspace.cache_folder() / "features")
-        self._config = FineTuneConfig(networks=None) if settings.quick else FineTuneConfig()
 
+    @abstractmethod
     def train(self, training_set: TrainingSet) -> bool:
         """Train; return whether the new model is better than the active one, and active now.
 
         Raises
         ------
         UserError
-            If nothing can be trained or saved, or another process is training.
+            If nothing can be trained or saved.
         """
-        with workspace.locked(self._work):
-            try:
-                return self._train(training_set)
-            finally:
-                workspace.ignore_interrupts_at_exit()
 
-    def _train(self, training_set: TrainingSet) -> bool:
+    @abstractmethod
+    def _predictor(self, tuner: Any) -> Predictor:
+        """Return what predicts tracks by an installed model."""
+
+    @abstractmethod
+    def _finish(self, tuner: Any, held_out: HeldOut) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """Train on everything; return fields of the model's metadata, and its files."""
+
+    def _more_of_report(self, tuner: Any) -> dict[str, Any]:
+        return {}
+
+    def _base(self) -> bundle_format.Bundle:
+        """Load the base model; `UserError` if it cannot be one."""
         try:
             base = bundle_format.load(self._settings.model or None)
-            network = network_from_bundle(base)
-        except (errors.BundleError, ValueError) as error:
+        except errors.BundleError as error:
             raise UserError(f"agftrain: {error}") from None
-        preparation = Preparation(
-            base, network, self._cache, self._settings, self._log, self._announce
-        )
-        groups = self._groups(base)
-        tracks, genres, left_out = self._choose(training_set.tracks)
-        self._print(training_set.lines(genres, left_out))
-        analysed = preparation.analyse(relevant(tracks, groups))
-        tracks, genres, too_few_now = self._choose(analysed)
-        data = preparation.training_data(
-            tracks, genres, groups, with_segments=self._config.networks is not None
-        )
-        counterparts = self._counterparts(base)
-        checkpoints = self._checkpoints(base, data, counterparts)
-        tuner = FineTuner(
-            base,
-            network,
-            data,
-            self._config,
-            counterparts=counterparts,
-            work=checkpoints,
-            announce=self._announce,
-            progress=not self._settings.quiet and sys.stderr.isatty(),
-        )
-        better = self._evaluate(tuner, [*left_out, *too_few_now])
-        shutil.rmtree(checkpoints, ignore_errors=True)
-        return better
+        if base.metadata.head is not None:
+            raise UserError(
+                f"agftrain: {base.metadata.name} is a light model, which cannot be trained "
+                "further; remove `model:` from the configuration to train on the shipped model"
+            )
+        return base
 
-    def _evaluate(self, tuner: FineTuner, left_out: Sequence[SetAside]) -> bool:
+    def _evaluate(self, tuner: Any, held_out: HeldOut, left_out: Sequence[SetAside]) -> bool:
         """Test the new model, print the report, and keep the model if it is better."""
-        held_out = tuner.hold_out()
         comparisons = compare_with_previous(
-            tuner, held_out, model_store(), self._settings.model, self._cache
+            tuner, held_out, model_store(), self._settings.model, self._predictor(tuner)
         )
         report = training_report(tuner, held_out, comparisons, left_out)
+        report |= self._more_of_report(tuner)
         self._print(report_lines(report))
         better = all(comparison.better for comparison in comparisons.values())
         if better:
@@ -168,19 +144,6 @@ class TrainingRun:
             for line in lines:
                 ui.print_(line)
 
-    def _groups(self, base: bundle_format.Bundle) -> str:
-        """Return the artist groups to train on: those of the settings, or the base model's.
-
-        Those that need essentia are left out without it; ``--quick`` uses none.
-        """
-        if self._settings.quick:
-            return ""
-        wanted = self._settings.groups or "".join(t for t in base.metadata.tasks if t != "g")
-        possible, left_out = possible_sources(wanted)
-        if left_out:
-            self._log.info("{}", left_out)
-        return possible
-
     def _choose(
         self, tracks: Sequence[Track]
     ) -> tuple[list[Track], tuple[str, ...], list[SetAside]]:
@@ -197,37 +160,17 @@ class TrainingRun:
             names[label] = self._vocabulary.main(label) if mapped is None else mapped
         return {label: name or label for label, name in names.items()}
 
-    def _checkpoints(
-        self, base: bundle_format.Bundle, data: TrainingData, counterparts: Mapping[str, str]
-    ) -> Path:
-        facts = [
-            base.model_id,
-            repr(self._config),
-            repr(data.genres),
-            repr(counterparts),
-            repr(list(data.observations)),
-            *(repr((t.track_id, t.artist, t.genre, t.album)) for t in data.tracks),
-            *(repr((t.track_id, t.artist, t.labels)) for t in data.described),
-        ]
-        return workspace.checkpoint_folder(self._work, facts)
-
-    def _save(
-        self, tuner: FineTuner, held_out: HeldOut, report: dict[str, Any]
-    ) -> tuple[str, Path]:
+    def _save(self, tuner: Tuner, held_out: HeldOut, report: dict[str, Any]) -> tuple[str, Path]:
         """Train on everything, save the model with its report, and make it the active one."""
-        trained, temperature = tuner.finish(held_out)
-        base, data = tuner.model, tuner.material
+        fields, files = self._finish(tuner, held_out)
+        data = tuner.material
         store = model_store()
         name = store.free_name(self._settings.name or report["date"])
         metadata = replace(
-            base.metadata,
+            tuner.model.metadata,
             name=name,
             labels=data.genres,
-            tasks=trained.network.n_classes,
-            architecture=base.metadata.architecture | {"networks": trained.network.tasks},
-            temperature=temperature,
             prior=tuner.prior,
-            recipe=recipe(self._config, base),
             trained_on={
                 "tracks": data.n_teaching,
                 "artists": len({t.artist for t in data.tracks[: data.n_teaching]}),
@@ -242,15 +185,10 @@ class TrainingRun:
                 "by_confidence": report["by_confidence"],
                 "genres": report["genres"],
             },
+            **fields,
         )
-        self._announce("saving the model")
-        groups = groups_from_bundle(base) | trained.groups
         card = "\n".join([f"# {name}", "", *report_lines(report)]) + "\n"
-        files = {
-            bundle_format.NETWORK: network_to_onnx(trained.network, metadata.input),
-            bundle_format.WEIGHTS: weights_to_safetensors(trained.network, groups),
-            bundle_format.CARD: card.encode(),
-        }
+        files = files | {bundle_format.CARD: card.encode()}
         try:
             folder = bundle_format.save(store.path(name), metadata, files).folder
             write_report(folder, report)

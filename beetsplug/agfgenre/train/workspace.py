@@ -12,19 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
 from beets.ui import UserError
-from filelock import FileLock, Timeout
+
+from beetsplug.agfgenre.models import cache_folder
 
 if TYPE_CHECKING:
     from beets.library import Library
 
 LOCK = "lock"  # beside the checkpoints
-
-
-def cache_folder() -> Path:
-    """Return the folder of features and checkpoints, which can be made again."""
-    return platformdirs.user_cache_path("beets-agf")
 
 
 def work_folder(lib: Library) -> Path:
@@ -62,6 +57,8 @@ def locked(folder: Path) -> Iterator[None]:
     UserError
         If another process trains there, or nothing can be written there.
     """
+    from filelock import FileLock, Timeout  # which only --deep needs
+
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,148 @@
+"""``beet agftrain``: train a small head upon the features that tagging has stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from beets.ui import UserError
+
+from agf_core import errors
+from agf_core.bundle import format as bundle_format
+from agf_core.data.sampling import at_most
+from agf_core.data.tracks import Track
+from agf_core.finetune.held_out import HeldOut
+from agf_core.finetune.light import LightData, LightLearner, most_informative
+from agf_core.inference.prediction import Features, predict
+from beetsplug.agfgenre.console import Progress, plural
+from beetsplug.agfgenre.models import storing_tagger
+from beetsplug.agfgenre.train.report import Predictor
+from beetsplug.agfgenre.train.run import TrainingRun
+
+if TYPE_CHECKING:
+    from beetsplug.agfgenre.train.training_set import TrainingSet
+
+MOST_OF_AN_ALBUM = 4  # tracks: an album counts as one anyway
+MOST_IN_ALL = 30_000  # tracks that are trained on
+TO_TAG_NEXT = 20  # tracks
+
+
+class LightRun(TrainingRun):
+    """Trains a `LibraryHead` upon the features of a base model; numpy is all it needs."""
+
+    def train(self, training_set: TrainingSet) -> bool:
+        """Train; see `TrainingRun.train`."""
+        base = self._base()
+        tracks, genres, left_out = self._choose(training_set.tracks)
+        self._print(training_set.lines(genres, left_out))
+        features = self._features(base, tracks)
+        there = [track for track in tracks if track.path in features]
+        chosen, genres, too_few_now = self._choose(_each_sound_once(there, features))
+        tagged = at_most([t for t in chosen if t.genre], MOST_OF_AN_ALBUM, MOST_IN_ALL)
+        self._others = [track for track in chosen if not track.genre]
+        ordered = [*tagged, *self._others]
+        data = LightData(
+            [replace(track, track_id=features[track.path][0]) for track in ordered],
+            genres,
+            np.stack([features[track.path][1].embedding for track in ordered]),
+            np.stack([features[track.path][1].log_probabilities for track in ordered]),
+        )
+        if not data.embeddings.shape[1]:
+            self._log.warning(
+                "{} is older than embeddings: only its genre probabilities are trained on",
+                base.metadata.name,
+            )
+        self._announce(f"training on {plural(len(tagged), 'track')}")
+        tuner = LightLearner(base, data, counterparts=self._counterparts(base))
+        return self._evaluate(tuner, tuner.hold_out(), [*left_out, *too_few_now])
+
+    def _features(
+        self, base: bundle_format.Bundle, tracks: Iterable[Track]
+    ) -> dict[Path, tuple[str, Features]]:
+        """Return the key and the features of every track that can be analysed."""
+        paths = list(dict.fromkeys(track.path for track in tracks))
+        tagger = storing_tagger(base, self._settings.threads or None)
+        found: dict[Path, tuple[str, Features]] = {}
+        progress = Progress(0 if self._settings.quiet else len(paths), self._log)
+        results = tagger.predict_files(paths)
+        try:
+            for result in results:
+                progress.step()
+                if result.error is not None:
+                    with progress.aside():
+                        self._log.warning("{}", result.error)
+                elif result.features is not None:
+                    found[result.path] = (result.key or str(result.path), result.features)
+        except errors.BundleError as error:
+            raise UserError(f"agftrain: {error}") from None
+        finally:
+            results.close()
+            progress.close()
+        if tagger.store.problem:
+            self._log.warning("{}; features are not stored", tagger.store.problem)
+        if not found:
+            raise UserError("agftrain: none of the tracks could be analysed; nothing is changed")
+        return found
+
+    def _predictor(self, tuner: LightLearner) -> Predictor:
+        data = tuner.material
+
+        def of(model: bundle_format.Bundle) -> Callable[[int], np.ndarray | None]:
+            head = model.metadata.head
+            known = head is not None and head.base_id == tuner.model.model_id
+
+            def ask(track: int) -> np.ndarray | None:
+                if not known:  # it would have to analyse the track
+                    return None
+                features = Features(data.embeddings[track], data.log_probabilities[track])
+                return predict(model.metadata, features).probabilities
+
+            return ask
+
+        return of
+
+    def _more_of_report(self, tuner: LightLearner) -> dict[str, Any]:
+        others = len(self._others)
+        curve = [
+            {"artists": artists, "accuracy": round(accuracy, 4)}
+            for artists, accuracy in tuner.learning_curve()
+        ]
+        result: dict[str, Any] = {
+            "learning_curve": curve,
+            "untagged": {"tracks": others, "artists": len({t.artist for t in self._others})},
+        }
+        if others:
+            best = most_informative(tuner.predict_others(), self._others, TO_TAG_NEXT)
+            result["tag_next"] = " , ".join(f"id:{self._others[i].track_id}" for i in best)
+        return result
+
+    def _finish(
+        self, tuner: LightLearner, held_out: HeldOut
+    ) -> tuple[dict[str, Any], dict[str, bytes]]:
+        head, temperature = tuner.finish(held_out)
+        base = tuner.model
+        fields = {
+            "head": head,
+            "styles": (),
+            "temperature": temperature,
+            "recipe": tuner.recipe(),
+        }
+        return fields, {
+            bundle_format.NETWORK: base.network,
+            bundle_format.WEIGHTS: (base.folder / bundle_format.WEIGHTS).read_bytes(),
+        }
+
+
+def _each_sound_once(
+    tracks: Iterable[Track], features: dict[Path, tuple[str, Features]]
+) -> list[Track]:
+    """Leave out tracks with the same sound as another; one with a genre stays."""
+    first: dict[str, Track] = {}
+    for track in tracks:
+        key = features[track.path][0]
+        if key not in first or (track.genre and not first[key].genre):
+            first[key] = track
+    return list(first.values())
