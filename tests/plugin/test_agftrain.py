@@ -21,6 +21,8 @@ from agf_core.bundle import format as bundle_format
 from agf_core.data.tracks import Track
 from agf_core.features import descriptors
 from agf_core.finetune.finetuner import FineTuneConfig
+from agf_core.inference.embeddings import EmbeddingStore
+from agf_core.inference.tagger import GenreTagger
 from agf_core.train.config import TrainConfig
 from beetsplug.agfgenre.train import prepare, workspace
 
@@ -69,6 +71,12 @@ def library(monkeypatch, tmp_path, start_folder):
     for module in ("models", "train.deep", "train.workspace"):
         name = f"beetsplug.agfgenre.{module}.cache_folder"
         monkeypatch.setattr(name, lambda: tmp_path / "cache")
+
+    def tagger(model, threads=None, store=None):
+        return GenreTagger(model, threads=threads, store=EmbeddingStore(store))
+
+    # A worker would load the real shipped model.
+    monkeypatch.setattr("beetsplug.agfgenre.models.IsolatedTagger", tagger)
     yield from open_library(monkeypatch, None)
 
 

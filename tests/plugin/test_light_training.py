@@ -3,34 +3,21 @@
 import json
 
 import numpy as np
-import pytest
 from test_agftrain import (
     add,
     everything,
     fill,
+    library,  # noqa: F401 (a fixture)
     models,
     start_folder,  # noqa: F401 (a fixture)
     train,
 )
-from test_agftrain import library as deep_library  # noqa: F401 (a fixture)
 
 from agf_core.bundle import format as bundle_format
-from agf_core.inference.embeddings import EmbeddingStore
 from agf_core.inference.tagger import GenreTagger
 
 
-@pytest.fixture
-def library(deep_library, monkeypatch):  # noqa: F811
-    """The library of deep training, with the model in the process of the test."""
-
-    def tagger(model, threads=None, store=None):
-        return GenreTagger(model, threads=threads, store=EmbeddingStore(store))
-
-    monkeypatch.setattr("beetsplug.agfgenre.models.IsolatedTagger", tagger)
-    return deep_library
-
-
-def fill_three(library):
+def fill_three(library):  # noqa: F811
     """Add tracks of three genres; the base model has two labels, too few to tell them apart."""
     fill(library, 40)
     for i in range(100, 120):
@@ -38,7 +25,7 @@ def fill_three(library):
 
 
 def test_a_library_trains_a_light_model_and_renew_needs_no_second_analysis(
-    library,
+    library,  # noqa: F811
     capsys,
     monkeypatch,
 ):
@@ -83,7 +70,7 @@ def test_a_library_trains_a_light_model_and_renew_needs_no_second_analysis(
     assert str(folder / "report.html") in capsys.readouterr().out
 
 
-def test_another_light_model_is_compared_with_the_active_one(library, capsys):
+def test_another_light_model_is_compared_with_the_active_one(library, capsys):  # noqa: F811
     fill_three(library)
     assert train(library, "--quick", "--name", "first") == 0
     for i in range(200, 220):
@@ -92,7 +79,7 @@ def test_another_light_model_is_compared_with_the_active_one(library, capsys):
     assert "this model against first" in capsys.readouterr().out
 
 
-def test_a_light_model_is_no_base_for_training(library):
+def test_a_light_model_is_no_base_for_training(library):  # noqa: F811
     fill_three(library)
     assert train(library, "--name", "first") == 0
     library.configure(model=str(models(library) / "models" / "first"))
@@ -101,7 +88,7 @@ def test_a_light_model_is_no_base_for_training(library):
         assert "first is a light model, which cannot be trained" in library.log.lines[-1]
 
 
-def test_a_store_that_cannot_be_written_is_a_line(library, tmp_path):
+def test_a_store_that_cannot_be_written_is_a_line(library, tmp_path):  # noqa: F811
     fill_three(library)
     (tmp_path / "cache" / "embeddings.db").mkdir(parents=True)
     assert train(library, "--name", "first") == 0
@@ -109,7 +96,7 @@ def test_a_store_that_cannot_be_written_is_a_line(library, tmp_path):
     assert "embeddings.db cannot be used" in line
 
 
-def test_the_same_sound_twice_counts_once(library, capsys):
+def test_the_same_sound_twice_counts_once(library, capsys):  # noqa: F811
     fill_three(library)
     add(library, "L1 again", "Блюз", "Artist 0 L", 1)
     assert train(library, "--name", "first") == 0
