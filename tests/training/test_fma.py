@@ -144,7 +144,7 @@ def test_the_command_names_what_it_leaves_out_and_writes_a_table(
         "left out: track 99134: its clip holds no sound in FMA as published",
         f"left out: track 2: {root}/fma_medium/000/000002.mp3 is empty;"
         " replace it with an intact copy.",
-        f"left out: track 98567: {root}/fma_medium/098/098567.mp3 has only 0.50 s of sound;"
+        f"left out: track 98567: {root}/fma_medium/098/098567.mp3 has only 0.50 s of audio;"
         " at least 1 s is needed.",
     ]
     again, direct = read_csv(table), fma.read(root).without({"2": "empty", "98567": "short"})

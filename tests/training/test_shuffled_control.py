@@ -29,14 +29,14 @@ RECIPE = Recipe(
 CASES = (ALONE, Case("gm"), Case("gm", shuffled=True))
 
 
-def corpus(seed, n_artists=80, labelled=0.15):
+def corpus(seed, n_artists=48, n_tracks=4, labelled=0.15):
     """Tracks that sound like their artist's style and much else; few but fold 0's have a genre."""
     rng = np.random.default_rng(seed)
     sound = rng.normal(size=(len(STYLES), 32))
     tracks, spectra, frames = [], [], []
     for artist in range(n_artists):
         style, fold = artist % 4, artist // 4 % 4
-        for n in range(2):
+        for n in range(n_tracks):  # so many that a shuffled artist says little of a track
             own = 1.5 * rng.normal(size=32)
             spectra.append(-40 + 3 * (sound[style] + own + rng.normal(size=(60, 32))))
             genre = STYLES[style] if fold == 0 or rng.random() < labelled else ""
