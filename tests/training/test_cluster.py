@@ -19,7 +19,7 @@ from agf_core.features.cache import FeatureCache
 from agf_core.utils import atomic
 from training import features
 from training.datasets.collection import read_csv
-from training.paper import cluster, groups, prepare
+from training.paper import cluster, groups, prepare, progress
 from training.paper.run import versions
 
 CLONE = Path(prepare.__file__).parents[2]
@@ -224,6 +224,21 @@ def test_each_worker_has_a_place_of_its_own():
             for address in addresses
         ]
     assert places == [0, 1]
+
+
+def test_workers_tell_the_bar_how_far_they_are():
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, memory_limit=0, dashboard_address=":0"
+        ) as local,
+        Client(local) as client,
+        progress.Bar(client, {"network": 100.0, "mlp": 10.0}, n_cases=1) as bar,
+    ):
+        for share in (0.0, 0.25, 0.5):
+            client.submit(progress.report, "network", share, pure=False).result()
+        until(lambda: bar.bar.n == 50)
+        client.submit(progress.report, "mlp", 0.1, pure=False).result()
+        until(lambda: bar.bar.n == 51)
 
 
 def test_a_restart_reads_no_feature_before_it_goes_on(table, tmp_path, here, monkeypatch):

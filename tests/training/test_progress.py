@@ -92,7 +92,7 @@ def test_the_bar_moves_by_work_and_leaves_out_what_an_earlier_run_did(client):
     with Bar(client, {"a": 1_000.0, "b": 3_000.0, "mlp": 10.0}, n_cases=3) as bar:
 
         def event(key, share):
-            client.handlers[progress.TOPIC]((0.0, {"key": key, "share": share}))
+            client.handlers[progress.TOPIC]((0.0, {"key": key, "share": share, "worker": "tcp"}))
 
         assert (bar.bar.n, bar.bar.total) == (0, 4_010)
         event("a", 0.5)  # what the earlier run left

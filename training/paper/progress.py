@@ -51,7 +51,7 @@ class Bar:
         self.cases = [0, n_cases]
         self.bar = tqdm(total=round(sum(work.values())), desc="training", unit="step", smoothing=0)
         self._show()
-        client.subscribe_topic(TOPIC, lambda event: self.report(**event[1]))
+        client.subscribe_topic(TOPIC, self._hand_over)
 
     def __enter__(self) -> Self:
         return self
@@ -64,6 +64,11 @@ class Bar:
     ) -> None:
         self.client.unsubscribe_topic(TOPIC)
         self.bar.close()
+
+    def _hand_over(self, event: tuple[float, Mapping[str, Any]]) -> None:
+        """Take a report out of an event, in which Dask also notes the worker."""
+        _, message = event
+        self.report(message["key"], message["share"])
 
     def report(self, key: str, share: float) -> None:
         """Take note of how much of a training is done.
