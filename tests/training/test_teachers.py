@@ -10,7 +10,7 @@ from agf_core.errors import CorpusError
 from agf_core.features.cache import FeatureCache
 from training.datasets.collection import read_csv
 from training.pretrained import extract_teachers
-from training.pretrained.extract_teachers import Listening
+from training.pretrained.extract_teachers import TeacherProcess
 from training.recipes import OURS
 from training.teachers.features import EFFICIENTAT, MUSICNN, STRETCH
 from training.teachers.windows import cut_for_teachers, cut_log_mel, excerpt_of, read_windows
@@ -40,18 +40,18 @@ def child(tmp_path, monkeypatch):
 
 
 def test_a_teacher_answers_sound_by_sound(child):
-    with Listening(EFFICIENTAT, sys.executable) as efficientat:
+    with TeacherProcess(EFFICIENTAT, sys.executable) as efficientat:
         for loud in (0.5, 0.25):
-            answer = efficientat.listen(np.full(2 * STRETCH, loud))
+            answer = efficientat.analyse(np.full(2 * STRETCH, loud))
             np.testing.assert_array_equal(answer, np.full((2, 698), loud, np.float32))
 
 
 def test_one_that_ends_is_named(child):
     with (
-        Listening(MUSICNN, sys.executable) as musicnn,
+        TeacherProcess(MUSICNN, sys.executable) as musicnn,
         pytest.raises(RuntimeError, match="has ended; has its environment what musicnn needs"),
     ):
-        musicnn.listen(np.zeros(9))
+        musicnn.analyse(np.zeros(9))
 
 
 def test_network_and_teachers_get_the_same_windows():

@@ -46,7 +46,7 @@ MN04 = Path("resources", "mn04_as_mAP_432.pt")
 MN04_SHA256 = "899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c"
 
 
-class Listening:
+class TeacherProcess:
     """A teacher in a process of its own, to be used in a ``with`` statement.
 
     Parameters
@@ -73,8 +73,8 @@ class Listening:
     def __exit__(self, *error: object) -> None:
         self.process.communicate()
 
-    def listen(self, samples: np.ndarray) -> np.ndarray:
-        """Return what is heard, (n_stretches, n_features), of mono samples at 16 kHz.
+    def analyse(self, samples: np.ndarray) -> np.ndarray:
+        """Return the outputs, (n_stretches, n_features), of mono samples at 16 kHz.
 
         Raises
         ------
@@ -129,16 +129,16 @@ def main() -> None:
         _extract(parser.parse_args())
 
 
-def ask(teachers: Mapping[Teacher, Listening]) -> Callable[[Teacher, np.ndarray], np.ndarray]:
+def ask(teachers: Mapping[Teacher, TeacherProcess]) -> Callable[[Teacher, np.ndarray], np.ndarray]:
     """Return what asks one of running teachers."""
-    return lambda teacher, samples: teachers[teacher].listen(samples)
+    return lambda teacher, samples: teachers[teacher].analyse(samples)
 
 
 def _extract(arguments: argparse.Namespace) -> None:
     cache = FeatureCache(arguments.work / "features")
     tracks = list(read_csv(arguments.table).tracks)
     tracks += read_folder(arguments.unlabelled) if arguments.unlabelled else []
-    idle: SimpleQueue[dict[Teacher, Listening]] = SimpleQueue()
+    idle: SimpleQueue[dict[Teacher, TeacherProcess]] = SimpleQueue()
 
     def analyse(track: Track) -> str:
         """Have both teachers analyse a track; return what is the matter with it, if anything."""
@@ -150,7 +150,7 @@ def _extract(arguments: argparse.Namespace) -> None:
                     part,
                     OURS.input,
                     cache,
-                    lambda one, samples: teachers[one].listen(samples),
+                    lambda one, samples: teachers[one].analyse(samples),
                 )
         except decode.AudioTooShortError:
             return ""  # there is nothing between the pieces of its excerpt
@@ -164,8 +164,10 @@ def _extract(arguments: argparse.Namespace) -> None:
     n_processes = arguments.processes or os.cpu_count() or 1
     with ExitStack() as stack:
         for _ in range(n_processes):
-            musicnn = Listening(MUSICNN, arguments.python)
-            efficientat = Listening(EFFICIENTAT, arguments.python, arguments.efficientat, classes)
+            musicnn = TeacherProcess(MUSICNN, arguments.python)
+            efficientat = TeacherProcess(
+                EFFICIENTAT, arguments.python, arguments.efficientat, classes
+            )
             both = {one.teacher: stack.enter_context(one) for one in (musicnn, efficientat)}
             idle.put(both)
         pool = stack.enter_context(ThreadPoolExecutor(n_processes))

@@ -3,7 +3,7 @@
     python -m training.pretrained.release --table collection.csv --unlabelled music --work work
 
 trains a student for every group of collections that it leaves out, scores each collection by a
-network and a head that have met none of it, then trains on everything and saves the model with its
+network and a head that have seen none of it, then trains on everything and saves the model with its
 card. `training.pretrained.extract_teachers` has to be run before. Stopped, the command goes on
 where it was. With
 
@@ -27,6 +27,7 @@ import torch
 from torch import nn
 
 from agf_core.bundle import format as bundle_format
+from agf_core.bundle import seen_artists
 from agf_core.data.tracks import Track, genre_targets
 from agf_core.errors import CorpusError
 from agf_core.features.cache import FeatureCache
@@ -125,7 +126,7 @@ class Material:
         return [excerpt_of(track, self.cache) for track in self.tracks]
 
     def train_part(self, part: str) -> tuple[StudentNet, np.ndarray, np.ndarray]:
-        """Train a student that has met none of a part's collections, nor of their artists.
+        """Train a student that has seen none of a part's collections, nor of their artists.
 
         Returns
         -------
@@ -272,6 +273,7 @@ def train_final(
             "with_genre": len(labelled),
             "sources": dict(Counter(track.source for track in tracks)),
             "unlabelled": dict(Counter(track.source for track in material.music)),
+            seen_artists.KEY: seen_artists.hash_artists(track.artist for track in tracks),
         },
         scores=scores,
     )

@@ -22,7 +22,7 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 import numpy as np
 
-FRAMES = 187  # of 256 samples: what musicnn hears at once
+FRAMES = 187  # of 256 samples: what musicnn analyses at once
 STRETCH = FRAMES * 256  # samples
 
 IsolatedTagger = Callable[[np.ndarray], np.ndarray]
@@ -46,7 +46,7 @@ def musicnn() -> IsolatedTagger:
     folder = os.path.join(os.path.dirname(musicnn.__file__), "MSD_musicnn", "")
     v1.train.Saver().restore(session, folder)
 
-    def listen(samples: np.ndarray) -> np.ndarray:
+    def analyse(samples: np.ndarray) -> np.ndarray:
         mel = librosa.feature.melspectrogram(
             y=samples,
             sr=configuration.SR,
@@ -56,10 +56,10 @@ def musicnn() -> IsolatedTagger:
         ).T
         loud = np.log10(10_000 * mel.astype(np.float16).astype(np.float32) + 1)  # as musicnn does
         stretches = [loud[i : i + FRAMES] for i in range(0, len(loud) - FRAMES + 1, FRAMES)]
-        heard = session.run([before, logits], {patches: np.stack(stretches), training: False})
-        return np.concatenate(heard, axis=1)
+        outputs = session.run([before, logits], {patches: np.stack(stretches), training: False})
+        return np.concatenate(outputs, axis=1)
 
-    return listen
+    return analyse
 
 
 def efficientat(folder: str, indices: str) -> IsolatedTagger:
@@ -78,7 +78,7 @@ def efficientat(folder: str, indices: str) -> IsolatedTagger:
     last = model.classifier[-1]
 
     @torch.inference_mode()
-    def listen(samples: np.ndarray) -> np.ndarray:
+    def analyse(samples: np.ndarray) -> np.ndarray:
         n = len(samples) // STRETCH
         twice = resample_poly(samples, 2, 1).astype(np.float32)
         found: list[torch.Tensor] = []
@@ -88,7 +88,7 @@ def efficientat(folder: str, indices: str) -> IsolatedTagger:
         chosen = logits.reshape(n, -1)[:, [int(i) for i in indices.split(",")]]
         return torch.cat([found[0], chosen], dim=1).numpy()
 
-    return listen
+    return analyse
 
 
 def main() -> None:
@@ -96,15 +96,15 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever TensorFlow prints is no answer
     name, *rest = sys.argv[1:]
-    listen = efficientat(*rest) if name == "efficientat" else musicnn()
+    analyse = efficientat(*rest) if name == "efficientat" else musicnn()
     while head := sys.stdin.buffer.read(8):
         size = int(np.frombuffer(head, np.int64)[0])
         samples = np.frombuffer(sys.stdin.buffer.read(4 * size), np.float32)
         if size < STRETCH:
             samples = np.tile(samples, -(-STRETCH // size))
-        heard = listen(samples).astype(np.float32)
-        answers.write(np.int64(len(heard)).tobytes())
-        answers.write(heard.tobytes())
+        outputs = analyse(samples).astype(np.float32)
+        answers.write(np.int64(len(outputs)).tobytes())
+        answers.write(outputs.tobytes())
         answers.flush()
 
 
