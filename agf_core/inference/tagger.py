@@ -27,7 +27,7 @@ from agf_core.features.preprocessing import load_log_mel
 from agf_core.features.spectrogram import log_mel, windows
 from agf_core.inference.embeddings import EmbeddingStore
 from agf_core.inference.prediction import Features, FileResult, P, PathLike, Prediction, predict
-from agf_core.utils.workers import available_cores
+from agf_core.utils.cores import available_cores
 
 THREADS_PER_CORE = 2  # enough to keep the cores busy while files are read
 MOST_THREADS = 32  # of about 9 MB each

@@ -6,7 +6,6 @@ Native code that crashes on a file ends its worker alone; the file is reported, 
 import errno
 import multiprocessing
 import multiprocessing.connection
-import os
 import signal
 import time
 from collections import deque
@@ -16,17 +15,11 @@ from pathlib import Path
 from typing import cast
 
 from agf_core.errors import AudioError, CacheError, DescriptorError
+from agf_core.utils.cores import available_cores
 
 LONGEST_SECONDS = 600  # that a file may take before its process is killed
 
 Job = tuple[str, Path]
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use, which a container can limit."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def processes_for(wanted: int | None, jobs: int) -> int:

@@ -424,6 +424,7 @@ def test_missing_model_is_one_clear_line(real_library, tmp_path):
 
 def test_broken_installation_is_one_clear_line(real_library, monkeypatch):
     monkeypatch.setitem(sys.modules, "agf_core.inference.worker", None)
+    monkeypatch.delitem(sys.modules, "beetsplug.agfgenre.models", raising=False)
     with pytest.raises(ui.UserError, match="pip install"):
         real_library.beet("agfgenre")
 

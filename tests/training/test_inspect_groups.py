@@ -58,8 +58,8 @@ def test_figures_and_a_table_that_say_what_groups_are(corpus, monkeypatch, capsy
     assert rows[0][2:4] == ["20", "4"]
     assert float(rows[0][6].split("%")[0]) > 80  # of the genre, and by chance much less
     assert float(rows[0][6].split("(")[1].split("%")[0]) < 30
-    assert "artist / 1" in page
-    genres = {line.split(" | ")[3].split()[0] for line in page.splitlines() if "$a_0" in line}
+    assert "artist 10" in page
+    genres = {line.split(" | ")[3].split()[0] for line in page.splitlines() if "a 0 b" in line}
     assert genres == {"Doom"}  # artist 0 is among the most typical of Doom's groups
 
     noted = page.replace(inspect_groups.MARKER, "They mean something.\n\n" + inspect_groups.MARKER)

@@ -30,11 +30,11 @@ def load_tagger(settings: Settings) -> Tagger:
     try:
         from agf_core.errors import BundleError
         from beetsplug.agfgenre.models import chosen_model, storing_tagger
+
+        return storing_tagger(chosen_model(settings.model), settings.threads or None)
     except ImportError as error:
         remedy = "pip install --force-reinstall beets-agf"
         raise ModelError(f"agfgenre: {error}; repair the installation with `{remedy}`") from None
-    try:
-        return storing_tagger(chosen_model(settings.model), settings.threads or None)
     except BundleError as error:
         raise ModelError(f"agfgenre: {error}") from None
 
