@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import webbrowser
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,7 +99,11 @@ def manage(
     if command == "list" and not name:
         _list(store, settings)
         return
-    commands = {"show": partial(_show, open_page=open_page), "use": _use, "remove": _remove}
+    commands: dict[str, Callable[..., None]] = {
+        "show": partial(_show, open_page=open_page),
+        "use": _use,
+        "remove": _remove,
+    }
     if command not in commands:
         raise UserError(f"agfmodels: {' '.join(arguments)!r} is not a command; use {USAGE}")
     if not name:
