@@ -27,6 +27,7 @@ from agf_core.label_shift import training_prior
 
 TEMPERATURE_PRIOR = 25  # tracks that a temperature of 1 counts as
 CURVE = (8, 4, 2, 1)  # one in so many artists is trained on
+UNKNOWN = -3.0  # log probability of a genre that the base model lacks, before training
 ROUGH = 3e-4  # gradient at which fits that only choose the strength end
 
 
@@ -38,6 +39,8 @@ class LightConfig:
     ----------
     strengths : tuple of float
         Of the regularisation, the largest first: cross-validation over artists chooses one.
+    bias_strength : float
+        The same of the biases: how common genres are may differ from the base model's training set.
     folds : int
     shrinkage : float
         Of the scatter within artists, towards a multiple of the identity.
@@ -45,7 +48,8 @@ class LightConfig:
         Tracks, less one for each artist, below which the scatter is not estimated at all.
     """
 
-    strengths: tuple[float, ...] = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
+    strengths: tuple[float, ...] = (10_000.0, 3000.0, 1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
+    bias_strength: float = 1.0
     folds: int = 5
     shrinkage: float = 0.1
     fewest_pairs: int = 30
@@ -223,7 +227,9 @@ class LightLearner:
         n_embedding, n_base = len(self._centre), len(self._label_names)
         weights = np.zeros((len(self.material.genres), n_embedding + n_base + 1))
         for genre, label in enumerate(namesakes(self._label_names, self.material.genres)):
-            if label is not None:
+            if label is None:
+                weights[genre, -1] = UNKNOWN
+            else:
                 weights[genre, n_embedding + label] = 1
         return weights
 
@@ -242,6 +248,7 @@ class LightLearner:
             strength,
             weights=self._weights[train],
             towards=self._towards,
+            bias_strength=self.plan.bias_strength,
             **options,
         )
 

@@ -28,13 +28,14 @@ def fit_logistic(
     weights: np.ndarray | None = None,
     towards: np.ndarray | None = None,
     start: np.ndarray | None = None,
+    bias_strength: float = 0.0,
     tolerance: float = TOLERANCE,
 ) -> np.ndarray:
     """Fit a multinomial logistic regression by L-BFGS.
 
-    Minimises ``sum(weights * cross_entropy) + strength / 2 * sum((W - towards) ** 2)``; the bias,
-    which is the last column, is not regularised. That is scikit-learn's ``LogisticRegression(C=1 /
-    strength)`` where `towards` is zero.
+    Minimises ``sum(weights * cross_entropy) + strength / 2 * sum((W - towards) ** 2)``; the last
+    column of ``W``, the bias, has a strength of its own. That is scikit-learn's
+    ``LogisticRegression(C=1 / strength)`` where `towards` and `bias_strength` are zero.
 
     Parameters
     ----------
@@ -47,6 +48,8 @@ def fit_logistic(
         How much each track counts; 1 by default.
     towards, start : np.ndarray [shape=(n_classes, n_inputs + 1)], optional
         Weights that cost nothing, and those to begin with; zero, and `towards`, by default.
+    bias_strength : float
+        Strength of the regularisation of the bias.
     tolerance : float
         Largest component of the gradient of the mean objective at which the fit ends.
 
@@ -59,19 +62,18 @@ def fit_logistic(
     targets = targets.astype(np.float32)
     weights = np.ones(n) if weights is None else weights
     share = (weights / weights.sum()).astype(np.float32)[:, None]
-    strength = strength / weights.sum()
     shape = (n_classes, extended.shape[1])
     prior = np.zeros(shape) if towards is None else np.asarray(towards, np.float64)
-    regularised = np.ones(shape)
-    regularised[:, -1] = 0
+    strengths = np.full(shape, strength / weights.sum())
+    strengths[:, -1] = bias_strength / weights.sum()
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        moved = (flat.reshape(shape) - prior) * regularised
+        moved = flat.reshape(shape) - prior
         logs = log_softmax(extended @ flat.reshape(shape).T.astype(np.float32))
         value = -float((share * targets * logs).sum(dtype=np.float64))
         errors = share * (np.exp(logs) * targets.sum(axis=1, keepdims=True) - targets)
-        gradient = (errors.T @ extended).astype(np.float64) + strength * moved
-        return value + strength / 2 * float((moved**2).sum()), gradient.ravel()
+        gradient = (errors.T @ extended).astype(np.float64) + strengths * moved
+        return value + float((strengths * moved**2).sum()) / 2, gradient.ravel()
 
     first = prior if start is None else np.asarray(start, np.float64)
     return _lbfgs(objective, first.ravel(), tolerance).reshape(shape)

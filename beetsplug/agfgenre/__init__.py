@@ -20,13 +20,14 @@ from beetsplug.agfgenre.config import DEFAULTS, Settings, replace_odd_section, s
 from beetsplug.agfgenre.fields import FIELDS
 from beetsplug.agfgenre.summary import Summary
 from beetsplug.agfgenre.tag import run, setup
-from beetsplug.agfgenre.vocabulary import Vocabulary
+from beetsplug.agfgenre.vocabulary import Vocabulary, read_learn_as
 
 if TYPE_CHECKING:
     from beets.importer import ImportSession, ImportTask
     from beets.library import Library
 
     from agf_core.inference.prior_adjusted import Tagger
+    from beetsplug.agfgenre.tag.context import LibraryContext
 
 
 class AGFGenrePlugin(BeetsPlugin):
@@ -43,7 +44,7 @@ class AGFGenrePlugin(BeetsPlugin):
                 odd,
             )
         self.config.add(DEFAULTS)
-        self._import: tuple[Settings, Vocabulary, Tagger] | None = None
+        self._import: tuple[Settings, Vocabulary, Tagger, LibraryContext | None] | None = None
         self._import_is_off = False
         self._imported = Summary()
         self._library_only_reported = False
@@ -93,12 +94,14 @@ class AGFGenrePlugin(BeetsPlugin):
             settings = Settings.from_config(self.config, {"write": False, "quiet": True})
             vocabulary = Vocabulary.from_config(self.config)
             tagger = setup.load_tagger(settings)
-            from beetsplug.agfgenre.tag import library_prior  # which needs numpy
+            from beetsplug.agfgenre.tag import context, library_prior  # which need numpy
 
             tagger = library_prior.with_prior(tagger, lib, settings, self._log, may_analyse=False)
-            self._import = settings, vocabulary, tagger
-        settings, vocabulary, tagger = self._import
-        tagging = run.Run(lib, tagger, vocabulary, settings, self._log)
+            learn_as = read_learn_as(self.config)
+            known = context.of_library(lib, tagger.labels, vocabulary, learn_as, settings)
+            self._import = settings, vocabulary, tagger, known
+        settings, vocabulary, tagger, known = self._import
+        tagging = run.Run(lib, tagger, vocabulary, settings, self._log, context=known)
         if task.is_album and settings.albums:
             tagging.select([task.album], [])
         else:

@@ -97,17 +97,18 @@ def tag_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
                 raise UserError(f"agfgenre: --undo cannot be combined with --{option}")
             _undo(lib, query, settings, log)
         else:
-            _tag(lib, query, settings, Vocabulary.from_config(config), log)
+            _tag(lib, query, settings, config, log)
 
     command.func = _stoppable(run)
     return command
 
 
 def _tag(
-    lib: Library, query: list[str], settings: Settings, vocabulary: Vocabulary, log: BeetsLogger
+    lib: Library, query: list[str], settings: Settings, config: ConfigView, log: BeetsLogger
 ) -> None:
-    from beetsplug.agfgenre.tag import library_prior  # which needs numpy
+    from beetsplug.agfgenre.tag import context, library_prior  # which need numpy
 
+    vocabulary, learn_as = Vocabulary.from_config(config), read_learn_as(config)
     tagger = setup.load_tagger(settings)
     if not settings.pretend:
         setup.check_writable(lib)
@@ -116,9 +117,10 @@ def _tag(
         log.info("nothing in the library matches")
         return
     tagger = library_prior.with_prior(tagger, lib, settings, log)
+    known = context.of_library(lib, tagger.labels, vocabulary, learn_as, settings)
     done = "would tag" if settings.pretend else "tagged"
     with closing(Journal(lib)) as journal:
-        run = Run(lib, tagger, vocabulary, settings, log, journal)
+        run = Run(lib, tagger, vocabulary, settings, log, journal, known)
         try:
             run.select(albums, tracks)
             run.process(show_progress=not settings.quiet)

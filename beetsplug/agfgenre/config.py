@@ -53,6 +53,7 @@ DEFAULTS: dict[str, Any] = {
     "albums": False,
     "threads": 0,
     "model": "",
+    "context": True,
     "prior": "shipped",
     "min_tracks": 10,
     "learn_as": False,
@@ -185,6 +186,8 @@ class Settings:
         Files analysed at a time; 0 for as many as there are cores.
     model : str
         Folder of the model; empty for the active personal model, or the shipped one.
+    context : bool
+        Combine predictions with the genres that the user has given to the artist's other tracks.
     prior : str
         Class prior of the predictions, one of `PRIORS`.
     write : bool
@@ -207,6 +210,7 @@ class Settings:
     albums: bool = False
     threads: int = 0
     model: str = ""
+    context: bool = True
     prior: str = SHIPPED
     write: bool = False
     pretend: bool = False
@@ -239,6 +243,7 @@ class Settings:
             albums=switch(values, "albums"),
             threads=value_of(values, "threads", *THREADS),
             model=_model_folder(config),
+            context=switch(values, "context"),
             prior=value_of(values, "prior", prior, "balanced, shipped or library"),
             write=ui.should_write(options.get("write")),
             pretend=bool(options.get("pretend")),

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 TrackOrAlbum = Item | Album
 
+# What is read of every track to know the genres that the user has given to artists.
+CONTEXT_FIELDS = ("artist", "albumartist", "album_id", "genres", "agf_set")
+
 CONFIDENCE_DIGITS = 2  # of a confidence that is shown, and compared with `min_confidence`
 
 
@@ -60,7 +63,7 @@ def shown_genres(obj: TrackOrAlbum, genres: Sequence[str]) -> list[str]:
     return [shown] if isinstance(shown, str) else list(shown or ())
 
 
-def genres_set_by_plugin(obj: TrackOrAlbum) -> tuple[str, ...]:
+def genres_set_by_plugin(obj: TrackOrAlbum | Mapping[str, Any]) -> tuple[str, ...]:
     """Return the genres that this plugin has set on a track or an album."""
     return tuple(own_value(obj, "agf_set") or ())
 
@@ -73,7 +76,7 @@ def mark_set_by_plugin(obj: TrackOrAlbum, genres: Sequence[str]) -> None:
         del obj["agf_set"]
 
 
-def is_set_by_plugin(obj: TrackOrAlbum, genres: Sequence[str]) -> bool:
+def is_set_by_plugin(obj: TrackOrAlbum | Mapping[str, Any], genres: Sequence[str]) -> bool:
     """Return whether this plugin has set all of these genres of a track or an album."""
     ours = set(map(fold_genre_name, genres_set_by_plugin(obj)))
     return all(fold_genre_name(genre) in ours for genre in genres)

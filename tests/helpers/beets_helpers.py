@@ -162,6 +162,7 @@ def open_library(
     library = BeetsLibrary(tagger)
     library.db_on_disk = on_disk
     library.setup_beets()
+    library.configure(context=False)  # or the tags of other tracks would count
     library.log = LogLines()
     logger = logging.getLogger("beets")
     logger.addHandler(library.log)

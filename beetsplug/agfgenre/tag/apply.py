@@ -186,6 +186,11 @@ class GenreApplier:
                 named = ", ".join(f"{style} {share:.2f}" for style, share in styles)
                 ui.print_(f"  styles of {shares[0][0]}: {named}")
 
+    def explain_more(self, line: str) -> None:
+        """Show one more line about a track, if there is anything in it."""
+        if line:
+            ui.print_(f"  {line}")
+
     def fail(self, error: Exception | None) -> None:
         """Count and report a file that could not be analysed."""
         self.summary.fail(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +15,7 @@ from beets.util import syspath
 from agf_core.errors import AudioTooShortError, BundleError, SilentAudioError
 from beetsplug.agfgenre.console import Progress
 from beetsplug.agfgenre.database import BATCH, store, uninterrupted, writing
+from beetsplug.agfgenre.fields import CONTEXT_FIELDS
 from beetsplug.agfgenre.summary import Outcome
 from beetsplug.agfgenre.tag.apply import GenreApplier
 from beetsplug.agfgenre.tag.decision import StoredPrediction, decide
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from beetsplug.agfgenre.config import Settings
     from beetsplug.agfgenre.fields import TrackOrAlbum
     from beetsplug.agfgenre.summary import Summary
+    from beetsplug.agfgenre.tag.context import LibraryContext
     from beetsplug.agfgenre.tag.journal import Journal
     from beetsplug.agfgenre.vocabulary import Vocabulary
 
@@ -76,6 +78,8 @@ class Run:
     log : BeetsLogger
     journal : Journal, optional
         Where changes are recorded before they are made; without one, no file is written.
+    context : LibraryContext, optional
+        What the library tells about artists; without it, the sound alone decides.
     """
 
     def __init__(
@@ -86,7 +90,9 @@ class Run:
         settings: Settings,
         log: BeetsLogger,
         journal: Journal | None = None,
+        context: LibraryContext | None = None,
     ) -> None:
+        self._context = context
         self._lib, self._tagger, self._settings, self._log = lib, tagger, settings, log
         self._vocabulary = vocabulary
         self._applier = GenreApplier(vocabulary, settings, log, journal)
@@ -126,10 +132,11 @@ class Run:
         These are tracks that have genres, and tracks without, whose stored prediction gives none.
         """
         outcomes: dict[int, Outcome] = {}
-        for values in tracks.values("genres", "agf_model", "agf_genres", "agf_confidence"):
+        fields = {"genres", "agf_model", "agf_genres", "agf_confidence"}
+        for values in tracks.values(*fields.union(CONTEXT_FIELDS if self._context else ())):
             if self._vocabulary.genres_of(values["genres"]):
                 outcomes[values["id"]] = Outcome.HAS_GENRES
-            elif stored := StoredPrediction.read(values, self._tagger.model_id):
+            elif stored := StoredPrediction.read(values, self._model_id(values)):
                 decision = decide(stored, self._vocabulary, self._settings)
                 if not decision.genres:
                     outcomes[values["id"]] = decision.outcome
@@ -167,7 +174,12 @@ class Run:
     def _stored(self, obj: TrackOrAlbum) -> StoredPrediction | None:
         if self._settings.explain:
             return None
-        return StoredPrediction.read(obj, self._tagger.model_id)
+        return StoredPrediction.read(obj, self._model_id(obj))
+
+    def _model_id(self, obj: TrackOrAlbum | Mapping[str, Any]) -> str:
+        """Return what a prediction of a track or an album depends on: the model, and the artist."""
+        suffix = self._context.suffix(obj) if self._context else ""
+        return self._tagger.model_id + suffix
 
     # Process
 
@@ -261,22 +273,30 @@ class Run:
                     "file by an intact copy",
                     *(item.filepath, result.lost),
                 )
-        predictions = [result.prediction for _, result in results if result.prediction]
+        adjusted = {
+            item.id: self._adjusted(item, r.prediction) for item, r in results if r.prediction
+        }
+        predictions = list(adjusted.values())
         shared = self._keep(album, predictions) if album and predictions else None
         if album and shared:
             yield album, shared
         for item, result in results:
             if result.prediction:
-                own = self._keep(item, [result.prediction])
+                own = self._keep(item, [adjusted[item.id]])
+                if self._context and self._settings.explain:
+                    self._applier.explain_more(self._context.explain(item, result.prediction))
                 yield item, shared or own
             elif shared and isinstance(result.error, AudioTooShortError | SilentAudioError):
                 yield item, shared
             else:
                 self._applier.fail(result.error)
 
+    def _adjusted(self, item: Item, prediction: Prediction) -> Prediction:
+        return self._context.adjust(item, prediction) if self._context else prediction
+
     def _keep(self, obj: TrackOrAlbum, predictions: Sequence[Prediction]) -> StoredPrediction:
         stored = StoredPrediction.of(predictions)
-        stored.write(obj, self._tagger.model_id)
+        stored.write(obj, self._model_id(obj))
         self._applier.explain(obj, predictions)
         return stored
 

@@ -248,6 +248,12 @@ def report_lines(report: dict[str, Any]) -> list[str]:
             if everybody
             else f"{base} was trained on {of_whom}, which the comparison with it leaves out"
         )
+    if (context := report.get("context")) and context["tracks"]:
+        alone, both = context["accuracy"]
+        lines.append(
+            f"{plural(context['tracks'], 'track')} by artists with other tagged albums: "
+            f"accuracy {alone:.1%} by sound alone, {both:.1%} with the artist's other genres"
+        )
     if curve := report.get("learning_curve"):
         points = ", ".join(f"{point['accuracy']:.0%} with {point['artists']}" for point in curve)
         lines.append(f"accuracy with fewer artists to train on: {points}")

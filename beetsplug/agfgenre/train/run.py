@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from beets import ui
 from beets.ui import UserError
 
-from agf_core import errors
+from agf_core import errors, metrics
 from agf_core.bundle import format as bundle_format
 from agf_core.bundle import seen_artists
 from agf_core.data.genre_names import fold_genre_name
@@ -24,6 +24,7 @@ from agf_core.data.sampling import SetAside
 from agf_core.data.tracks import Track
 from agf_core.evaluation import FINE_TUNED
 from agf_core.finetune.held_out import HeldOut
+from agf_core.inference.artist_context import adjust_without_own_album
 from beetsplug.agfgenre.console import duration
 from beetsplug.agfgenre.models import REPORT, model_store
 from beetsplug.agfgenre.train import workspace
@@ -110,7 +111,7 @@ class TrainingRun(ABC):
             tuner, held_out, model_store(), self._settings.model, self._predictor(tuner)
         )
         report = training_report(tuner, held_out, comparisons, left_out)
-        report |= self._more_of_report(tuner)
+        report |= self._more_of_report(tuner) | {"context": _context(tuner, held_out)}
         self._print(report_lines(report))
         better = all(comparison.better for comparison in comparisons.values())
         if better:
@@ -196,3 +197,21 @@ class TrainingRun(ABC):
         except (errors.BundleError, OSError) as error:
             raise UserError(f"agftrain: the model cannot be saved: {error}") from None
         return name, folder
+
+
+def _context(tuner: Tuner, held_out: HeldOut) -> dict[str, Any]:
+    """Return what the genres of artists' other albums add to the predictions."""
+    tested = [tuner.material.tracks[i] for i in held_out.tracks]
+    tracks = [
+        (track.artist, track.album or track.track_id, genre)
+        for track, genre in zip(tested, held_out.truth.tolist(), strict=True)
+    ]
+    adjusted, known = adjust_without_own_album(held_out.personal, tracks)
+    both = (held_out.personal, adjusted)
+    return {
+        "tracks": int(known.sum()),
+        "accuracy": [
+            round(metrics.accuracy(p[known], held_out.truth[known]), 4) if known.any() else None
+            for p in both
+        ],
+    }
