@@ -23,8 +23,6 @@ from beetsplug.agfgenre.console import columns
 from beetsplug.agfgenre.model_summary import accuracy, card_lines, short
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from beets.logging import BeetsLogger
 
     from beetsplug.agfgenre.config import Settings
