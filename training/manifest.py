@@ -9,7 +9,7 @@ from typing import Any
 from agf_core.data.tracks import Track
 from agf_core.utils import atomic
 from training.errors import RunError
-from training.recipes import Recipe, with_present_names
+from training.recipes import Recipe, with_present_fields
 
 
 def check_manifest(path: Path, facts: Mapping[str, Any], hint: str) -> None:
@@ -31,7 +31,7 @@ def check_manifest(path: Path, facts: Mapping[str, Any], hint: str) -> None:
     """
     ours = json.loads(json.dumps(facts))
     if path.exists():
-        theirs = with_present_names(json.loads(path.read_text(encoding="utf-8")))
+        theirs = with_present_fields(json.loads(path.read_text(encoding="utf-8")))
         if changed := _differences(theirs, ours):
             raise RunError(
                 f"{path.parent} was made by another recipe ({'; '.join(changed)}); {hint}"

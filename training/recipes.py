@@ -5,12 +5,10 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from agf_core import constants
+from agf_core.bundle.old_keys import with_present_keys
 from agf_core.features.spectrogram import InputSpec
 from agf_core.train.config import LATER, TrainConfig
 from agf_core.train.dataset import SpectrogramAugmentation
-
-RENAMED = {"variation": "augmentation"}
-"""Names of the fields of a recipe in models and runs of before, and their names now."""
 
 RETIRED = {
     *(
@@ -26,7 +24,7 @@ RETIRED = {
     *("weighted", "variants", "distilled", "soft_labels", "pretraining", "replay", "linear_head"),
     *("linear_head_share", "class_balance", "wccn", "weighted_genres", "augmented_copies"),
 }
-"""Fields of recipes of before that no recipe has any more."""
+"""Fields that recipes of former versions had."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Recipe":
         """Read what `to_dict` made, in this version or before; `ValueError` for other keys."""
-        values = with_present_names(values)
+        values = with_present_fields(values)
         for kind, given in (
             (cls, values),
             (TrainConfig, values.get("networks", {})),
@@ -89,10 +87,9 @@ class Recipe:
         )
 
 
-def with_present_names(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a recipe, as JSON has them, under the names they have now."""
-    kept = {key: value for key, value in recipe.items() if key not in RETIRED}
-    return {RENAMED.get(key, key): value for key, value in kept.items()}
+def with_present_fields(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a recipe that this version has, under their present names."""
+    return with_present_keys({k: value for k, value in recipe.items() if k not in RETIRED})
 
 
 def seeded(recipe: Recipe, seed: int) -> Recipe:

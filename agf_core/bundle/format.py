@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from agf_core.bundle.library_head import LibraryHead
+from agf_core.bundle.old_keys import with_present_keys
 from agf_core.errors import BundleError
 from agf_core.features.spectrogram import InputSpec
 from agf_core.label_shift import check_prior
@@ -186,9 +187,9 @@ class Metadata:
             prior=None if prior is None else np.array(prior, np.float64),
             styles=tuple(Style(**style) for style in values.get("styles", ())),
             head=None if head is None else LibraryHead.from_dict(head),
-            recipe=dict(values["recipe"]),
-            trained_on=dict(values["trained_on"]),
-            scores=dict(values["scores"]),
+            recipe=with_present_keys(values["recipe"]),
+            trained_on=with_present_keys(values["trained_on"]),
+            scores=with_present_keys(values["scores"]),
         )
 
 

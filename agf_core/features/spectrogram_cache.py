@@ -28,7 +28,7 @@ from agf_core.utils.workers import in_processes, processes_for
 KEYS = "content-key"
 
 
-class Excerpts(OnDemand[np.ndarray]):
+class CachedSpectrograms(OnDemand[np.ndarray]):
     """Spectrograms in a cache, each read on access: a corpus need not fit in memory.
 
     Items are np.ndarray [shape=(frames, n_mels), dtype=float16], decibels, of at least one segment:

@@ -77,6 +77,6 @@ class TrainingData:
     observations: Mapping[str, Observations] = field(default_factory=dict)
 
     @property
-    def n_teaching(self) -> int:
+    def n_tagged(self) -> int:
         """Number of tagged tracks."""
         return len(self.features)

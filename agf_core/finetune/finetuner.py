@@ -21,7 +21,7 @@ from agf_core.data.splits import artist_folds
 from agf_core.data.tracks import genre_targets
 from agf_core.finetune.config import FineTuneConfig, TrainingData
 from agf_core.finetune.heads import network_with_heads
-from agf_core.finetune.held_out import HeldOut, in_other_words
+from agf_core.finetune.held_out import HeldOut, map_to_genres
 from agf_core.groups.lda import ArtistGroups, group_targets
 from agf_core.label_shift import training_prior
 from agf_core.train.class_head import Head
@@ -29,9 +29,6 @@ from agf_core.train.config import TrainConfig
 from agf_core.train.dataset import FeatureDataset, SegmentDataset
 from agf_core.train.loop import best_entry, extract_features, fit, one_thread, predict
 from agf_core.train.networks import GenreNet, MultiTaskNet
-
-# Fields of the configuration by their key in a ``model.json``, where the two differ.
-RECIPE_KEYS = {"validation_folds": "kept_back", "validation_thinning": "validated_on"}
 
 TEMPERATURE_PRIOR = 25  # tracks that the temperature of the base model counts as
 
@@ -95,17 +92,13 @@ class FineTuner:
         announce: Callable[[str, float | None], None] = lambda phase, left: None,
         progress: bool = False,
     ) -> None:
-        self.model, self.base_network, self.material, self.config = (
-            model,
-            base_network,
-            data,
-            config,
-        )
+        self.model, self.base_network = model, base_network
+        self.data, self.config = data, config
         self.work, self.announce, self.progress = work, announce, progress
         self._seconds: float | None = None  # that training takes
         labels = model.metadata.labels
         self._label_names = [(counterparts or {}).get(label, label) for label in labels]
-        tagged = data.tracks[: data.n_teaching]
+        tagged = data.tracks[: data.n_tagged]
         self._truth = np.array([data.genres.index(track.genre) for track in tagged])
         self._weights = album_weights(tagged)
         every_genre = genre_targets(tagged, data.genres) * self._weights[:, None]
@@ -123,7 +116,7 @@ class FineTuner:
 
     def hold_out(self) -> HeldOut:
         """Predict every fold by a model that is fine-tuned on the others."""
-        n = self.material.n_teaching
+        n = self.data.n_tagged
         tested = [fold for fold in range(self.config.folds) if (self._folds[:n] == fold).any()]
         if self.config.networks is not None and n > self.config.all_folds_up_to:
             tested = tested[:1]
@@ -134,7 +127,8 @@ class FineTuner:
             which = f" ({i + 1} of {len(tested)})" if len(tested) > 1 else ""
             self.announce(f"training without some of the artists, to test on them{which}", left)
             rest = np.flatnonzero(self._folds != fold)
-            folds.append(self.ask(np.flatnonzero(self._folds[:n] == fold), rest, f"fold-{fold}"))
+            test = np.flatnonzero(self._folds[:n] == fold)
+            folds.append(self.predict_held_out(test, rest, f"fold-{fold}"))
         self._seconds = (time.monotonic() - began) / len(tested)
         if len(folds) > 1:
             folds = self._cross_calibrated(folds)
@@ -150,9 +144,9 @@ class FineTuner:
             fit=self._temperature,
         )
         each = np.split(final, np.cumsum(sizes)[:-1])
-        return [replace(fold, personal=own) for fold, own in zip(folds, each, strict=True)]
+        return [replace(fold, fine_tuned=own) for fold, own in zip(folds, each, strict=True)]
 
-    def ask(self, test: np.ndarray, rest: np.ndarray, name: str = "unseen") -> HeldOut:
+    def predict_held_out(self, test: np.ndarray, rest: np.ndarray, name: str = "unseen") -> HeldOut:
         """Fine-tune on some tracks and predict others, by other artists.
 
         Parameters
@@ -164,17 +158,17 @@ class FineTuner:
         name : str
             Of the checkpoints.
         """
-        n = self.material.n_teaching
+        n = self.data.n_tagged
         inner = artist_folds(
             [
                 replace(track, genre=track.genre if i < n else "")
-                for i, track in ((i, self.material.tracks[i]) for i in rest.tolist())
+                for i, track in ((i, self.data.tracks[i]) for i in rest.tolist())
             ],
             self.config.validation_folds,
         )
         validation, train = rest[(inner == 0) & (rest < n)], rest[inner != 0]
         train_tagged = train[train < n]
-        fine_tuned = self.learn(train, validation, name=name)
+        fine_tuned = self.train(train, validation, name=name)
         temperature = self._temperature(fine_tuned.predict(validation), self._truth[validation])
         raw = fine_tuned.predict(test)
         common = np.zeros_like(raw)
@@ -184,7 +178,7 @@ class FineTuner:
             self._truth[test],
             raw,
             calibration.apply_temperature(raw, temperature),
-            self.before(train_tagged, test),
+            self.predict_base(train_tagged, test),
             common,
             fine_tuned.epochs,
         )
@@ -199,8 +193,8 @@ class FineTuner:
             Fitted on `held_out`, as no unseen artist is left.
         """
         self.announce("training on all tracks", self._seconds)
-        everything = np.arange(len(self.material.tracks))
-        fine_tuned = self.learn(everything, None, epochs=held_out.epochs, name="everything")
+        everything = np.arange(len(self.data.tracks))
+        fine_tuned = self.train(everything, None, epochs=held_out.epochs, name="everything")
         return fine_tuned, self._temperature(held_out.raw, held_out.truth)
 
     def _temperature(self, probabilities: np.ndarray, truth: np.ndarray) -> float:
@@ -209,7 +203,7 @@ class FineTuner:
         fitted = calibration.fit_temperature(probabilities, truth)
         return float(fitted**share * self.model.metadata.temperature ** (1 - share))
 
-    def learn(
+    def train(
         self,
         train: np.ndarray,
         validation: np.ndarray | None,
@@ -230,7 +224,7 @@ class FineTuner:
         name : str
             Of the checkpoints.
         """
-        data, config = self.material, self.config
+        data, config = self.data, self.config
         torch.manual_seed(config.transfer.seed)
         targets: dict[str, np.ndarray] = {"g": self._targets}
         groups: dict[str, ArtistGroups] = {}
@@ -263,7 +257,7 @@ class FineTuner:
                     f"{name}-network-{i}",
                 )
                 network_epochs = max(network_epochs, took)
-            tagged = data.segments.subset(np.arange(data.n_teaching))
+            tagged = data.segments.subset(np.arange(data.n_tagged))
             features = extract_features(
                 cast(list[MultiTaskNet], [net.eval() for net in network.networks]),
                 tagged,
@@ -274,9 +268,9 @@ class FineTuner:
             mlp_epochs = self._fit(
                 network.mlp,
                 features,
-                {"g": self._targets[: data.n_teaching]},
+                {"g": self._targets[: data.n_tagged]},
                 _for_epochs(config.transfer, epochs and epochs[1]),
-                train[train < data.n_teaching],
+                train[train < data.n_tagged],
                 validation,
                 f"{name}-transfer",
             )
@@ -284,7 +278,7 @@ class FineTuner:
 
     def _groups(self, task: str, train: np.ndarray, seed: int) -> tuple[ArtistGroups, np.ndarray]:
         """Fit groups on artists of training tracks alone; return the targets of all tracks."""
-        data = self.material
+        data = self.data
         rest = np.setdiff1d(np.arange(len(data.tracks)), train)
         held_out = {data.tracks[i].artist for i in rest}
         artists = [track.artist for track in data.described]
@@ -321,7 +315,7 @@ class FineTuner:
         best = -1 if validation is None else best_entry(history, f"{next(iter(targets))}_log_loss")
         return int(history[best]["epoch"])
 
-    def before(self, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    def predict_base(self, train: np.ndarray, test: np.ndarray) -> np.ndarray:
         """Predict by the base model, with its labels mapped to the genres of the collection.
 
         A label is mapped to the genre of its name. Any other label is distributed over the genres
@@ -339,12 +333,12 @@ class FineTuner:
         temperature = self.model.metadata.temperature
 
         def predicted(tracks: np.ndarray) -> np.ndarray:
-            raw = predict(self.base_network.mlp, self.material.features, tracks.tolist())
+            raw = predict(self.base_network.mlp, self.data.features, tracks.tolist())
             return calibration.apply_temperature(raw, temperature)
 
-        genres = self.material.genres
+        genres = self.data.genres
         one_hot = np.eye(len(genres))[self._truth[train]] * self._weights[train][:, None]
-        return in_other_words(predicted(test), predicted(train), one_hot, self._label_names, genres)
+        return map_to_genres(predicted(test), predicted(train), one_hot, self._label_names, genres)
 
 
 def _for_epochs(train_config: TrainConfig, epochs: float | None) -> TrainConfig:
@@ -353,5 +347,4 @@ def _for_epochs(train_config: TrainConfig, epochs: float | None) -> TrainConfig:
 
 def recipe(config: FineTuneConfig, model: bundle_format.Bundle) -> dict[str, Any]:
     """Return the recipe of a fine-tuned model, for its ``model.json``."""
-    fields = {RECIPE_KEYS.get(name, name): value for name, value in asdict(config).items()}
-    return {"name": "personal", "begun_with": model.model_id, **fields}
+    return {"name": "deep", "base_model": model.model_id, **asdict(config)}

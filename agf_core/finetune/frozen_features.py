@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from agf_core.bundle import format as bundle_format
-from agf_core.features.spectrogram_cache import Excerpts
+from agf_core.features.spectrogram_cache import CachedSpectrograms
 from agf_core.train.dataset import FeatureDataset, SegmentDataset
 from agf_core.train.networks import GenreNet, MultiTaskNet
 
@@ -26,7 +26,7 @@ def segments_of(model: bundle_format.Bundle, spectrograms: Sequence[np.ndarray])
 def frozen_features(
     model: bundle_format.Bundle,
     network: GenreNet,
-    excerpts: Excerpts,
+    excerpts: CachedSpectrograms,
     step: Callable[[], None] = lambda: None,
 ) -> FeatureDataset:
     """Compute transfer features of tracks by a base model, each once and cached.
@@ -35,7 +35,7 @@ def frozen_features(
     ----------
     network : GenreNet
         The network of `model`.
-    excerpts : Excerpts
+    excerpts : CachedSpectrograms
         Of the tracks.
     step : callable
         Called after each track.

@@ -18,39 +18,39 @@ class HeldOut:
         Indices of tagged tracks.
     truth : np.ndarray [shape=(n,), dtype=int]
         Their genres.
-    raw, personal : np.ndarray [shape=(n, n_genres)]
+    raw, fine_tuned : np.ndarray [shape=(n, n_genres)]
         Of fine-tuned models, before and after calibration.
-    before : np.ndarray [shape=(n, n_genres)]
+    base : np.ndarray [shape=(n, n_genres)]
         Of the base model, mapped to the genres of this collection.
     common : np.ndarray [shape=(n, n_genres)]
         1 for the most common genre of the training tracks.
     epochs : tuple of int
         Best epochs of networks and MLP; the median of the folds.
-    parts : int
+    folds : int
         Number of models that were trained for the predictions.
     """
 
     tracks: np.ndarray
     truth: np.ndarray
     raw: np.ndarray
-    personal: np.ndarray
-    before: np.ndarray
+    fine_tuned: np.ndarray
+    base: np.ndarray
     common: np.ndarray
     epochs: tuple[int, int]
-    parts: int = 1
+    folds: int = 1
 
     @classmethod
-    def of(cls, parts: Sequence["HeldOut"]) -> "HeldOut":
+    def of(cls, folds: Sequence["HeldOut"]) -> "HeldOut":
         """Concatenate the predictions of several folds."""
-        networks, mlp = np.median([part.epochs for part in parts], axis=0)
+        networks, mlp = np.median([fold.epochs for fold in folds], axis=0)
         arrays = {
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in ("tracks", "truth", "raw", "personal", "before", "common")
+            name: np.concatenate([getattr(fold, name) for fold in folds])
+            for name in ("tracks", "truth", "raw", "fine_tuned", "base", "common")
         }
-        return cls(**arrays, epochs=(round(networks), round(mlp)), parts=len(parts))
+        return cls(**arrays, epochs=(round(networks), round(mlp)), folds=len(folds))
 
 
-def in_other_words(
+def map_to_genres(
     test: np.ndarray,
     train: np.ndarray,
     targets: np.ndarray,

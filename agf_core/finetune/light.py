@@ -1,10 +1,10 @@
-"""Light learning: a small head upon a base model's features, trained on a library in seconds.
+"""Light training: a small head upon a base model's features, trained on a library in seconds.
 
 The head is a multinomial logistic regression on the embedding and the base model's log
-probabilities, regularised towards the base model: with little to learn from it predicts as the base
+probabilities, regularised towards the base model: with few tagged tracks it predicts as the base
 model does. The embedding is whitened by the scatter within the library's artists, of all its
-artists, whether their tracks have genres or not: what differs between the tracks of one artist says
-little about the genre. numpy is all that is needed.
+artists, whether their tracks have genres or not: differences between the tracks of one artist
+depend little on the genre. numpy is all that is needed.
 """
 
 from collections import defaultdict
@@ -21,7 +21,7 @@ from agf_core.data.genre_names import namesakes
 from agf_core.data.sampling import album_weights
 from agf_core.data.splits import artist_folds
 from agf_core.data.tracks import Track, genre_targets
-from agf_core.finetune.held_out import HeldOut, in_other_words
+from agf_core.finetune.held_out import HeldOut, map_to_genres
 from agf_core.finetune.logistic import fit_logistic, log_softmax
 from agf_core.label_shift import training_prior
 
@@ -75,20 +75,20 @@ class LightData:
     log_probabilities: np.ndarray
 
     @property
-    def n_teaching(self) -> int:
+    def n_tagged(self) -> int:
         """Number of tagged tracks."""
         return sum(bool(track.genre) for track in self.tracks)
 
 
-class LightLearner:
+class LightTrainer:
     """Trains a `LibraryHead`.
 
     Parameters
     ----------
     model : bundle.Bundle
         The base model.
-    material : LightData
-    plan : LightConfig
+    data : LightData
+    config : LightConfig
     counterparts : mapping, optional
         What a label of the base model is called here, where it has another name than its own.
     """
@@ -96,21 +96,21 @@ class LightLearner:
     def __init__(
         self,
         model: bundle_format.Bundle,
-        material: LightData,
-        plan: LightConfig | None = None,
+        data: LightData,
+        config: LightConfig | None = None,
         *,
         counterparts: Mapping[str, str] | None = None,
     ) -> None:
-        self.model, self.material, self.plan = model, material, plan or LightConfig()
+        self.model, self.data, self.config = model, data, config or LightConfig()
         labels = model.metadata.labels
         self._label_names = [(counterparts or {}).get(label, label) for label in labels]
-        tagged = material.tracks[: material.n_teaching]
-        self._truth = np.array([material.genres.index(track.genre) for track in tagged])
+        tagged = data.tracks[: data.n_tagged]
+        self._truth = np.array([data.genres.index(track.genre) for track in tagged])
         self._weights = album_weights(tagged)
-        self._targets = genre_targets(tagged, material.genres)
-        self._folds = artist_folds(tagged, self.plan.folds)
+        self._targets = genre_targets(tagged, data.genres)
+        self._folds = artist_folds(tagged, self.config.folds)
         self._centre, self._whitening = self._fit_whitening()
-        self._inputs = self._inputs_of(slice(material.n_teaching))
+        self._inputs = self._inputs_of(slice(data.n_tagged))
         self._towards = self._base_weights()
 
     @property
@@ -124,24 +124,23 @@ class LightLearner:
         The strength of the regularisation, and the temperature, are for each fold those that are
         best on the other folds.
         """
-        folds = [fold for fold in range(self.plan.folds) if (self._folds == fold).any()]
-        n_strengths = len(self.plan.strengths)
+        folds = [fold for fold in range(self.config.folds) if (self._folds == fold).any()]
+        n_strengths = len(self.config.strengths)
         predicted = np.zeros((n_strengths, *self._targets.shape))
         for fold in folds:
             test = self._folds == fold
             predicted[:, test] = self._path(~test, test)
         loss = np.stack([-(logs * self._targets).sum(axis=1) * self._weights for logs in predicted])
         by_fold = np.stack([loss[:, self._folds == fold].sum(axis=1) for fold in folds])
-        self._strength = self.plan.strengths[int(by_fold.sum(axis=0).argmin())]
+        self._strength = self.config.strengths[int(by_fold.sum(axis=0).argmin())]
         chosen = (by_fold.sum(axis=0) - by_fold).argmin(axis=1)  # of the other folds
         raw = np.zeros_like(self._targets, dtype=np.float64)
         for fold, best in zip(folds, chosen.tolist(), strict=True):
             raw[self._folds == fold] = np.exp(predicted[best, self._folds == fold])
-        personal, _ = calibration.cross_calibrate(
+        calibrated, _ = calibration.cross_calibrate(
             raw, self._truth, self._folds, fit=fit_temperature
         )
-        parts = [self._part(fold, raw, personal) for fold in folds]
-        return HeldOut.of(parts)
+        return HeldOut.of([self._held_out(fold, raw, calibrated) for fold in folds])
 
     def learning_curve(self) -> list[tuple[int, float]]:
         """Return how often held-out tracks are right with fewer artists to train on.
@@ -152,17 +151,17 @@ class LightLearner:
             Number of artists that are trained on, and accuracy; the strength is that which
             `hold_out` found best for all of them.
         """
-        artists = np.array([t.artist for t in self.material.tracks[: len(self._truth)]])
+        artists = np.array([t.artist for t in self.data.tracks[: len(self._truth)]])
         # In the order of the folds' artists every share has artists of every genre.
         rank = {artist: i for i, artist in enumerate(dict.fromkeys(artists[self._order()]))}
         ranks = np.array([rank[artist] for artist in artists])
-        folds = [fold for fold in range(self.plan.folds) if (self._folds == fold).any()]
+        folds = [fold for fold in range(self.config.folds) if (self._folds == fold).any()]
         curve: dict[int, float] = {}
         for every in CURVE:
             right, used = 0, []
             for fold in folds:
                 test = self._folds == fold
-                train = ~test & (ranks // self.plan.folds % every == 0)
+                train = ~test & (ranks // self.config.folds % every == 0)
                 if not train.any():
                     continue
                 weights = self._fit(train, self._strength, tolerance=ROUGH)
@@ -202,31 +201,31 @@ class LightLearner:
 
     def recipe(self) -> dict[str, Any]:
         """Return how the model was made, for its ``model.json``."""
-        return {"name": "light", "begun_with": self.model.model_id, **asdict(self.plan)} | {
+        return {"name": "light", "base_model": self.model.model_id, **asdict(self.config)} | {
             "strength": self._strength
         }
 
     def _inputs_of(self, tracks: slice) -> np.ndarray:
-        embeddings = self.material.embeddings[tracks].astype(np.float32)
+        embeddings = self.data.embeddings[tracks].astype(np.float32)
         whitened = (embeddings - self._centre) @ self._whitening
-        return head_inputs(whitened, self.material.log_probabilities[tracks]).astype(np.float32)
+        return head_inputs(whitened, self.data.log_probabilities[tracks]).astype(np.float32)
 
     def _fit_whitening(self) -> tuple[np.ndarray, np.ndarray]:
         """Return what is subtracted from embeddings, and what they are then multiplied by."""
-        embeddings = self.material.embeddings.astype(np.float32)
+        embeddings = self.data.embeddings.astype(np.float32)
         centre, spread = embeddings.mean(axis=0), embeddings.std(axis=0)
         scale = np.where(spread > 0, 1 / np.maximum(spread, 1e-6), 0)
-        artists = [track.artist for track in self.material.tracks]
+        artists = [track.artist for track in self.data.tracks]
         whitening = within_artist_whitening(
-            (embeddings - centre) * scale, artists, self.plan.shrinkage, self.plan.fewest_pairs
+            (embeddings - centre) * scale, artists, self.config.shrinkage, self.config.fewest_pairs
         )
         return centre, scale[:, None] * whitening
 
     def _base_weights(self) -> np.ndarray:
         """Return the weights of a head that predicts as the base model does."""
         n_embedding, n_base = len(self._centre), len(self._label_names)
-        weights = np.zeros((len(self.material.genres), n_embedding + n_base + 1))
-        for genre, label in enumerate(namesakes(self._label_names, self.material.genres)):
+        weights = np.zeros((len(self.data.genres), n_embedding + n_base + 1))
+        for genre, label in enumerate(namesakes(self._label_names, self.data.genres)):
             if label is None:
                 weights[genre, -1] = UNKNOWN
             else:
@@ -236,7 +235,7 @@ class LightLearner:
     def _path(self, train: np.ndarray, test: np.ndarray) -> np.ndarray:
         """Return log probabilities by each strength, (n_strengths, n_test, n_genres)."""
         weights, rows = None, []
-        for strength in self.plan.strengths:
+        for strength in self.config.strengths:
             weights = self._fit(train, strength, start=weights, tolerance=ROUGH)
             rows.append(log_softmax(self._inputs[test] @ weights[:, :-1].T + weights[:, -1]))
         return np.stack(rows)
@@ -248,25 +247,25 @@ class LightLearner:
             strength,
             weights=self._weights[train],
             towards=self._towards,
-            bias_strength=self.plan.bias_strength,
+            bias_strength=self.config.bias_strength,
             **options,
         )
 
-    def _part(self, fold: int, raw: np.ndarray, personal: np.ndarray) -> HeldOut:
+    def _held_out(self, fold: int, raw: np.ndarray, calibrated: np.ndarray) -> HeldOut:
         train, test = self._folds != fold, self._folds == fold
-        known = np.exp(self.material.log_probabilities[: len(self._truth)])
+        known = np.exp(self.data.log_probabilities[: len(self._truth)])
         targets = self._targets * self._weights[:, None]
         common = np.zeros((test.sum(), targets.shape[1]))
         common[:, targets[train].sum(axis=0).argmax()] = 1
-        before = in_other_words(
-            known[test], known[train], targets[train], self._label_names, self.material.genres
+        base = map_to_genres(
+            known[test], known[train], targets[train], self._label_names, self.data.genres
         )
         return HeldOut(
             np.flatnonzero(test),
             self._truth[test],
             raw[test],
-            personal[test],
-            before,
+            calibrated[test],
+            base,
             common,
             (0, 0),
         )

@@ -33,7 +33,7 @@ TRACKS_AT_ONCE = {"cpu": 1, "cuda": 64}
 Watch = Callable[[float, Sequence[Mapping[str, Any]]], None]
 
 
-def nobody(done: float, history: Sequence[Mapping[str, Any]]) -> None:
+def ignore_progress(done: float, history: Sequence[Mapping[str, Any]]) -> None:
     """Watch a training without doing anything; see `fit`."""
 
 
@@ -78,7 +78,7 @@ def fit(
     checkpoint: Path | None = None,
     title: str = "training",
     progress: bool = True,
-    watch: Watch = nobody,
+    watch: Watch = ignore_progress,
 ) -> list[dict[str, Any]]:
     """Train `model` in place.
 
@@ -304,7 +304,7 @@ def train_networks(
     frames_pooled: int = 1,
     checkpoints: Path | None = None,
     progress: bool = True,
-    watch: Watch = nobody,
+    watch: Watch = ignore_progress,
 ) -> list[MultiTaskNet]:
     """Train one MTN over all tasks of `targets`, or (``shared=False``) one STN for each.
 
@@ -405,7 +405,7 @@ def train_transfer(
     valid: np.ndarray | None = None,
     checkpoint: Path | None = None,
     progress: bool = True,
-    watch: Watch = nobody,
+    watch: Watch = ignore_progress,
 ) -> TransferMLP:
     """Train the transfer MLP on features of segments (section 3.2.3); see `fit`.
 

@@ -101,7 +101,7 @@ def _tracks_and_artists(there: Mapping[str, Any]) -> str:
 def _tested_on(metadata: Metadata) -> str:
     scores = metadata.scores
     by_fold = scores.get("accuracy_by_fold")
-    folds = len(by_fold) if isinstance(by_fold, dict) else _count(scores["parts"])
+    folds = len(by_fold) if isinstance(by_fold, dict) else _count(scores["folds"])
     how = f"{folds} folds" if folds > 1 else "one fold in five"
     unseen = "each predicted by a model trained without its artist"
     return f"{_tracks_and_artists(scores)}, {unseen} ({how}; 95 % intervals)"

@@ -16,6 +16,7 @@ from beets.ui import UserError
 
 from agf_core import errors
 from agf_core.bundle import format as bundle_format
+from agf_core.bundle.old_keys import with_present_keys
 from agf_core.bundle.registry import SHIPPED_NAME, Entry, ModelStore
 from agf_core.inference.embeddings import EmbeddingStore, StoringTagger
 from agf_core.inference.worker import IsolatedTagger
@@ -202,4 +203,4 @@ def read_report(folder: Path) -> dict[str, Any] | None:
         report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return report if isinstance(report, dict) else None
+    return with_present_keys(report) if isinstance(report, dict) else None

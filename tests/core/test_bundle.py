@@ -271,3 +271,10 @@ def test_saving_takes_exactly_its_files(tmp_path, tiny_parts):
     metadata, files = tiny_parts
     with pytest.raises(ValueError, match="consists of"):
         bundle_format.save(tmp_path / "m", metadata, files | {"../evil": b""})
+
+
+def test_keys_of_former_versions_are_read_as_the_present_ones(tiny_folder):
+    rewrite(tiny_folder, scores={"parts": 5}, recipe={"begun_with": "a", "kept_back": 3})
+    metadata = bundle_format.load(tiny_folder).metadata
+    assert metadata.scores == {"folds": 5}
+    assert metadata.recipe == {"base_model": "a", "validation_folds": 3}

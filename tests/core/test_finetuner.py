@@ -189,10 +189,10 @@ def test_held_out_artists_are_predicted():
     tuner = quick_tuner()
     held_out = tuner.hold_out()
     assert sorted(held_out.tracks) == list(range(48))
-    right = held_out.personal.argmax(axis=1) == held_out.truth
+    right = held_out.fine_tuned.argmax(axis=1) == held_out.truth
     assert right.mean() > 0.95
-    assert held_out.parts == 3
-    for p in (held_out.personal, held_out.before, held_out.common):
+    assert held_out.folds == 3
+    for p in (held_out.fine_tuned, held_out.base, held_out.common):
         np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-6)
     fine_tuned, temperature = tuner.finish(held_out)
     everything = fine_tuned.predict(np.arange(48))
@@ -204,15 +204,15 @@ def test_a_fold_has_the_temperature_of_the_others():
     tuner = quick_tuner()
     held_out = tuner.hold_out()
     part = held_out.tracks[:16]
-    test = tuner.ask(part, np.setdiff1d(np.arange(48), part), "fold-0")
+    test = tuner.predict_held_out(part, np.setdiff1d(np.arange(48), part), "fold-0")
     np.testing.assert_allclose(test.raw, held_out.raw[:16], atol=1e-6)
     fitted = calibration.fit_temperature(held_out.raw[16:], held_out.truth[16:])
     share = 32 / (32 + TEMPERATURE_PRIOR)
     temperature = fitted**share * tuner.model.metadata.temperature ** (1 - share)
     expected = calibration.apply_temperature(held_out.raw[:16], temperature)
-    np.testing.assert_allclose(np.log(held_out.personal[:16]), np.log(expected), rtol=1e-6)
+    np.testing.assert_allclose(np.log(held_out.fine_tuned[:16]), np.log(expected), rtol=1e-6)
     # Not that of the validation split.
-    assert not np.allclose(np.log(test.personal), np.log(expected), rtol=0.01)
+    assert not np.allclose(np.log(test.fine_tuned), np.log(expected), rtol=0.01)
 
 
 def test_the_prior_counts_an_album_once_as_training_does():
@@ -247,7 +247,7 @@ def test_nothing_of_held_out_artists_reaches_their_predictions():
                     else:
                         sounds[i] = 1e3
         wide = [np.hstack([r, r]) for r in rows]
-        material = TrainingData(
+        data = TrainingData(
             here,
             genres,
             FeatureDataset(wide),
@@ -255,7 +255,9 @@ def test_nothing_of_held_out_artists_reaches_their_predictions():
             here,
             {"s": labels},
         )
-        return FineTuner(model(network), network, material, FAST).ask(test, rest).personal
+        return (
+            FineTuner(model(network), network, data, FAST).predict_held_out(test, rest).fine_tuned
+        )
 
     np.testing.assert_array_equal(predicted(False), predicted(True))
 
@@ -267,8 +269,8 @@ def test_stopped_training_resumes_to_the_same_result(tmp_path, monkeypatch):
     network = base_network()
 
     def tuner(work: Path) -> FineTuner:
-        material = TrainingData(tracks, ("Блюз", "🎹"), features)
-        return FineTuner(model(network), network, material, QUICK, work=work)
+        data = TrainingData(tracks, ("Блюз", "🎹"), features)
+        return FineTuner(model(network), network, data, QUICK, work=work)
 
     whole = tuner(tmp_path / "whole").hold_out()
     fit, calls = finetuner.fit, []
@@ -283,30 +285,30 @@ def test_stopped_training_resumes_to_the_same_result(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         tuner(tmp_path / "stopped").hold_out()
     again = tuner(tmp_path / "stopped").hold_out()
-    np.testing.assert_array_equal(again.personal, whole.personal)
+    np.testing.assert_array_equal(again.fine_tuned, whole.fine_tuned)
 
 
 def test_a_label_without_a_counterpart_is_distributed_over_genres():
     tracks, features, _ = generated()
     network = base_network()
-    material = TrainingData(tracks, ("Блюз", "🎹"), features)
+    data = TrainingData(tracks, ("Блюз", "🎹"), features)
     tuner = FineTuner(
-        model(network), network, material, QUICK, counterparts={"Rock": "блюз", "Jazz": "🎹"}
+        model(network), network, data, QUICK, counterparts={"Rock": "блюз", "Jazz": "🎹"}
     )
-    before = tuner.ask(np.arange(12), np.arange(12, 48)).before
+    before = tuner.predict_held_out(np.arange(12), np.arange(12, 48)).base
     np.testing.assert_allclose(before.sum(axis=1), 1, atol=1e-6)
 
 
 def test_large_collections_are_evaluated_on_one_fold():
     tracks, features, spectra = generated()
     network = base_network()
-    material = TrainingData(tracks, ("Блюз", "🎹"), features, segments(spectra))
-    plan = replace(FAST, all_folds_up_to=20)
+    data = TrainingData(tracks, ("Блюз", "🎹"), features, segments(spectra))
+    config = replace(FAST, all_folds_up_to=20)
     announced = []
     held_out = FineTuner(
-        model(network), network, material, plan, announce=lambda what, left: announced.append(what)
+        model(network), network, data, config, announce=lambda what, left: announced.append(what)
     ).hold_out()
-    assert (held_out.parts, len(held_out.tracks)) == (1, 16)
+    assert (held_out.folds, len(held_out.tracks)) == (1, 16)
     assert announced == ["training without some of the artists, to test on them"]
 
 
@@ -316,8 +318,8 @@ def test_networks_without_a_target_are_not_trained():
     networks = [MultiTaskNet({task: n}, width=0.25) for task, n in (("g", 3), ("m", 2))]
     both = GenreNet(networks, TransferMLP(128, 3)).eval()
     rows = [np.hstack([features.windows(i).numpy()] * 2) for i in range(len(tracks))]
-    material = TrainingData(tracks, ("Блюз", "🎹"), FeatureDataset(rows), segments(spectra))
-    fine_tuned = FineTuner(model(both), both, material, FAST).learn(
+    data = TrainingData(tracks, ("Блюз", "🎹"), FeatureDataset(rows), segments(spectra))
+    fine_tuned = FineTuner(model(both), both, data, FAST).train(
         np.arange(len(tracks)), None, epochs=(2, 1)
     )
     after = dict(fine_tuned.network.networks[1].named_parameters())
@@ -337,7 +339,7 @@ def test_validation_is_every_few_epochs_per_task_on_one_window_in_three(monkeypa
     network = base_network({"g": 3, "s": 2})
     rows = [np.hstack([features.windows(i).numpy()] * 2) for i in range(len(tracks))]
     labels = {"s": [("x", t.genre) for t in tracks]}
-    material = TrainingData(
+    data = TrainingData(
         tracks, ("Блюз", "🎹"), FeatureDataset(rows), segments(spectra), tracks, labels
     )
     fit, seen = finetuner.fit, []
@@ -348,9 +350,9 @@ def test_validation_is_every_few_epochs_per_task_on_one_window_in_three(monkeypa
         return history
 
     monkeypatch.setattr(finetuner, "fit", noted)
-    plan = replace(FAST, validation_thinning=3)
+    config = replace(FAST, validation_thinning=3)
     test, rest = np.arange(12), np.arange(12, 48)
-    FineTuner(model(network), network, material, plan).ask(test, rest)
+    FineTuner(model(network), network, data, config).predict_held_out(test, rest)
     (hop, every, entries), _ = seen
     assert (hop, every) == (3 * SPEC.segment_frames, 2)
     assert entries[0] == {"epoch", "g_log_loss", "g_accuracy"}  # groups are not scored
@@ -447,7 +449,7 @@ def test_groups_and_their_dictionary_are_found_in_the_collection():
     tracks, features, spectra = generated(n_artists=32, each=2)
     network = base_network({"g": 3, "s": 2})
     rows = [np.hstack([features.windows(i).numpy()] * 2) for i in range(64)]
-    material = TrainingData(
+    data = TrainingData(
         tracks,
         ("Блюз", "🎹"),
         FeatureDataset(rows),
@@ -455,7 +457,7 @@ def test_groups_and_their_dictionary_are_found_in_the_collection():
         tracks,
         {"s": [("x", t.genre) for t in tracks]},
     )
-    fine_tuned = FineTuner(model(network), network, material, FAST).learn(
+    fine_tuned = FineTuner(model(network), network, data, FAST).train(
         np.arange(64), None, epochs=(2, 1)
     )
     assert isinstance(fine_tuned.groups["s"], ArtistGroups)

@@ -16,7 +16,7 @@ from agf_core.data.tracks import Track
 from agf_core.finetune.light import (
     LightConfig,
     LightData,
-    LightLearner,
+    LightTrainer,
     most_informative,
     within_artist_whitening,
 )
@@ -68,7 +68,7 @@ def learner(n_artists=40, per_artist=3, untagged=5, genres=("Drone", "Ambient"),
             embeddings.append(mean + 0.3 * rng.normal(size=8))
     base = np.log(rng.dirichlet(np.ones(3), size=len(tracks)))
     data = LightData(tracks, tuple(sorted(genres)), np.array(embeddings, np.float16), base)
-    return LightLearner(base_bundle(), data)
+    return LightTrainer(base_bundle(), data)
 
 
 def base_bundle():
@@ -91,10 +91,10 @@ def base_bundle():
 def test_a_head_learns_genres_that_the_base_model_lacks_and_is_tested_on_other_artists():
     light = learner()
     held_out = light.hold_out()
-    n = light.material.n_teaching
+    n = light.data.n_tagged
     assert sorted(held_out.tracks.tolist()) == list(range(n))
-    assert (held_out.personal.argmax(axis=1) == held_out.truth).mean() > 0.85
-    assert (held_out.before.argmax(axis=1) == held_out.truth).mean() < 0.8
+    assert (held_out.fine_tuned.argmax(axis=1) == held_out.truth).mean() > 0.85
+    assert (held_out.base.argmax(axis=1) == held_out.truth).mean() < 0.8
     head, temperature = light.finish(held_out)
     assert (head.base_id, head.n_embedding, temperature > 0) == ("base-1", 8, True)
     # The head gives, from features as they are stored, what the learner has fitted.
@@ -102,7 +102,7 @@ def test_a_head_learns_genres_that_the_base_model_lacks_and_is_tested_on_other_a
     logits += light._fit(np.ones(n, bool), light._strength)[:, -1]
     assert_allclose(
         head.probabilities(
-            light.material.embeddings[:n].astype(np.float32), light.material.log_probabilities[:n]
+            light.data.embeddings[:n].astype(np.float32), light.data.log_probabilities[:n]
         ),
         np.exp(log_softmax(logits)),
         atol=1e-3,
@@ -114,7 +114,7 @@ def test_a_head_learns_genres_that_the_base_model_lacks_and_is_tested_on_other_a
 
 def test_no_artist_is_trained_on_and_tested_on(monkeypatch):
     light = learner()
-    artists = np.array([t.artist for t in light.material.tracks[: light.material.n_teaching]])
+    artists = np.array([t.artist for t in light.data.tracks[: light.data.n_tagged]])
     fit, seen = light._fit, []
 
     def noted(taught, strength, **options):
@@ -131,10 +131,10 @@ def test_no_artist_is_trained_on_and_tested_on(monkeypatch):
 
 def test_without_anything_to_learn_from_the_head_predicts_as_the_base_model():
     light = learner(genres=("Ambient", "Блюз"))
-    light.plan = LightConfig(strengths=(1e9,))
+    light.config = LightConfig(strengths=(1e9,))
     light._inputs[:, :8] = 0
     held_out = light.hold_out()
-    base = np.exp(light.material.log_probabilities[held_out.tracks][:, :2])
+    base = np.exp(light.data.log_probabilities[held_out.tracks][:, :2])
     ratio = held_out.raw[:, 0] / held_out.raw[:, 1] / (base[:, 0] / base[:, 1])
     for fold in range(5):  # but for how common genres are here
         of_fold = ratio[light._folds[held_out.tracks] == fold]

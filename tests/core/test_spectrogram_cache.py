@@ -11,7 +11,7 @@ import pytest
 from agf_core.audio import decode
 from agf_core.features import spectrogram_cache
 from agf_core.features.cache import FeatureCache
-from agf_core.features.spectrogram_cache import Excerpts, cache_spectrograms
+from agf_core.features.spectrogram_cache import CachedSpectrograms, cache_spectrograms
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_every_track_is_analysed_once(clips, tiny_spec, cache, tmp_path, monkeyp
     paths = [Path(shutil.copy(c, tmp_path)) for c in clips if c.name in names]
     before = cached(paths, tiny_spec, cache)
     assert len({key for key, _ in before.values()}) == 3
-    rows = Excerpts([key for key, _ in before.values()], tiny_spec, cache)
+    rows = CachedSpectrograms([key for key, _ in before.values()], tiny_spec, cache)
     assert all(len(r) >= tiny_spec.segment_frames and r.shape[1] == 64 for r in rows)
 
     # Unchanged files are not even opened.
@@ -73,7 +73,7 @@ def test_an_excerpt_shorter_than_a_segment_is_repeated(write_wav, tiny_spec, cac
     path = write_wav("a.wav", 0.1 * rng.normal(size=22_050), 22_050)
     spec = tiny_spec.from_dict(tiny_spec.to_dict() | {"segment_frames": 100})
     ((_, key, _),) = cache_spectrograms([path], spec, cache)
-    rows = Excerpts([key], spec, cache)[0]
+    rows = CachedSpectrograms([key], spec, cache)[0]
     once = 1 + 22_050 // spec.hop_length
     assert len(rows) == 3 * once
     np.testing.assert_array_equal(rows[:once], rows[once : 2 * once])

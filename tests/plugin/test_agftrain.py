@@ -151,7 +151,7 @@ def test_a_model_is_trained_on_a_library_and_agfgenre_uses_it(library, capsys):
     folder = models(library) / "models" / "mine"
     stored = json.loads((folder / "report.json").read_text())
     assert stored["overall"]["this model"]["accuracy"][0] > 0.9
-    assert (stored["tracks"], stored["artists"], stored["parts"]) == (40, 20, 3)
+    assert (stored["tracks"], stored["artists"], stored["folds"]) == (40, 20, 3)
     assert stored["genres"]["🎹"]["recall"] > 0.9
     assert np.sum(stored["confusion"]) == 40
     assert "Блюз" in (folder / "report.html").read_text()
@@ -255,7 +255,7 @@ def genres_of_five(library):
         library.lib.add(item)
 
 
-def nobody(library):
+def unknown_artists(library):
     for i in range(24):
         add(library, f"H{i}", "AB"[i % 2], "Various Artists", i)
 
@@ -272,7 +272,7 @@ def nobody(library):
         (fifteen_tracks, "fewer than two genres have enough tracks and artists (🎹: 8 tracks by"),
         (all_missing, "none of the tracks could be analysed"),
         (genres_of_five, "(Genre 0: 5 tracks by 5 artists; "),
-        (nobody, "no track has an artist"),
+        (unknown_artists, "no track has an artist"),
     ],
 )
 def test_libraries_that_cannot_be_trained_on_are_a_sentence_each(library, make, sentence, way):
@@ -378,7 +378,7 @@ def test_another_model_takes_its_place_only_when_better(library, capsys):
 
 @pytest.mark.parametrize(
     "report",
-    ["", '{"held_out": 5, "artists_learnt_from": []}'],
+    ["", '{"held_out": 5, "training_artists": []}'],
     ids=["empty", "a number"],
 )
 def test_a_model_whose_report_is_damaged_is_not_tested_on_artists_it_may_have_seen(

@@ -249,7 +249,7 @@ def test_a_run_that_is_killed_loses_the_last_few_tracks_at_most(library, tagger,
     monkeypatch.setattr(library_prior.StoredEstimate, "write", write_unless_dead)
     with pytest.raises(SystemExit, match="130"):
         library.beet("agfgenre")
-    assert len(json.loads(kept(library)[0].read_text())["heard"]) == 2 * database.BATCH
+    assert len(json.loads(kept(library)[0].read_text())["predictions"]) == 2 * database.BATCH
 
 
 def test_a_library_that_has_grown_by_half_is_estimated_again(library, tagger):
@@ -295,10 +295,10 @@ DAMAGE = {
     "words": lambda values: values | {"prior": "even"},
     "no tracks": lambda values: values | {"tracks": None},
     "endless": lambda values: values | {"tracks": float("inf")},
-    "no predictions": lambda values: values | {"heard": {}},
-    "no such track": lambda values: values | {"heard": {"x": [1, 0, 0, 0]}},
-    "impossible": lambda values: values | {"heard": {"1": [2, 0, 0, 0]}},
-    "not a number": lambda values: values | {"heard": {"1": [float("nan")] * 4}},
+    "no predictions": lambda values: values | {"predictions": {}},
+    "no such track": lambda values: values | {"predictions": {"x": [1, 0, 0, 0]}},
+    "impossible": lambda values: values | {"predictions": {"1": [2, 0, 0, 0]}},
+    "not a number": lambda values: values | {"predictions": {"1": [float("nan")] * 4}},
 }
 
 

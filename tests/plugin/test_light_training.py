@@ -48,7 +48,7 @@ def test_a_library_trains_a_light_model_and_renew_needs_no_second_analysis(
     folder = models(library) / "models" / "mine"
     report = json.loads((folder / "report.json").read_text())
     assert report["overall"]["this model"]["accuracy"][0] > 0.9
-    assert (report["tracks"], report["artists"], report["parts"]) == (60, 30, 5)
+    assert (report["tracks"], report["artists"], report["folds"]) == (60, 30, 5)
     assert np.sum(report["confusion"]) == 60
     page = (folder / "report.html").read_text()
     assert "<svg" in page

@@ -18,7 +18,7 @@ def tuner(trained_on: dict) -> SimpleNamespace:
     metadata = SimpleNamespace(name="base", trained_on=trained_on)
     return SimpleNamespace(
         model=SimpleNamespace(metadata=metadata, model_id="base-1"),
-        material=SimpleNamespace(tracks=tracks, genres=("a", "b")),
+        data=SimpleNamespace(tracks=tracks, genres=("a", "b")),
         config=SimpleNamespace(networks=None),
     )
 
@@ -27,9 +27,9 @@ def held_out() -> HeldOut:
     """The base is right about all it has seen and nothing else; the new one about 70 % of all."""
     truth = np.arange(N) % 2
     right = np.eye(2)[truth]
-    before = np.where((np.arange(N) < N // 2)[:, None], right, 1 - right)
-    personal = np.where((np.arange(N) % 10 < 7)[:, None], right, 1 - right)
-    return HeldOut(np.arange(N), truth, personal, personal, before, right, epochs=(1, 1))
+    base = np.where((np.arange(N) < N // 2)[:, None], right, 1 - right)
+    fine_tuned = np.where((np.arange(N) % 10 < 7)[:, None], right, 1 - right)
+    return HeldOut(np.arange(N), truth, fine_tuned, fine_tuned, base, right, epochs=(1, 1))
 
 
 def compared(trained_on: dict):

@@ -30,7 +30,7 @@ from agf_core.bundle import format as bundle_format
 from agf_core.errors import CacheError
 from agf_core.features import descriptors, spectrogram_cache
 from agf_core.features.cache import FeatureCache
-from agf_core.features.spectrogram_cache import Excerpts
+from agf_core.features.spectrogram_cache import CachedSpectrograms
 from agf_core.finetune.frozen_features import frozen_features
 from agf_core.train.export import network_from_bundle
 from agf_core.utils import atomic
@@ -161,7 +161,7 @@ class Memory:
             spectrogram_cache._stored_key(self.cache, spectrogram_cache._file_id(path))
             for path in self.paths
         ]
-        spectrograms = Excerpts(keys, spec, self.cache)
+        spectrograms = CachedSpectrograms(keys, spec, self.cache)
         features = frozen_features(self.model, self.network, spectrograms)
         for key, path in zip(keys, self.paths, strict=True):
             descriptors.describe_track(self.cache, "m", (key, path), fmax=22_050)

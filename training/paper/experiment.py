@@ -21,7 +21,7 @@ from agf_core.train.dataset import FeatureDataset, SegmentDataset, SideBySide
 from agf_core.train.loop import (
     Watch,
     extract_features,
-    nobody,
+    ignore_progress,
     predict,
     train_networks,
     train_transfer,
@@ -245,7 +245,7 @@ class Experiment:
 
     def _follower(self, checkpoint: Path | None) -> Watch:
         if checkpoint is None:
-            return nobody
+            return ignore_progress
         return Follower(checkpoint, "transfer", self.recipe.transfer.epochs)
 
     def predict(self, case: Case, mlp: TransferMLP) -> np.ndarray:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from agf_core import constants
 from agf_core.train.config import TrainConfig
 from agf_core.train.dataset import FeatureDataset
-from agf_core.train.loop import Watch, fit, nobody
+from agf_core.train.loop import Watch, fit, ignore_progress
 from agf_core.train.networks import TaskModel, TransferMLP
 
 
@@ -124,7 +124,7 @@ def train_transfers(
     train: np.ndarray,
     checkpoint: Path | None = None,
     progress: bool = True,
-    watch: Watch = nobody,
+    watch: Watch = ignore_progress,
 ) -> tuple[list[TransferMLP], list[dict[str, Any]]]:
     """Train several transfer MLPs side by side; each ends as it would alone.
 

@@ -244,7 +244,7 @@ def score_pooled(
     return {
         "tracks": len(rows),
         "artists": len(set(artists)),
-        "parts": len(collections),
+        "folds": len(collections),
         "overall": {
             name: [round(x, 4) for x in (score.value, score.low, score.high)]
             for name, score in metrics.evaluate(p, wanted, artists).items()

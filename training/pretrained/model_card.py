@@ -38,7 +38,7 @@ so that the scores flatter it a little. One seed. Nearly all tracks of Blues, Co
 in `Famelgas/MULT_TP2`: a model that has not seen that collection does not recognise them.
 
 What leaving unsure tracks alone buys, on {scores["tracks"]} songs by {scores["artists"]} artists
-in {scores["parts"]} of these collections:
+in {scores["folds"]} of these collections:
 
 {confidence_table(scores)}
 

@@ -110,15 +110,15 @@ def show(title: str, tracks: Sequence[Track], genres: Sequence[str], held_out: H
     artists = np.array([tracks[i].artist for i in held_out.tracks])
     predictions = {
         "most common": held_out.common,
-        "before": held_out.before,
-        FINE_TUNED: held_out.personal,
+        "base": held_out.base,
+        FINE_TUNED: held_out.fine_tuned,
     }
     sheet = score_sheet(genres, held_out.truth, artists, predictions, FINE_TUNED)
     print(f"{title}: {sheet['tracks']} tracks, {sheet['artists']} artists, {len(genres)} genres")
     for name, scores in sheet["overall"].items():
         values = (f"{s} {v:.3f} [{a:.3f}, {b:.3f}]" for s, (v, a, b) in scores.items())
         print(f"  {name}: {', '.join(values)}")
-    found: Comparison = compare(held_out.personal, held_out.before, held_out.truth, artists)
+    found: Comparison = compare(held_out.fine_tuned, held_out.base, held_out.truth, artists)
     print(
         f"  gain in accuracy {found.difference}, in {found.better_in:.0%} of resamples; "
         f"epochs {held_out.epochs}",
@@ -181,7 +181,7 @@ def predict_fold(
     """
     order, n_tagged = tagged_in_part(tracks, fold, share, seed)
     here = [tracks[i] for i in order]
-    material = TrainingData(
+    data = TrainingData(
         here,
         genres_of(tracks),
         FeatureDataset([rows[i] for i in order[:n_tagged]]),
@@ -190,9 +190,9 @@ def predict_fold(
         {task: [found[i] for i in order] for task, found in observations.items()},  # type: ignore
     )
     test = np.array([track.fold == fold for track in here])
-    finetuner = FineTuner(model, network_from_bundle(model), material, CONFIGS["whole"])
-    held_out = finetuner.ask(np.flatnonzero(test), np.flatnonzero(~test))
-    return np.array(order)[held_out.tracks], held_out.personal
+    finetuner = FineTuner(model, network_from_bundle(model), data, CONFIGS["whole"])
+    held_out = finetuner.predict_held_out(np.flatnonzero(test), np.flatnonzero(~test))
+    return np.array(order)[held_out.tracks], held_out.fine_tuned
 
 
 def untagged(
@@ -308,8 +308,8 @@ def main() -> None:
         for name in arguments.configs:
             config = CONFIGS[name]
             segments = None if config.networks is None else segments_of(model, own)
-            material = TrainingData(library, genres, FeatureDataset(rows), segments)
-            held_out = FineTuner(model, network, material, config).hold_out()
+            data = TrainingData(library, genres, FeatureDataset(rows), segments)
+            held_out = FineTuner(model, network, data, config).hold_out()
             counts = ", ".join(f"{g} {n}" for g, n in Counter(t.genre for t in library).items())
             show(f"library of {arguments.library} ({counts}), {name}", library, genres, held_out)
 

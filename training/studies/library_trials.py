@@ -175,8 +175,8 @@ def try_training(arguments: argparse.Namespace) -> None:
     tracks, spectra, model = open_library(arguments, cache)
     network, genres = network_from_bundle(model), genres_of(tracks)
     rows = features_of(model, network, tracks, spectra, cache)
-    material = TrainingData(tracks, genres, FeatureDataset(rows))
-    finetuner = FineTuner(model, network, material, CONFIGS["quick"])
+    data = TrainingData(tracks, genres, FeatureDataset(rows))
+    finetuner = FineTuner(model, network, data, CONFIGS["quick"])
     place = {genre: i for i, genre in enumerate(genres)}
     tested: list[int] = []
     predicted: dict[str, list[np.ndarray]] = {"before": [], "before, mapped": [], "after": []}
@@ -199,7 +199,7 @@ def try_training(arguments: argparse.Namespace) -> None:
             # One more column is for genres that the library does not have.
             columns = [place.get(found.get(tracks[i].track_id, ""), len(genres)) for i in test]
             predicted[name].append(np.eye(len(genres) + 1)[columns])
-        predicted["before, mapped"].append(finetuner.before(others, np.array(test)))
+        predicted["before, mapped"].append(finetuner.predict_base(others, np.array(test)))
     truth = truth_of(tracks, np.array(tested), genres)
     artists = np.array([tracks[i].artist for i in tested])
     together = {name: np.concatenate(parts) for name, parts in predicted.items()}

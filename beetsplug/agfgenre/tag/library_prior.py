@@ -17,6 +17,7 @@ import numpy as np
 from beets.ui import UserError
 from beets.util import syspath
 
+from agf_core.bundle.old_keys import with_present_keys
 from agf_core.errors import BundleError
 from agf_core.inference.prediction import FileResult, Prediction
 from agf_core.inference.prior_adjusted import PriorAdjustedTagger
@@ -64,11 +65,11 @@ class StoredEstimate:
     def read(cls, path: Path, tagger: Tagger) -> StoredEstimate:
         """Read the file of a model; an empty estimate if it is missing or cannot be valid."""
         try:
-            values = json.loads(atomic.read(path, LARGEST))
+            values = with_present_keys(json.loads(atomic.read(path, LARGEST)))
             if values["model"] != tagger.model_id:
                 raise ValueError("the file is another model's")
             stored = cls(
-                {int(number): row for number, row in values["heard"].items()},
+                {int(number): row for number, row in values["predictions"].items()},
                 int(values["tracks"]),
                 values["prior"],
             )
@@ -83,7 +84,7 @@ class StoredEstimate:
     def write(self, path: Path, tagger: Tagger) -> None:
         """Write the file of a model; `UserError` where that fails."""
         values = {"model": tagger.model_id, "tracks": self.tracks, "prior": self.prior}
-        text = json.dumps(values | {"heard": self.predictions})
+        text = json.dumps(values | {"predictions": self.predictions})
         try:
             with uninterrupted(), atomic.written(path) as file:
                 file.write(text.encode("ascii"))

@@ -15,7 +15,7 @@ from agf_core import errors
 from agf_core.bundle import format as bundle_format
 from agf_core.features.cache import FeatureCache
 from agf_core.features.descriptors import possible_sources
-from agf_core.features.spectrogram_cache import Excerpts
+from agf_core.features.spectrogram_cache import CachedSpectrograms
 from agf_core.finetune.config import FineTuneConfig, TrainingData
 from agf_core.finetune.finetuner import FineTuner, recipe
 from agf_core.finetune.held_out import HeldOut
@@ -90,9 +90,9 @@ class DeepRun(TrainingRun):
             tagger = GenreTagger(model)
 
             def predict(track: int) -> np.ndarray | None:
-                key = tuner.material.tracks[track].track_id
+                key = tuner.data.tracks[track].track_id
                 try:
-                    spectrogram = Excerpts([key], tagger.metadata.input, self._cache)[0]
+                    spectrogram = CachedSpectrograms([key], tagger.metadata.input, self._cache)[0]
                 except KeyError:  # its input is not that of the base model
                     return None
                 return tagger.predict_log_mel(spectrogram.astype(np.float32)).probabilities

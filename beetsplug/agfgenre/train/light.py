@@ -15,7 +15,7 @@ from agf_core.bundle import format as bundle_format
 from agf_core.data.sampling import at_most
 from agf_core.data.tracks import Track
 from agf_core.finetune.held_out import HeldOut
-from agf_core.finetune.light import LightData, LightLearner, most_informative
+from agf_core.finetune.light import LightData, LightTrainer, most_informative
 from agf_core.inference.prediction import Features, predict
 from beetsplug.agfgenre.console import Progress, plural
 from beetsplug.agfgenre.models import storing_tagger
@@ -56,7 +56,7 @@ class LightRun(TrainingRun):
                 base.metadata.name,
             )
         self._announce(f"training on {plural(len(tagged), 'track')}")
-        tuner = LightLearner(base, data, counterparts=self._counterparts(base))
+        tuner = LightTrainer(base, data, counterparts=self._counterparts(base))
         return self._evaluate(tuner, tuner.hold_out(), [*left_out, *too_few_now])
 
     def _features(
@@ -87,8 +87,8 @@ class LightRun(TrainingRun):
             raise UserError("agftrain: none of the tracks could be analysed; nothing is changed")
         return found
 
-    def _predictor(self, tuner: LightLearner) -> Predictor:
-        data = tuner.material
+    def _predictor(self, tuner: LightTrainer) -> Predictor:
+        data = tuner.data
 
         def of(model: bundle_format.Bundle) -> Callable[[int], np.ndarray | None]:
             head = model.metadata.head
@@ -104,7 +104,7 @@ class LightRun(TrainingRun):
 
         return of
 
-    def _more_of_report(self, tuner: LightLearner) -> dict[str, Any]:
+    def _more_of_report(self, tuner: LightTrainer) -> dict[str, Any]:
         others = len(self._others)
         curve = [
             {"artists": artists, "accuracy": round(accuracy, 4)}
@@ -120,7 +120,7 @@ class LightRun(TrainingRun):
         return result
 
     def _finish(
-        self, tuner: LightLearner, held_out: HeldOut
+        self, tuner: LightTrainer, held_out: HeldOut
     ) -> tuple[dict[str, Any], dict[str, bytes]]:
         head, temperature = tuner.finish(held_out)
         base = tuner.model

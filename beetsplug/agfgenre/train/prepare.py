@@ -12,7 +12,7 @@ from beets.ui import UserError
 
 from agf_core.data.sampling import at_most
 from agf_core.features.descriptors import extract
-from agf_core.features.spectrogram_cache import Excerpts, cache_spectrograms
+from agf_core.features.spectrogram_cache import CachedSpectrograms, cache_spectrograms
 from agf_core.finetune.config import TrainingData
 from agf_core.finetune.frozen_features import frozen_features, segments_of
 from beetsplug.agfgenre.console import Progress, plural
@@ -152,8 +152,10 @@ class Preparation:
                 found[task] = stored
         return found
 
-    def _excerpts(self, tracks: Sequence[Track]) -> Excerpts:
-        return Excerpts([t.track_id for t in tracks], self._base.metadata.input, self._cache)
+    def _excerpts(self, tracks: Sequence[Track]) -> CachedSpectrograms:
+        return CachedSpectrograms(
+            [t.track_id for t in tracks], self._base.metadata.input, self._cache
+        )
 
     def _progress(self, total: int, title: str) -> Progress:
         return Progress(0 if self._settings.quiet else total, self._log, title)

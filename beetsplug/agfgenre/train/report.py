@@ -43,17 +43,17 @@ class Data(Protocol):
         """Genres that are trained on."""
 
     @property
-    def n_teaching(self) -> int:
+    def n_tagged(self) -> int:
         """Number of tagged tracks."""
 
 
 class Tuner(Protocol):
-    """What trains a model: a `FineTuner` or a `LightLearner`."""
+    """What trains a model: a `FineTuner` or a `LightTrainer`."""
 
     model: Bundle
 
     @property
-    def material(self) -> Data:
+    def data(self) -> Data:
         """The training data."""
 
     @property
@@ -82,12 +82,12 @@ def compare_with_previous(
         By name: the base model, and an active personal model if there are fair predictions of half
         of the tracks or more.
     """
-    artists = np.array([tuner.material.tracks[i].artist for i in held_out.tracks])
+    artists = np.array([tuner.data.tracks[i].artist for i in held_out.tracks])
     seen = _seen_by_base(tuner, artists)
     fair = np.flatnonzero(~seen) if not seen.all() else np.arange(len(artists))
     result = {
         tuner.model.metadata.name: compare(
-            held_out.personal[fair], held_out.before[fair], held_out.truth[fair], artists[fair]
+            held_out.fine_tuned[fair], held_out.base[fair], held_out.truth[fair], artists[fair]
         )
     }
     if not configured and store.active != SHIPPED_NAME:
@@ -95,7 +95,7 @@ def compare_with_previous(
         chosen, predicted = _predictions_of_active(tuner, held_out, folder, predictor)
         if 2 * len(chosen) >= len(held_out.tracks):
             result[store.active] = compare(
-                held_out.personal[chosen], predicted, held_out.truth[chosen], artists[chosen]
+                held_out.fine_tuned[chosen], predicted, held_out.truth[chosen], artists[chosen]
             )
     return result
 
@@ -112,9 +112,9 @@ def _predictions_of_active(
     probabilities : np.ndarray [shape=(n, n_genres + 1)]
         The last column is of genres that are not trained on now.
     """
-    genres = tuner.material.genres
+    genres = tuner.data.genres
     report = read_report(folder) or {}
-    stored, artists = report.get("held_out"), report.get("artists_learnt_from")
+    stored, artists = report.get("held_out"), report.get("training_artists")
     if not isinstance(stored, dict) or not isinstance(artists, list):
         stored, artists = {}, None
     seen = None if artists is None else set(map(str, artists))  # None: they are not known
@@ -127,7 +127,7 @@ def _predictions_of_active(
     columns = [column.get(fold_genre_name(label), len(genres)) for label in model.metadata.labels]
     chosen, predicted = [], []
     for i, place in enumerate(held_out.tracks.tolist()):
-        track = tuner.material.tracks[place]
+        track = tuner.data.tracks[place]
         if _are_probabilities(stored.get(track.track_id), len(columns)):
             probabilities = stored[track.track_id]
         elif column[fold_genre_name(track.genre)] not in columns:
@@ -168,25 +168,25 @@ def training_report(
     left_out: Sequence[SetAside],
 ) -> dict[str, Any]:
     """Return the whole report, as JSON can hold it."""
-    material = tuner.material
-    tested = [material.tracks[i] for i in held_out.tracks]
+    data = tuner.data
+    tested = [data.tracks[i] for i in held_out.tracks]
     artists = np.array([track.artist for track in tested])
     sheet = score_sheet(
-        material.genres,
+        data.genres,
         held_out.truth,
         artists,
         {
             MOST_COMMON: held_out.common,
-            tuner.model.metadata.name: held_out.before,
-            FINE_TUNED: held_out.personal,
+            tuner.model.metadata.name: held_out.base,
+            FINE_TUNED: held_out.fine_tuned,
         },
         FINE_TUNED,
     )
     seen = _seen_by_base(tuner, artists)
     return {
         "date": date.today().isoformat(),
-        "begun_with": tuner.model.model_id,
-        "parts": held_out.parts,
+        "base_model": tuner.model.model_id,
+        "folds": held_out.folds,
         **sheet,
         "compared": {
             name: {
@@ -201,18 +201,18 @@ def training_report(
             for name, c in comparisons.items()
         },
         "seen_by_base": {"tracks": int(seen.sum()), "artists": len(set(artists[seen].tolist()))},
-        "not_learnt": [asdict(aside) for aside in left_out],
-        "artists_learnt_from": sorted({track.artist for track in material.tracks}),
+        "left_out": [asdict(aside) for aside in left_out],
+        "training_artists": sorted({track.artist for track in data.tracks}),
         "held_out": {
             track.track_id: [round(float(p), 4) for p in row]
-            for track, row in zip(tested, held_out.personal, strict=True)
+            for track, row in zip(tested, held_out.fine_tuned, strict=True)
         },
     }
 
 
 def report_lines(report: dict[str, Any]) -> list[str]:
     """Return the part of a report that people read."""
-    folds = report["parts"]
+    folds = report["folds"]
     how = f"{folds} folds, each held out in turn" if folds > 1 else "one fold in five, held out"
     lines = [
         "",

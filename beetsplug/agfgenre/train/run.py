@@ -164,7 +164,7 @@ class TrainingRun(ABC):
     def _save(self, tuner: Tuner, held_out: HeldOut, report: dict[str, Any]) -> tuple[str, Path]:
         """Train on everything, save the model with its report, and make it the active one."""
         fields, files = self._finish(tuner, held_out)
-        data = tuner.material
+        data = tuner.data
         store = model_store()
         name = store.free_name(self._settings.name or report["date"])
         metadata = replace(
@@ -173,15 +173,15 @@ class TrainingRun(ABC):
             labels=data.genres,
             prior=tuner.prior,
             trained_on={
-                "tracks": data.n_teaching,
-                "artists": len({t.artist for t in data.tracks[: data.n_teaching]}),
+                "tracks": data.n_tagged,
+                "artists": len({t.artist for t in data.tracks[: data.n_tagged]}),
                 "date": report["date"],
                 seen_artists.KEY: seen_artists.hash_artists(track.artist for track in data.tracks),
             },
             scores={
                 "tracks": report["tracks"],
                 "artists": report["artists"],
-                "parts": report["parts"],
+                "folds": report["folds"],
                 "overall": report["overall"][FINE_TUNED],
                 "by_confidence": report["by_confidence"],
                 "genres": report["genres"],
@@ -201,13 +201,13 @@ class TrainingRun(ABC):
 
 def _context(tuner: Tuner, held_out: HeldOut) -> dict[str, Any]:
     """Return what the genres of artists' other albums add to the predictions."""
-    tested = [tuner.material.tracks[i] for i in held_out.tracks]
+    tested = [tuner.data.tracks[i] for i in held_out.tracks]
     tracks = [
         (track.artist, track.album or track.track_id, genre)
         for track, genre in zip(tested, held_out.truth.tolist(), strict=True)
     ]
-    adjusted, known = adjust_without_own_album(held_out.personal, tracks)
-    both = (held_out.personal, adjusted)
+    adjusted, known = adjust_without_own_album(held_out.fine_tuned, tracks)
+    both = (held_out.fine_tuned, adjusted)
     return {
         "tracks": int(known.sum()),
         "accuracy": [
