@@ -144,7 +144,7 @@ def _resampled(
 def artist_resamples(artists: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """Yield indices of the tracks of as many artists as there are, drawn with replacement.
 
-    A track whose artist is empty, which is nobody's, is drawn by itself.
+    A track without an artist (an empty name) is drawn by itself.
     """
     owner = artist_numbers(artists)
     tracks_of = np.split(np.argsort(owner, kind="stable"), np.cumsum(np.bincount(owner))[:-1])
@@ -155,7 +155,7 @@ def artist_resamples(artists: np.ndarray, resamples: int, seed: int) -> Iterator
 
 
 def artist_numbers(artists: np.ndarray) -> np.ndarray:
-    """Number the artists from 0; every track of nobody (an empty name) has a number of its own.
+    """Number the artists from 0; every track without one has a number of its own.
 
     Returns
     -------

@@ -74,7 +74,7 @@ def one_line_errors() -> Iterator[None]:
 
 
 def line_of(error: OSError) -> str:
-    """Return a line that says what the system refused, and what to do."""
+    """Return a line on what the system refused, and what to do."""
     where = shown(error.filename) if error.filename else "a file"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{where} cannot be written (the disk is full); free some space and run it again"

@@ -142,7 +142,7 @@ OURS = Recipe(
 )
 """The model that ships: a student of two teachers' classes (`training.pretrained.student`).
 
-``docs/results/experiment-log.md`` says how it came to be.
+Its history is in ``docs/results/experiment-log.md``.
 """
 
 COMPARED = replace(

@@ -12,7 +12,7 @@ from training.datasets.collection import CALIBRATION_SHARE
 
 @dataclass(frozen=True)
 class Split:
-    """Indices of training tracks and of others; no artist is in two parts.
+    """Indices of training tracks and of others; no artist is in two of them.
 
     Attributes
     ----------
@@ -28,22 +28,22 @@ class Split:
 
 
 def leave_out(tracks: Sequence[Track], fold: int) -> Split:
-    """Return the split whose test part is a fold, without calibration tracks."""
+    """Return the split whose test set is a fold, without calibration tracks."""
     rest = np.array([i for i, track in enumerate(tracks) if track.fold != fold])
     test = np.array([i for i, track in enumerate(tracks) if track.fold == fold and track.genre])
     return Split(rest, np.array([], int), test)
 
 
-def hold_out_calibration(part: Split, tracks: Sequence[Track], seed: int) -> Split:
-    """Move some of the training artists to the calibration part."""
-    train, calibration = hold_out_artists(tracks, part.train, CALIBRATION_SHARE, seed=seed)
-    return Split(train, np.array([i for i in calibration if tracks[i].genre], int), part.test)
+def hold_out_calibration(split: Split, tracks: Sequence[Track], seed: int) -> Split:
+    """Move some of the training artists to the calibration set."""
+    train, calibration = hold_out_artists(tracks, split.train, CALIBRATION_SHARE, seed=seed)
+    return Split(train, np.array([i for i in calibration if tracks[i].genre], int), split.test)
 
 
 def across_sources(tracks: Sequence[Track], seed: int) -> dict[str, Split]:
     """Train on one source and test on another: a measure of out-of-domain accuracy.
 
-    The test part are the clips of main genres that both sources have, by artists who are not in the
+    The test set is the clips of main genres that both sources have, by artists who are not in the
     first.
 
     Returns
@@ -68,8 +68,8 @@ def across_sources(tracks: Sequence[Track], seed: int) -> dict[str, Split]:
             ]
             if test:
                 name = f"{one}-to-{other}".replace("/", "-")
-                part = Split(train, np.array([], int), np.array(test))
-                splits[name] = hold_out_calibration(part, tracks, seed)
+                split = Split(train, np.array([], int), np.array(test))
+                splits[name] = hold_out_calibration(split, tracks, seed)
     return splits
 
 
@@ -81,5 +81,5 @@ def folds(tracks: Sequence[Track]) -> dict[int, Split]:
 
 def all_splits(tracks: Sequence[Track], seed: int) -> dict[str, Split]:
     """Return all splits that a recipe is tested on, by name: its folds, and across sources."""
-    by_fold = {f"fold-{number}": part for number, part in folds(tracks).items()}
+    by_fold = {f"fold-{number}": split for number, split in folds(tracks).items()}
     return by_fold | across_sources(tracks, seed)

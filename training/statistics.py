@@ -40,7 +40,7 @@ class Scored:
         return Score.of(float(self.values[k]), self.drawn[:, k])
 
     def p_value(self, k: int) -> float:
-        """Return the chance of a score as far from 0 if it were 0: 1 to begin with."""
+        """Return the chance of a score as far from 0 if it were 0: 1 at first."""
         from scipy.stats import norm
 
         value, spread = abs(float(self.values[k])), float(self.drawn[:, k].std())
@@ -67,7 +67,7 @@ class Scored:
 
 
 def certain(differences: Sequence[Scored], k: int) -> list[bool]:
-    """Tell which differences of a table are not 0, at 5 % over the whole table.
+    """Return which differences of a table are not 0, at 5 % over the whole table.
 
     Their p-values, two-sided, take the resamples' spread as a normal distribution's. Holm's
     correction over all of them keeps the chance of even one false certainty at 5 %.

@@ -109,7 +109,7 @@ class _File(io.FileIO):
 
 @contextmanager
 def _blaming_the_disk(name: str, file: _File) -> Iterator[None]:
-    """Say that a file cannot be read, and not that it is damaged, where the disk has failed."""
+    """Raise an error of the disk as such, not as a damaged file."""
     try:
         yield
     finally:

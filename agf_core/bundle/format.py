@@ -72,8 +72,8 @@ class Metadata:
         Number of classes of each training task, by its letter.
     architecture : dict
         ``networks``, the tasks of each, their ``width`` and ``frames_pooled``: what the weights
-        belong to (`agf_core.train.networks.MultiTaskNet`); ``direct``, whether there is a direct
-        path (`agf_core.train.networks.TransferMLP`).
+        belong to (`agf_core.train.networks.MultiTaskNet`); ``direct``, whether there is a linear
+        head (`agf_core.train.networks.TransferMLP`).
     input : InputSpec
     mean, std : np.ndarray [shape=(n_mels,), dtype=float32]
         Normaliser of the log-mel bands, decibels.
@@ -149,7 +149,7 @@ class Metadata:
     @property
     def averages_logits(self) -> bool:
         """Whether logits are averaged over a track's windows; probabilities otherwise."""
-        direct = self.architecture.get("direct") is True  # models of before do not say
+        direct = self.architecture.get("direct") is True  # absent from older models
         return direct or self.architecture.get("head", "mlp") != "mlp"
 
     def to_dict(self) -> dict[str, Any]:

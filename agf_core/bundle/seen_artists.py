@@ -31,7 +31,7 @@ def hash_artists(artists: Iterable[str], salt: str = "") -> dict[str, Any]:
 
 
 def seen_artists(trained_on: Mapping[str, Any], artists: Iterable[str]) -> set[str]:
-    """Return those of some artists that a model was trained on, as far as it says so.
+    """Return those of some artists that a model was trained on, as far as its metadata has them.
 
     Parameters
     ----------

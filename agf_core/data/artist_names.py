@@ -5,7 +5,7 @@ import re
 import unicodedata
 
 ARTICLES = "the|a|an|die|der|das|los|las|les|la|le|el|il"
-NOBODY = re.compile(
+NO_ARTIST = re.compile(
     r"various|va|v a|unknown|(various|unknown|no) artists?|artistes divers|divers artistes|"
     r"(verschiedene|diverse) interpreten|varios artistas|artisti vari|разные исполнители|"
     r"неизвестный исполнитель|ヴァリアス アーティスツ?ト?|群星|未知艺术家"
@@ -45,7 +45,7 @@ def fold_artist_name(name: str) -> str:
     folded = re.sub(r"['’‘`´.]", "", folded)  # Destiny's Child, R.E.M.
     words = "".join(c if unicodedata.category(c)[0] in "LNM" else " " for c in folded).split()
     key = " ".join(words) or whole
-    if NOBODY.fullmatch(key):
+    if NO_ARTIST.fullmatch(key):
         return ""
     short = key.removeprefix("the ")
-    return key if short == "the" or NOBODY.fullmatch(short) else short
+    return key if short == "the" or NO_ARTIST.fullmatch(short) else short

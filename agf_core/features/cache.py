@@ -83,7 +83,7 @@ class FeatureCache:
         return _stored(self._path(*item)) is not None
 
     def has_file(self, kind: str, track_id: str) -> bool:
-        """Tell whether a feature is stored, without reading it: it may be damaged."""
+        """Return whether a feature is stored, without reading it: it may be damaged."""
         return self._path(kind, track_id).is_file()
 
     def _path(self, kind: str, track_id: str) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 MEMORY = 10  # steps that L-BFGS remembers
 MOST_STEPS = 200
 TOLERANCE = 1e-4  # of the largest component of the gradient
-ENOUGH = 1e-4  # share of the decrease that a line search asks for (Armijo's condition)
+ENOUGH = 1e-4  # share of the decrease that a line search demands (Armijo's condition)
 
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
@@ -47,7 +47,7 @@ def fit_logistic(
     weights : np.ndarray [shape=(n_tracks,)], optional
         How much each track counts; 1 by default.
     towards, start : np.ndarray [shape=(n_classes, n_inputs + 1)], optional
-        Weights that cost nothing, and those to begin with; zero, and `towards`, by default.
+        Weights that cost nothing, and initial weights; zero, and `towards`, by default.
     bias_strength : float
         Strength of the regularisation of the bias.
     tolerance : float

@@ -31,7 +31,7 @@ TRACKS_PER_WORD = 8  # at least; the paper has 12
 ARTISTS_PER_GROUP = 15  # at least; a group of fewer is about them and not about music
 WORDS_PER_GROUP = 2  # at least
 LDA_ROUNDS = 50
-INFERENCE_ROUNDS = 100  # for every artist, so that none depends on who else is asked for
+INFERENCE_ROUNDS = 100  # for every artist, so that none depends on which others are inferred
 
 
 def group_sizes(source: str, n_observations: int, n_artists: int) -> tuple[int, int]:

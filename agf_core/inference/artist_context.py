@@ -1,9 +1,9 @@
-"""What the genres of an artist's other tracks tell about the genre of a track.
+"""The genre of a track, given the genres of its artist's other tracks.
 
 Artists keep to their genres. How closely is estimated from the tags of a collection, by leaving
 albums out: the shares of genres among an artist's tracks are taken to be drawn from a Dirichlet
 distribution around those of the collection, whose concentration is low where artists have one genre
-each, and high where an artist's genre says nothing.
+each, and high where an artist's tracks are of all genres.
 """
 
 from collections import defaultdict

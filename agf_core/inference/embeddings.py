@@ -6,7 +6,7 @@ sound a file holds is kept as well, until the file's size or time of change is a
 
 It is a cache. A store that is damaged is made again; one that cannot be used, because it is a newer
 version's, its disk is full or another process holds it, is done without. `EmbeddingStore.problem`
-then says why, in one sentence.
+then holds the reason, one sentence.
 """
 
 import hashlib

@@ -1,9 +1,8 @@
 """From an embedding by way of the teachers' classes to genres: the head of the pretrained model.
 
-The network predicts classes that its teachers have learnt from far more music (tags of the Million
-Song Dataset, classes of AudioSet). A table says which of them speak for which genre and which
-style; only a weight per teacher and a bias per genre are fitted to labels
-(`training.pretrained.genre_head`).
+The network predicts classes that its teachers were trained on with far more music (tags of the
+Million Song Dataset, classes of AudioSet). A table maps them to genres and styles; only a weight
+per teacher and a bias per genre are fitted to labels (`training.pretrained.genre_head`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -75,7 +74,7 @@ class ClassHead(TaskModel):
         super().__init__()
         self.sizes = sizes
         self.classes = nn.Linear(n_features, sizes.classes)
-        # Which class of which teacher speaks for which genre: 0 or 1, (classes, teachers * genres).
+        # 1 where a class is evidence for a genre, else 0, (classes, teachers * genres).
         self.register_buffer("table", torch.zeros(sizes.classes, sizes.teachers * sizes.genres))
         self.register_buffer("teacher_weights", torch.ones(sizes.teachers))
         self.register_buffer("genre_bias", torch.zeros(sizes.genres))
@@ -118,7 +117,7 @@ class ClassHead(TaskModel):
 
 
 class CorrectedHead(TaskModel):
-    """What a `ClassHead` predicts, in the words of another collection, and a trained correction.
+    """A `ClassHead` mapped to the genres of another collection, and a trained correction.
 
     (batch, n_features) -> (batch, n_genres)
 
@@ -176,7 +175,7 @@ def head_of(architecture: dict[str, Any], n_features: int, n_genres: int) -> Hea
     KeyError, TypeError, ValueError
         When it describes none.
     """
-    kind = architecture.get("head", "mlp")  # older models do not say
+    kind = architecture.get("head", "mlp")  # absent from older models
     if kind == "mlp":
         return TransferMLP(n_features, n_genres, direct=architecture.get("direct") is True)
     n_base = architecture.get("base_features", n_features)

@@ -46,7 +46,7 @@ def written(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         with suppress(OSError):
             partial.unlink()
         if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # a full disk does not say
+            error.filename = str(path)  # errors of a full disk name no file
         raise
 
 

@@ -185,7 +185,7 @@ class Settings:
     threads : int
         Files analysed at a time; 0 for as many as there are cores.
     model : str
-        Folder of the model; empty for the active personal model, or the shipped one.
+        Folder of the model; empty for the active fine-tuned model, or the shipped one.
     context : bool
         Combine predictions with the genres that the user has given to the artist's other tracks.
     prior : str

@@ -34,7 +34,7 @@ USAGE = "beet agfmodels [show NAME [--open] | use NAME | remove NAME]"
 
 
 def model_store() -> ModelStore:
-    """Return the personal models, which are beside beets' configuration."""
+    """Return the fine-tuned models, which are beside beets' configuration."""
     return ModelStore(Path(beets.config.config_dir()) / "agfgenre")
 
 
@@ -80,7 +80,7 @@ def chosen_model(configured: str) -> bundle_format.Bundle:
 def manage(
     arguments: list[str], settings: Settings, log: BeetsLogger, *, open_page: bool = False
 ) -> None:
-    """Do what ``beet agfmodels`` was asked for.
+    """Run ``beet agfmodels``.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def _remove(store: ModelStore, name: str, settings: Settings, log: BeetsLogger) 
 
 
 def _missing(store: ModelStore) -> str:
-    """Return a sentence that says so if the active model is missing."""
+    """Return a sentence if the active model is missing, else ""."""
     if store.chosen in (store.active, ""):
         return ""
     return f"the active model {store.chosen!r} is no longer in {store.folder / 'models'}; {HINT}"

@@ -66,7 +66,7 @@ def make_tracks():
 
 
 @pytest.fixture
-def material(tmp_path, monkeypatch):
+def data(tmp_path, monkeypatch):
     rng, cache = np.random.default_rng(0), FeatureCache(tmp_path / "features")
     tracks = make_tracks()
     for track in tracks:
@@ -78,7 +78,7 @@ def material(tmp_path, monkeypatch):
         OURS, input=SPEC, networks=replace(OURS.networks, epochs=6, batch_size=16, bfloat16=False)
     )
     monkeypatch.setattr(release, "LEFT_OUT", {"a": ("north",), "b": ("south",), release.ALL: ()})
-    return release.Material(tracks, [], cache, tmp_path, recipe, read_ontology())
+    return release.ReleaseData(tracks, [], cache, tmp_path, recipe, read_ontology())
 
 
 def test_the_ontology_is_made_of_classes_that_teachers_have_and_names_lastgenre_knows():
@@ -139,13 +139,13 @@ def test_a_temperature_is_fitted_on_the_other_collections():
     assert p[18].max() > p[0].max()  # the north is all right, so the south gets to be sure
 
 
-def test_a_model_is_trained_scored_and_saved(material, tmp_path, monkeypatch):
+def test_a_model_is_trained_scored_and_saved(data, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "LEAST", 10)
-    scores, temperature = release.score(material)
+    scores, temperature = release.score(data)
     assert list(scores["by_collection"]) == ["north", "south"]
     assert scores["means"]["this model"]["all"][0] > 0.9
     assert scores["means"]["its teachers"]["all"][0] > 0.9
-    model = release.train_final(material, temperature, scores, tmp_path / "model")
+    model = release.train_final(data, temperature, scores, tmp_path / "model")
     assert model.metadata.labels == read_ontology().genres
     card = (model.folder / bundle_format.CARD).read_text()
     assert "| north | 18 | 18 |" in card
@@ -158,19 +158,19 @@ def test_a_model_is_trained_scored_and_saved(material, tmp_path, monkeypatch):
     assert tagger.embed_log_mel(quiet).shape == (256,)
 
 
-def test_a_student_has_met_nothing_of_what_it_is_asked_about(material, monkeypatch):
+def test_a_student_has_seen_nothing_that_it_is_tested_on(data, monkeypatch):
     shown = []
     monkeypatch.setattr(release, "train_student", lambda windows, *_, **__: shown.append(windows))
-    material.train_part("a")
-    material.train_part(release.ALL)
+    data.train("a")
+    data.train(release.ALL)
     assert [len(windows) for windows in shown] == [18, 36]
 
 
-def test_a_collection_that_no_student_leaves_out_is_named(material, monkeypatch):
+def test_a_collection_that_no_student_leaves_out_is_an_error(data, monkeypatch):
     monkeypatch.setattr(evaluate, "LEAST", 10)
     monkeypatch.setattr(release, "LEFT_OUT", {"a": ("north",), release.ALL: ()})
     with pytest.raises(RunError, match="no student leaves out south"):
-        release.score(material)
+        release.score(data)
 
 
 def test_the_class_layer_gives_logits_as_they_are():

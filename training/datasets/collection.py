@@ -13,11 +13,11 @@ column             what is in it
 ``split``          ``train``, ``valid``, ``test``, or empty for none of them
 =================  ==============================================================
 
-Artists are told apart as the plugin does it (`agf_core.data.artist_names`): "The Beatles" and
-"Beatles, The" are one, and "Various Artists" is nobody, whose tracks serve no artist groups.
+Artists are distinguished as the plugin does it (`agf_core.data.artist_names`): "The Beatles" and
+"Beatles, The" are one, and "Various Artists" is no artist: its tracks serve no artist groups.
 
 Several splits stand in columns ``split_NAME``; the one of a column ``split`` is called `GIVEN`. The
-folds of a cross-validation are splits called ``fold0``, ``fold1`` and so on, whose test part is the
+folds of a cross-validation are splits called ``fold0``, ``fold1`` and so on, whose test set is the
 fold. Optional columns are ``track_id`` (else it is the path as written), ``artist_name`` (to show
 instead of the key), ``source`` (the name of the table without one) and ``genre_weights`` (such as
 ``"Pop=0.5; Rock=0.5"``, of tracks of several main genres). Others are ignored.
@@ -49,7 +49,7 @@ COLUMNS = ("path", "artist", "album", "genre", "genres")
 PARTS = ("train", "valid", "test")
 GIVEN = "given"
 FOLD = "fold"  # before its number, the name of its split
-NOBODY = "Various Artists"  # what is written for an artist who is not known
+NO_ARTIST = "Various Artists"  # what is written for an artist who is not known
 SEPARATOR = "; "  # between the genres of a track
 CALIBRATION_SHARE = 0.1  # of the training artists, held out to fit a temperature
 
@@ -266,7 +266,7 @@ def _check_tracks(tracks: Sequence[Track], table: Path, audio_needed: bool) -> N
 def split_by_folds(tracks: Sequence[Track]) -> dict[str, tuple[str, ...]]:
     """Return a split for each fold of the tracks, for `Collection.splits`.
 
-    Its test part is the fold; its validation part are some of the other artists, to calibrate on.
+    Its test set is the fold; its validation set is some of the other artists, to calibrate on.
     """
     splits = {}
     for fold in sorted({track.fold for track in tracks if track.fold is not None}):
@@ -299,7 +299,7 @@ def write_csv(collection: Collection, table: Path) -> None:
             {
                 "track_id": track.track_id,
                 "path": Path(os.path.relpath(track.path, table.parent)).as_posix(),
-                "artist": track.artist or NOBODY,
+                "artist": track.artist or NO_ARTIST,
                 "album": track.album,
                 "genre": track.genre,
                 "genres": SEPARATOR.join(track.labels),

@@ -75,7 +75,7 @@ def recipe_of(arguments: Namespace) -> Recipe:
     Raises
     ------
     RunError
-        When it asks for what cases do not have; see `training.paper.experiment.check_recipe`.
+        When it has what cases lack; see `training.paper.experiment.check_recipe`.
     """
     recipe = RUN_RECIPES[arguments.recipe]
     if getattr(arguments, "epochs", None):

@@ -3,7 +3,7 @@
 Without an address, the processes are started here and end with the command. With one, they are
 those of a scheduler that runs elsewhere and whose workers see the same folders, the clone among
 them: they find its code wherever they were started. When a worker dies, its job is tried anew by
-another; a job that has taken four workers along is given up and named.
+another; a job that has taken four workers along is given up and reported.
 """
 
 import os
@@ -125,7 +125,7 @@ def each(
 
 
 def reason(error: BaseException, what: str) -> str:
-    """Return a line that says why a job could not be done.
+    """Return a line on why a job could not be done.
 
     Parameters
     ----------

@@ -45,18 +45,18 @@ def check_recipe(recipe: Recipe) -> None:
     Raises
     ------
     RunError
-        When it asks for more than networks of a branch per task and a transfer MLP.
+        When it has more than networks of a branch per task and a transfer MLP.
     """
     plain = Recipe(recipe.name)
-    asked = [
+    extra = [
         f.name
         for f in fields(Recipe)
         if f.name not in FOLLOWED and getattr(recipe, f.name) != getattr(plain, f.name)
     ]
-    if asked:
+    if extra:
         raise RunError(
-            f"the paper's cases cannot be trained by the recipe {recipe.name}, which asks for"
-            f" {', '.join(asked)}; take --recipe paper"
+            f"the paper's cases cannot be trained by the recipe {recipe.name}, which has"
+            f" {', '.join(extra)}; take --recipe paper"
         )
 
 
@@ -77,17 +77,17 @@ def checkpoint_of(folder: Path, tasks: str, case: Case, width: float) -> Path:
 
 
 class Experiment:
-    """Train cases on the training part of a split alone.
+    """Train cases on the training set of a split alone.
 
     Parameters
     ----------
     tracks : sequence of Track
     segments : Segments
-        Of all tracks, with the normaliser of the training part.
+        Of all tracks, with the normaliser of the training set.
     genres : sequence of str
     recipe : Recipe
         Its tasks and `shared` do not matter: cases have their own.
-    part : Split
+    split : Split
         Training and test tracks.
     targets : callable
         Returns the targets of a task, (n_tracks, n_classes), from its letter and whether the
@@ -113,7 +113,7 @@ class Experiment:
         segments: SegmentDataset,
         genres: Sequence[str],
         recipe: Recipe,
-        part: Split,
+        split: Split,
         targets: Callable[[str, bool], np.ndarray],
         folder: Path,
         *,
@@ -123,7 +123,7 @@ class Experiment:
     ) -> None:
         check_recipe(recipe)
         self.tracks, self.segments, self.genres = tracks, segments, genres
-        self.recipe, self.part, self.folder = recipe, part, folder
+        self.recipe, self.split, self.folder = recipe, split, folder
         self.watched, self.progress = watched, progress
         self.labelled = np.array([i for i, track in enumerate(tracks) if track.genre])
         self._labelled_segments = segments.subset(self.labelled)
@@ -156,7 +156,7 @@ class Experiment:
             self.segments,
             {task: self.targets(task, case.shuffled) for task in tasks},
             self.recipe.networks,
-            train=self.part.train,
+            train=self.split.train,
             valid=self.watched,
             width=self.width(case),
             frames_pooled=self.recipe.frames_pooled,
@@ -211,9 +211,9 @@ class Experiment:
         Parameters
         ----------
         also : sequence of int
-            Training tracks besides those of the training part: see `training.paper.leak`.
+            Training tracks besides those of the training set: see `training.paper.leak`.
         """
-        train = np.union1d(self.part.train, np.asarray(also, int))
+        train = np.union1d(self.split.train, np.asarray(also, int))
         return train_transfer(
             self.features(case),
             self._genre_of,
@@ -237,7 +237,7 @@ class Experiment:
             [np.concatenate([columns[task] for task in case.tasks]) for case in cases],
             self._genre_of,
             self.recipe.transfer,
-            train=places(self.part.train, self.labelled),
+            train=places(self.split.train, self.labelled),
             checkpoint=checkpoint,
             progress=self.progress,
             watch=self._follower(checkpoint),
@@ -251,9 +251,9 @@ class Experiment:
     def predict(self, case: Case, mlp: TransferMLP) -> np.ndarray:
         """Return probabilities before any temperature, (n_tracks, n_genres).
 
-        NaN for all but the tracks of the calibration and the test part.
+        NaN for all but the tracks of the calibration and the test sets.
         """
-        predicted = np.concatenate([self.part.calibration, self.part.test])
+        predicted = np.concatenate([self.split.calibration, self.split.test])
         raw = np.full((len(self.tracks), len(self.genres)), np.nan)
         raw[predicted] = predict(mlp, self.features(case), places(predicted, self.labelled))
         return raw

@@ -1,4 +1,4 @@
-"""Artist groups as targets: per source, fitted on the training part of a split alone.
+"""Artist groups as targets: per source, fitted on the training set of a split alone.
 
     python -m training.paper.groups --work work --splits official random --seeds 0 1 2
 
@@ -72,7 +72,7 @@ class GroupsJob:
             return "method" in stored and int(stored["method"]) == METHOD
 
     def make(self) -> None:
-        """Find the groups in the split's training part, and every track's target.
+        """Find the groups in the split's training set, and every track's target.
 
         Raises
         ------

@@ -4,7 +4,7 @@
 
 The script that the paper's authors released trains the transfer MLP on the validation segments as
 well. This trains two MLPs on the features of each case's finished networks, which were trained on
-neither: one on the training part, one on the test tracks, too. The difference between their gains
+neither: one on the training set, one on the test tracks, too. The difference between their gains
 from more tasks is how much of the gain could be the leak. What stands in the page above its marker
 line is kept.
 """
@@ -52,7 +52,7 @@ def both(
             )
     with enough_memory(", ".join(case.name for case in cases)):
         experiment, _ = open_experiment(setting)
-        test = experiment.part.test
+        test = experiment.split.test
         probabilities = {
             case: np.stack(
                 [

@@ -66,7 +66,7 @@ class Prepared:
     spec: InputSpec
 
     def normaliser(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and deviation of each mel band over a split's training part.
+        """Return mean and deviation of each mel band over a split's training set.
 
         Kept in a file, because it takes a minute for FMA-medium. See `fit_normaliser`.
         """
@@ -128,8 +128,8 @@ def prepare(
     CollectionError
         When the table is bad, or `work` was prepared from another.
     RunError
-        When a track's features cannot be made for another reason than its sound: a full disk, say.
-        What is finished is kept.
+        When a track's features cannot be made for another reason than its sound, such as
+        a full disk. Finished features are kept.
     """
     table, work = table.absolute(), work.absolute()
     collection = read_csv(table, audio_needed=True)

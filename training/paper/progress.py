@@ -73,7 +73,7 @@ class Bar:
     def report(self, key: str, share: float) -> None:
         """Take note of how much of a training is done.
 
-        What a training begins with is of an earlier run, and says nothing about the time left.
+        The first report is of what an earlier run has done; the time left is not estimated from it.
         """
         if key not in self.work:
             return
@@ -148,7 +148,7 @@ def write_curves(writer: Any, title: str, history: Sequence[Mapping[str, Any]]) 
 
 
 def report(key: str, share: float) -> None:
-    """Tell the command that this worker works for how much of a training is done."""
+    """Send the command that runs this worker the share of a training that is done."""
     from distributed import get_worker
 
     try:

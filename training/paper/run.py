@@ -2,7 +2,7 @@
 
     python -m training.paper.run --work work --split official --tasks gs --network MTN --seed 0
 
-trains on the training part of a split of a prepared collection (see `training.paper.prepare` and
+trains on the training set of a split of a prepared collection (see `training.paper.prepare` and
 `training.paper.groups`) and leaves ``work/runs/NAME/SPLIT/seed-SEED/CASE/`` with
 
 ====================  ============================================================================
@@ -13,8 +13,8 @@ trains on the training part of a split of a prepared collection (see `training.p
 ``scores.json``       scores with 95 % intervals over artists; written last
 ====================  ============================================================================
 
-Scores are of the test part, with a temperature fitted on the validation part. A split without a
-test part (the paper's) is scored on its validation part, as in the paper, without a temperature.
+Scores are of the test set, with a temperature fitted on the validation set. A split without a
+test set (the paper's) is scored on its validation set, as in the paper, without a temperature.
 """
 
 import argparse
@@ -272,7 +272,7 @@ def open_experiment(setting: Setting) -> tuple[Experiment, str]:
 
 
 def _segments(work: Path, spec: InputSpec, split: str, device: str, stream: bool) -> SegmentDataset:
-    """Return the segments of all tracks, normalised as the training part of a split needs it."""
+    """Return the segments of all tracks, normalised as the training set of a split needs it."""
     mean, std = Prepared.open(work, spec).normaliser(split)
     return _rows(work, spec, device, stream).normalised_by(mean, std)
 
@@ -299,7 +299,7 @@ def _write(
     """Write everything about a case; the scores come last."""
     from torch.utils.tensorboard import SummaryWriter
 
-    tracks, part = experiment.tracks, experiment.part
+    tracks, part = experiment.tracks, experiment.split
     folder = setting.case_folder(case)
     folder.mkdir(parents=True, exist_ok=True)
     raw = experiment.predict(case, mlp)
@@ -373,7 +373,7 @@ def versions(device: torch.device) -> dict[str, str]:
 
 
 def setting_of(arguments: argparse.Namespace, *, progress: bool = False) -> Setting:
-    """Return the setting that the options of `training.cli` ask for."""
+    """Return the setting of the options of `training.cli`."""
     return Setting(
         arguments.work,
         arguments.runs or arguments.recipe,

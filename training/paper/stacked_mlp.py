@@ -28,7 +28,7 @@ class TransferStack(TaskModel):
     Parameters
     ----------
     members : sequence of TransferMLP
-        As they are to begin with.
+        As initialised.
     columns : sequence of Tensor [dtype=int64]
         Which of all features each member gets.
     n_features : int

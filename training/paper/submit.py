@@ -4,7 +4,7 @@
         --clips fma_crowdai_www2018_test --output submission.csv
 
 predicts with a case that `training.paper.run` or `training.paper.reproduce` has finished; it is
-calibrated if its split has a test part. The model is left in the case's folder, as one that the
+calibrated if its split has a test set. The model is left in the case's folder, as one that the
 plugin can use, too.
 """
 
@@ -71,7 +71,7 @@ def build_model(setting: Setting, case: Case) -> bundle_format.Bundle:
     mean, std = (x.cpu().numpy() for x in (experiment.segments.mean, experiment.segments.std))
     network = experiment.whole(case, mlp.eval()).cpu()
     groups = {job.source: job.groups() for job in setting.groups(case)}
-    train = [experiment.tracks[i] for i in experiment.part.train]
+    train = [experiment.tracks[i] for i in experiment.split.train]
     prior = training_prior(genre_targets(train, experiment.genres))
     return write_bundle(
         Trained(network, groups, mean, std, prior, {}, np.empty(0)),
@@ -139,7 +139,7 @@ def main() -> None:
     with enough_memory(case.name):
         model = build_model(setting, case)
     experiment, _ = open_experiment(setting)
-    genres = [experiment.tracks[i].genre for i in experiment.part.train]
+    genres = [experiment.tracks[i].genre for i in experiment.split.train]
     counts = np.array([genres.count(label) for label in model.metadata.labels])
     n = submit(model, arguments.clips, arguments.output, counts / counts.sum())
     print(f"{arguments.output}: {n} clips, by {model.model_id}")

@@ -8,7 +8,7 @@ as CSV, with every score there is. What stands in the page above its marker line
 
 Ours are means over seeds with 95 % intervals from resampling artists and seeds. In bold stands what
 differs, by Holm's correction over all cases of a table: MTN from STN (Table 3), a set of tasks from
-g alone (Table 4), the best set from the wide network (Table 5, which says how it is chosen).
+g alone (Table 4), the best set from the wide network (Table 5, whose caption has how it is chosen).
 """
 
 import argparse
@@ -86,7 +86,7 @@ class Results:
     epochs : int
         Of each task.
     raw, calibrated : mapping of Scored
-        By case, in the order of `NAMES`; calibrated is empty without a calibration part.
+        By case, in the order of `NAMES`; calibrated is empty without a calibration set.
     choices : mapping of Scored
         How the best set differs from the wide network of its size, log loss and F1, by kind of
         network and number of tasks; see `training.statistics.chosen_less`.

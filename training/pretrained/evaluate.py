@@ -1,7 +1,7 @@
-"""Leave one collection out: how good a model is on music that it has never met.
+"""Leave one collection out: how good a model is on unseen music.
 
 A collection leaks where it comes from, by bandwidth, loudness and choice of artists, and a model
-learns that; cross-validation inside one collection therefore promises too much. So each collection
+fits to that; cross-validation inside one collection therefore promises too much. So each collection
 is predicted by a network and a head that were trained on none of its tracks and artists, and the
 mean over collections is what decides.
 

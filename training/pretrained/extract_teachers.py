@@ -1,9 +1,9 @@
-"""What two teachers say of windows of music, from which the pretrained model learns.
+"""What two teachers predict for windows of music: targets of the pretrained model.
 
     python -m training.pretrained.extract_teachers --table collection.csv --unlabelled music \
         --work work --python PYTHON --efficientat EfficientAT
 
-puts windows of every track, and what the teachers say of each, beside the other features.
+puts windows of every track, and what the teachers predict for each, beside the other features.
 Predicting needs none of it. musicnn runs on TensorFlow 2.15, which does not get along with what
 else is needed here: PYTHON is that of an environment of its own, with
 
@@ -79,7 +79,7 @@ class TeacherProcess:
         Raises
         ------
         RuntimeError
-            When the process has ended; it has said why.
+            When the process has ended; it has printed the reason.
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -88,16 +88,16 @@ class TeacherProcess:
             self.process.stdin.write(samples.astype(np.float32).tobytes())
             self.process.stdin.flush()
         except BrokenPipeError:
-            pass  # the answer is missing, too
+            pass  # its outputs are missing, too
         n = self.teacher.n_features
         head = self.process.stdout.read(8)
         size = 4 * n * int(np.frombuffer(head, np.int64)[0]) if len(head) == 8 else 0
-        answer = self.process.stdout.read(size)
-        if not size or len(answer) != size:
+        outputs = self.process.stdout.read(size)
+        if not size or len(outputs) != size:
             raise RuntimeError(
                 f"{self.python} has ended; has its environment what {self.teacher.name} needs?"
             )
-        return np.frombuffer(answer, np.float32).reshape(-1, n)
+        return np.frombuffer(outputs, np.float32).reshape(-1, n)
 
 
 def the_clone(path: str) -> str:
@@ -110,7 +110,7 @@ def the_clone(path: str) -> str:
     if found != MN04_SHA256:
         raise SystemExit(
             f"{weights} is another file than the one that "
-            "training.pretrained.extract_teachers tells of"
+            "training.pretrained.extract_teachers describes"
         )
     return path
 
@@ -129,8 +129,10 @@ def main() -> None:
         _extract(parser.parse_args())
 
 
-def ask(teachers: Mapping[Teacher, TeacherProcess]) -> Callable[[Teacher, np.ndarray], np.ndarray]:
-    """Return what asks one of running teachers."""
+def predict_with(
+    teachers: Mapping[Teacher, TeacherProcess],
+) -> Callable[[Teacher, np.ndarray], np.ndarray]:
+    """Return a function that predicts by one of running teachers."""
     return lambda teacher, samples: teachers[teacher].analyse(samples)
 
 
@@ -141,7 +143,7 @@ def _extract(arguments: argparse.Namespace) -> None:
     idle: SimpleQueue[dict[Teacher, TeacherProcess]] = SimpleQueue()
 
     def analyse(track: Track) -> str:
-        """Have both teachers analyse a track; return what is the matter with it, if anything."""
+        """Analyse a track by both teachers; return a sentence on what is wrong with it, or ""."""
         teachers = idle.get()
         try:
             for part in PARTS:
@@ -150,7 +152,7 @@ def _extract(arguments: argparse.Namespace) -> None:
                     part,
                     OURS.input,
                     cache,
-                    lambda one, samples: teachers[one].analyse(samples),
+                    predict_with(teachers),
                 )
         except decode.AudioTooShortError:
             return ""  # there is nothing between the pieces of its excerpt

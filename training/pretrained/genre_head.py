@@ -42,7 +42,7 @@ class HeadNumbers:
 
 
 def evidence(outputs: Sequence[np.ndarray], ontology: Ontology) -> np.ndarray:
-    """Return what each teacher's classes say of each genre, averaged over a track's windows.
+    """Return each teacher's evidence for each genre, averaged over a track's windows.
 
     Parameters
     ----------

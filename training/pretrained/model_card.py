@@ -1,4 +1,4 @@
-"""The card of a model, filled from what the model says of itself."""
+"""The card of a model, filled from its metadata."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -33,9 +33,9 @@ right is how much of that is right.
 
 The labels of `Famelgas/MULT_TP2` and `RohitJacob/MusicAnalysis` come with the clips. Those of the
 other collections are people's own folders of whole songs: a fifth of their labels are the file's
-own tag, the rest were judged by artist and title. Which head ships was chosen on these collections,
-so that the scores flatter it a little. One seed. Nearly all tracks of Blues, Country and Reggae are
-in `Famelgas/MULT_TP2`: a model that has not seen that collection does not recognise them.
+own tag, the rest were assigned by artist and title. Which head ships was chosen on these
+collections, so that the scores flatter it a little. One seed. Nearly all tracks of Blues, Country
+and Reggae are in `Famelgas/MULT_TP2`: a model that has not seen it does not recognise them.
 
 What leaving unsure tracks alone buys, on {scores["tracks"]} songs by {scores["artists"]} artists
 in {scores["folds"]} of these collections:
@@ -61,17 +61,17 @@ is part of the model.
 The network is a student of two others: musicnn (Pons and Serra, 2019; ISC licence), which predicts
 50 tags of the Million Song Dataset, and EfficientAT's mn04_as (Schmid et al., 2023; MIT licence),
 which predicts sounds and music of AudioSet. It predicts {metadata.architecture["sizes"]["classes"]}
-classes of theirs for every 3 s. A table, `styles.yaml`, says which classes speak for which genre
-and style. Fitted to genre labels are only a weight for each teacher and a bias for each genre. How
+classes of theirs for every 3 s. A table, `styles.yaml`, maps these classes to genres
+and styles. Fitted to genre labels are only a weight for each teacher and a bias for each genre. How
 surely a window is music is AudioSet's class of that name; speech and noise get flat probabilities.
 
-A style's probability is that of its classes by the teachers' word. It is no share: a track may have
-several styles or none.
+A style's probability is that of its classes, as the teachers predict them. It is no share: a track
+may have several styles or none.
 
 ## What it must not be used for
 
-It knows broad genres of mostly Western popular and classical music. International, Folk, Latin and
-R&B/Soul are seldom recognised. It is no judge of quality, origin or authorship.
+It predicts broad genres of mostly Western popular and classical music. International, Folk, Latin
+and R&B/Soul are seldom recognised. It does not measure quality, origin or authorship.
 """
 
 

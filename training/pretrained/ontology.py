@@ -1,4 +1,4 @@
-"""Which classes of the teachers speak for which genre and style, read from ``styles.yaml``."""
+"""Which classes of the teachers are evidence for a genre or a style, read from ``styles.yaml``."""
 
 import json
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Ontology:
     genres : tuple of str
     styles : tuple of Style
     table : np.ndarray [shape=(n_classes, n_teachers * n_genres), dtype=float32]
-        1 where a class speaks for a genre, in the columns of the teacher that the class is of.
+        1 where a class is evidence for a genre, in the columns of the teacher that the class is of.
     terms : np.ndarray [shape=(n_styles, n_terms, 2), dtype=int32]
         Classes: a style is as probable as the most probable of its terms, a term as the less
         probable of its two classes. Terms are repeated where a style has fewer than others.

@@ -1,4 +1,4 @@
-"""From a collection and what the teachers say of it to the model that ships.
+"""From a collection and the teachers' predictions to the model that ships.
 
     python -m training.pretrained.release --table collection.csv --unlabelled music --work work
 
@@ -7,10 +7,10 @@ network and a head that have seen none of it, then trains on everything and save
 card. `training.pretrained.extract_teachers` has to be run before. Stopped, the command goes on
 where it was. With
 
-    --parts a b
+    --students a b
 
-it trains these students alone (a, b, c: each leaves out a group; all: none), and leaves them in the
-folder of work, where the command without it goes on from there.
+it trains these students alone (a, b, c: each leaves out a group; all: none) and keeps them in the
+folder of work; without this option, it uses them.
 """
 
 import argparse
@@ -64,7 +64,7 @@ from training.pretrained.student import StudentNet, predict_classes, train_stude
 from training.recipes import OURS, Recipe, seeded
 from training.teachers.windows import Windows, excerpt_of, read_windows
 
-ALL = "all"  # the part that leaves nothing out
+ALL = "all"  # the student that is trained on all
 LEFT_OUT = {
     "a": (
         "Jan-Spalding/music",
@@ -86,7 +86,7 @@ LEFT_OUT = {
     "c": ("Famelgas/MULT_TP2",),
     ALL: (),
 }
-"""Collections that no track and no artist of is shown to a part's student.
+"""By student, the collections that no track and no artist of its training set is from.
 
 A network for every collection would take hours; one for a group of them is stricter.
 """
@@ -95,15 +95,15 @@ CONFIDENCE = 0.6  # the plugin's default, from which on a genre is written
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
-    """All that is trained on.
+class ReleaseData:
+    """Training data of the model that ships.
 
     Attributes
     ----------
     tracks : list of Track
         Of the collection, analysed by the teachers.
     music : list of Track
-        Further music, of which nothing is known.
+        Further music, without genres.
     cache : FeatureCache
     work : Path
         Keeps checkpoints.
@@ -125,15 +125,15 @@ class Material:
         """Return the windows of each track that a prediction analyses."""
         return [excerpt_of(track, self.cache) for track in self.tracks]
 
-    def train_part(self, part: str) -> tuple[StudentNet, np.ndarray, np.ndarray]:
-        """Train a student that has seen none of a part's collections, nor of their artists.
+    def train(self, student: str) -> tuple[StudentNet, np.ndarray, np.ndarray]:
+        """Train a student without the collections that it leaves out, and without their artists.
 
         Returns
         -------
         network : StudentNet
         mean, std : np.ndarray [shape=(n_mels,)]
         """
-        left_out = LEFT_OUT[part]
+        left_out = LEFT_OUT[student]
         artists = {track.artist for track in self.tracks if track.source in left_out} - {""}
         shown = [
             track
@@ -141,7 +141,7 @@ class Material:
             if track.source not in left_out and track.artist not in artists
         ] + self.music
         check_manifest(
-            self.work / f"student-{part}.json",
+            self.work / f"student-{student}.json",
             manifest_of(self.recipe, shown),
             f"remove {self.work}, or give another folder to work in",
         )
@@ -153,20 +153,20 @@ class Material:
             n_genres=len(self.ontology.genres),
             frames_pooled=self.recipe.frames_pooled,
             device=self.device,
-            checkpoint=self.work / f"student-{part}.safetensors",
+            checkpoint=self.work / f"student-{student}.safetensors",
         )
 
-    def evidence_by(self, part: str) -> np.ndarray:
-        """Return the evidence of all tracks by a part's student; see `evidence`."""
-        return evidence(predict_classes(*self._order(part)), self.ontology)
+    def evidence_by(self, student: str) -> np.ndarray:
+        """Return the evidence of all tracks by a student; see `evidence`."""
+        return evidence(predict_classes(*self._outputs(student)), self.ontology)
 
-    def _order(self, part: str) -> tuple[StudentNet, list[Windows], np.ndarray, np.ndarray]:
-        network, mean, std = self.train_part(part)
+    def _outputs(self, student: str) -> tuple[StudentNet, list[Windows], np.ndarray, np.ndarray]:
+        network, mean, std = self.train(student)
         return network, self.excerpts(), mean, std
 
 
-def gather(table: Path, music: Path | None, work: Path, recipe: Recipe, device: str) -> Material:
-    """Read a collection; tracks that the teachers have not analysed are named and left out."""
+def gather(table: Path, music: Path | None, work: Path, recipe: Recipe, device: str) -> ReleaseData:
+    """Read a collection; tracks that the teachers have not analysed are listed and left out."""
     cache, tracks = FeatureCache(work / "features"), []
     for track in read_csv(table).tracks:
         try:
@@ -179,10 +179,10 @@ def gather(table: Path, music: Path | None, work: Path, recipe: Recipe, device: 
         raise RunError(f"no track of {table} has been analysed by the teachers")
     folder = work / f"{recipe.name}-{recipe.networks.seed}"
     more = read_folder(music) if music else []
-    return Material(tracks, more, cache, folder, recipe, read_ontology(), device)
+    return ReleaseData(tracks, more, cache, folder, recipe, read_ontology(), device)
 
 
-def score(material: Material) -> tuple[dict[str, Any], float]:
+def score(data: ReleaseData) -> tuple[dict[str, Any], float]:
     """Score the recipe by leaving one collection out.
 
     Returns
@@ -191,27 +191,27 @@ def score(material: Material) -> tuple[dict[str, Any], float]:
         As the model's description holds them.
     temperature : float
     """
-    tracks, genres = material.tracks, material.ontology.genres
+    tracks, genres = data.tracks, data.ontology.genres
     collections = scored_collections(tracks, genres)
-    part_of = {name: part for part, names in LEFT_OUT.items() for name in names}
-    if missing := [name for name in collections if name not in part_of]:
-        raise RunError(f"no student leaves out {', '.join(missing)}: name it in LEFT_OUT")
-    found = {part: material.evidence_by(part) for part in {part_of[name] for name in collections}}
+    student_of = {name: student for student, names in LEFT_OUT.items() for name in names}
+    if missing := [name for name in collections if name not in student_of]:
+        raise RunError(f"no student leaves out {', '.join(missing)}: add them to LEFT_OUT")
+    found = {one: data.evidence_by(one) for one in {student_of[name] for name in collections}}
 
     def by_student(collection: str) -> np.ndarray:
-        return found[part_of[collection]]
+        return found[student_of[collection]]
 
     logits = leave_one_collection_out(tracks, genres, by_student, collections)
     probabilities, temperature = calibrate_by_collection(
         logits, tracks, genres, collections, CONFIDENCE
     )
-    outputs = [track.classes for track in material.excerpts()]
-    teachers = evidence(outputs, material.ontology)
+    outputs = [track.classes for track in data.excerpts()]
+    teachers = evidence(outputs, data.ontology)
     by_teachers = leave_one_collection_out(tracks, genres, lambda _: teachers, collections)
     rows = {
         "this model": probabilities,
         "its teachers": softmax(by_teachers),
-        **{f"by hand, {name}": p for name, p in by_hand(outputs, material.ontology).items()},
+        **{f"by hand, {name}": p for name, p in by_hand(outputs, data.ontology).items()},
     }
     scored = {
         name: score_collections(p, tracks, genres, collections, CONFIDENCE)
@@ -235,12 +235,12 @@ def score(material: Material) -> tuple[dict[str, Any], float]:
 
 
 def train_final(
-    material: Material, temperature: float, scores: dict[str, Any], output: Path
+    data: ReleaseData, temperature: float, scores: dict[str, Any], output: Path
 ) -> bundle_format.Bundle:
     """Train on everything, and save the model."""
-    tracks, ontology, recipe = material.tracks, material.ontology, material.recipe
-    student, mean, std = material.train_part(ALL)
-    rows = evidence(predict_classes(student, material.excerpts(), mean, std), ontology)
+    tracks, ontology, recipe = data.tracks, data.ontology, data.recipe
+    student, mean, std = data.train(ALL)
+    rows = evidence(predict_classes(student, data.excerpts(), mean, std), ontology)
     targets = genre_targets(tracks, ontology.genres, weighted=True)
     labelled = np.flatnonzero(np.isfinite(targets).all(axis=1))
     counts = track_weights([tracks[i] for i in labelled], targets[labelled])
@@ -248,7 +248,7 @@ def train_final(
     head.classes = student.class_layer()
     fill_head(head, ontology, fit_head(rows[labelled], targets[labelled], counts))
     network = GenreNet([student.network.cpu()], head).eval()
-    _fill_branch_head(network, material.excerpts(), mean, std)
+    _fill_branch_head(network, data.excerpts(), mean, std)
     weighted = targets[labelled] * (counts / counts.mean())[:, None]
     metadata = bundle_format.Metadata(
         name="shipped",
@@ -272,7 +272,7 @@ def train_final(
             "artists": len({track.artist for track in tracks}),
             "with_genre": len(labelled),
             "sources": dict(Counter(track.source for track in tracks)),
-            "unlabelled": dict(Counter(track.source for track in material.music)),
+            "unlabelled": dict(Counter(track.source for track in data.music)),
             seen_artists.KEY: seen_artists.hash_artists(track.artist for track in tracks),
         },
         scores=scores,
@@ -289,7 +289,7 @@ def train_final(
 def _fill_branch_head(
     network: GenreNet, windows: Sequence[Windows], mean: np.ndarray, std: np.ndarray
 ) -> None:
-    """Let the branch's own head, where fine-tuning of networks begins, predict as the model does.
+    """Let the branch's own head, where fine-tuning of networks starts, predict as the model does.
 
     A least-squares fit of the genre logits from the embedding.
     """
@@ -316,27 +316,27 @@ def main() -> None:
         "--output", type=Path, default=bundle_format.SHIPPED, help="the model's folder"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--parts", nargs="+", choices=LEFT_OUT, help="train these students alone")
+    parser.add_argument("--students", nargs="+", choices=LEFT_OUT, help="train these alone")
     arguments = parser.parse_args()
     with one_line_errors():
         _release(arguments)
 
 
 def _release(arguments: argparse.Namespace) -> None:
-    material = gather(
+    data = gather(
         arguments.table,
         arguments.unlabelled,
         arguments.work,
         seeded(OURS, arguments.seed),
         arguments.device,
     )
-    if arguments.parts:
-        for part in arguments.parts:
-            material.train_part(part)
+    if arguments.students:
+        for student in arguments.students:
+            data.train(student)
         return
-    scores, temperature = score(material)
+    scores, temperature = score(data)
     print(json.dumps(scores, indent=1))
-    model = train_final(material, temperature, scores, arguments.output)
+    model = train_final(data, temperature, scores, arguments.output)
     print(f"saved {model.model_id} to {model.folder}")
 
 

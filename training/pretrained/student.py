@@ -1,7 +1,7 @@
-"""A network that predicts what the teachers' classes say of three seconds of music.
+"""A network that predicts the teachers' classes for three seconds of music.
 
-It learns from windows of which both teachers' outputs are known: their class logits, from which the
-genres are made afterwards, and, in training alone, their layers before the last.
+Its targets are both teachers' class logits, from which the genres are made afterwards, and, in
+training alone, their layers before the last.
 """
 
 from collections.abc import Iterable, Sequence
@@ -124,7 +124,7 @@ def train_student(
     device: str = "cpu",
     checkpoint: Path | None = None,
 ) -> tuple[StudentNet, np.ndarray, np.ndarray]:
-    """Train a network on what the teachers say of windows.
+    """Train a network on what the teachers predict for windows.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Two networks that have learnt from far more music than there is here, and what is kept of them.
+"""Two published networks that are the teachers, trained on far more music, and their outputs.
 
 musicnn 0.1.0 (Pons and Serra, 2019; ISC licence) predicts 50 tags of the Million Song Dataset.
 EfficientAT's mn04_as (Schmid et al., 2023; MIT licence) predicts 527 classes of AudioSet, of which
@@ -12,20 +12,20 @@ from typing import Self
 import numpy as np
 
 FARTHEST = 4.0  # standard deviations that a target lies from the mean at most
-SAMPLE_RATE = 16_000  # hertz; more would tell by its bandwidth which collection a clip is from
+SAMPLE_RATE = 16_000  # hertz; of more, the bandwidth would reveal which collection a clip is from
 STRETCH = 187 * 256  # samples that musicnn analyses at once: 2.992 s
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """A network whose outputs are learnt.
+    """A network whose outputs a student is trained to predict.
 
     Attributes
     ----------
     name : str
         In `training.teachers.worker`.
     kind : str
-        Of what is kept of it.
+        Of its outputs in the cache.
     n_hidden : int
         Size of its layer before the last.
     n_classes : int
@@ -38,7 +38,7 @@ class Teacher:
 
     @property
     def n_features(self) -> int:
-        """How many numbers are kept of a window: the layer before the last, then class logits."""
+        """Number of outputs per window: the layer before the last, then class logits."""
         return self.n_hidden + self.n_classes
 
     def fits(self, stored: np.ndarray) -> bool:

@@ -1,4 +1,4 @@
-"""Windows of music, and what the teachers say of each: what the student learns from.
+"""Windows of music, and what the teachers predict for each: the student's training data.
 
 A window is what the network sees at once (3 s). Those of the excerpt that a prediction analyses
 come first; of long tracks there are more, from between its pieces.
@@ -139,14 +139,14 @@ def make_windows(
     part: str,
     spec: InputSpec,
     cache: FeatureCache,
-    ask: Callable[[Teacher, np.ndarray], np.ndarray],
+    predict: Callable[[Teacher, np.ndarray], np.ndarray],
 ) -> None:
     """Put a part of a track's windows into the cache; what is there is not made again.
 
     Parameters
     ----------
-    ask : callable
-        Returns what a teacher says of samples at 16 kHz, (n_windows, n_features).
+    predict : callable
+        Returns what a teacher predicts for samples at 16 kHz, (n_windows, n_features).
 
     Raises
     ------
@@ -163,10 +163,10 @@ def make_windows(
     cache.get(kind(None, part), track.track_id, lambda: cut_log_mel(samples(), spec))
     for teacher in (MUSICNN, EFFICIENTAT):
 
-        def answer(teacher: Teacher = teacher) -> np.ndarray:
-            return ask(teacher, cut_for_teachers(samples(), spec))
+        def outputs(teacher: Teacher = teacher) -> np.ndarray:
+            return predict(teacher, cut_for_teachers(samples(), spec))
 
-        cache.get(kind(teacher, part), track.track_id, answer, teacher.fits)
+        cache.get(kind(teacher, part), track.track_id, outputs, teacher.fits)
 
 
 def read_windows(track: Track, cache: FeatureCache, parts: Sequence[str] = PARTS) -> Windows:

@@ -183,8 +183,8 @@ class GenreApplier:
             ui.print_("  " + ", ".join(f"{genre} {share:.2f}" for genre, share in shares))
             styles = rank_styles(predictions, shares[0][0])[:EXPLAINED_STYLES]
             if styles:
-                named = ", ".join(f"{style} {share:.2f}" for style, share in styles)
-                ui.print_(f"  styles of {shares[0][0]}: {named}")
+                listed = ", ".join(f"{style} {share:.2f}" for style, share in styles)
+                ui.print_(f"  styles of {shares[0][0]}: {listed}")
 
     def explain_more(self, line: str) -> None:
         """Show one more line about a track, if there is anything in it."""

@@ -29,7 +29,7 @@ SHOWN = 3  # genres
 
 
 class LibraryContext:
-    """What a library tells about artists; genres that this plugin has set do not count.
+    """The genres of artists in a library; those that this plugin has set do not count.
 
     Parameters
     ----------

@@ -99,7 +99,7 @@ class Matches(Generic[T]):
             yield Condition(f"{self._kind._table}.id IN ({marks})", block), block
 
     def _find(self, query: Query, sort: Sort) -> list[int]:
-        """Return the ids; beets builds all objects where the database cannot tell them by itself.
+        """Return the ids; beets builds all objects where the database alone cannot find them.
 
         It cannot if the query or the order uses flexible fields, or fields that only albums have.
         """

@@ -79,7 +79,7 @@ class Run:
     journal : Journal, optional
         Where changes are recorded before they are made; without one, no file is written.
     context : LibraryContext, optional
-        What the library tells about artists; without it, the sound alone decides.
+        Genres of artists in the library; without them, the sound alone decides.
     """
 
     def __init__(

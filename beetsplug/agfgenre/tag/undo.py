@@ -135,7 +135,7 @@ class _Undo:
 
 
 def _matching(lib: Library, query: Sequence[str]) -> Callable[[Change], bool]:
-    """Return a function that tells whether a change is of a track or an album that matches.
+    """Return a function for whether a change is of a track or an album that matches.
 
     An album matches, too, if one of its tracks does.
     """

@@ -94,13 +94,13 @@ class LightRun(TrainingRun):
             head = model.metadata.head
             known = head is not None and head.base_id == tuner.model.model_id
 
-            def ask(track: int) -> np.ndarray | None:
+            def predict_track(track: int) -> np.ndarray | None:
                 if not known:  # it would have to analyse the track
                     return None
                 features = Features(data.embeddings[track], data.log_probabilities[track])
                 return predict(model.metadata, features).probabilities
 
-            return ask
+            return predict_track
 
         return of
 

@@ -162,7 +162,7 @@ class Preparation:
 
 
 def relevant(tracks: Sequence[Track], groups: str) -> list[Track]:
-    """Return the tracks that are of use for training: no other need be analysed.
+    """Return the tracks that training uses: no other need be analysed.
 
     Parameters
     ----------

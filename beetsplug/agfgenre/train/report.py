@@ -70,17 +70,17 @@ def compare_with_previous(
 ) -> dict[str, Comparison]:
     """Compare a new model with the previous ones, on artists unseen by both.
 
-    Artists of the base model's training set are left out, as far as it tells which they are; if
-    nobody else is left, they are compared on after all, which favours the base model.
-    An active personal model has been trained on most artists of the library. Its predictions for
+    Artists of the base model's training set are left out, as far as its metadata has them. If none
+    would be left, all are compared on, which favours the base model.
+    An active fine-tuned model has been trained on most artists of the library. Its predictions for
     these, from when they were held out, are in its own report; genres that it lacks count as wrong;
     artists that came later are predicted now.
 
     Returns
     -------
     dict
-        By name: the base model, and an active personal model if there are fair predictions of half
-        of the tracks or more.
+        By name: the base model, and an active fine-tuned model if there are fair predictions of
+        half of the tracks or more.
     """
     artists = np.array([tuner.data.tracks[i].artist for i in held_out.tracks])
     seen = _seen_by_base(tuner, artists)
@@ -133,10 +133,10 @@ def _predictions_of_active(
         elif column[fold_genre_name(track.genre)] not in columns:
             probabilities = np.zeros(len(columns))
         elif seen is not None and track.artist not in seen:
-            answer = predict(place)
-            if answer is None:
+            found = predict(place)
+            if found is None:
                 continue
-            probabilities = answer
+            probabilities = found
         else:
             continue
         row = np.zeros(len(genres) + 1)

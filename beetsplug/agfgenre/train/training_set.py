@@ -159,7 +159,7 @@ def choose(tracks: Sequence[Track], min_tracks: int) -> tuple[tuple[str, ...], l
 
 
 def _problem(tracks: Sequence[Track], genres: tuple[str, ...], left_out: Sequence[SetAside]) -> str:
-    """Return a sentence that says why training is impossible; empty if it is not."""
+    """Return a sentence on why training is impossible; empty if it is possible."""
     tagged = [track for track in tracks if track.genre]
     if not tracks:
         return "no track has an artist; add artists to the tags"
@@ -187,10 +187,10 @@ def _problem(tracks: Sequence[Track], genres: tuple[str, ...], left_out: Sequenc
             "all tracks with a genre are by one artist, and "
             f"{FEWEST_ARTISTS} or more are needed; tag tracks of others"
         )
-    named = "; ".join(map(str, left_out[:SHOWN]))
+    listed = "; ".join(map(str, left_out[:SHOWN]))
     more = f"; and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
     return (
-        f"fewer than two genres have enough tracks and artists ({named}{more}); tag more tracks, "
+        f"fewer than two genres have enough tracks and artists ({listed}{more}); tag more tracks, "
         "or lower min_tracks"
     )
 
