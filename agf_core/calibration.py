@@ -6,7 +6,7 @@ import numpy as np
 
 from agf_core import metrics
 
-HALVINGS = 40
+BISECTION_STEPS = 40
 
 
 def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
@@ -19,7 +19,7 @@ def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarr
     temperature : float
         Above 1 lowers the confidence, below 1 raises it.
     """
-    logs = np.log(np.maximum(probabilities, metrics.SMALLEST)) / temperature
+    logs = np.log(np.maximum(probabilities, metrics.SMALLEST_PROBABILITY)) / temperature
     powers = np.exp(logs - logs.max(axis=-1, keepdims=True))
     result: np.ndarray = powers / powers.sum(axis=-1, keepdims=True)
     return result
@@ -38,7 +38,7 @@ def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
     float
         Between 0.1 and 10.
     """
-    logs = np.log(np.maximum(probabilities, metrics.SMALLEST))
+    logs = np.log(np.maximum(probabilities, metrics.SMALLEST_PROBABILITY))
     mean_true = logs[np.arange(len(truth)), truth].mean()
 
     def slope(log_t: float) -> float:
@@ -47,7 +47,7 @@ def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
         return float((powers * logs).sum(axis=1).mean() - mean_true)
 
     low, high = np.log(0.1), np.log(10)
-    for _ in range(HALVINGS):  # the log loss is convex in 1 / temperature
+    for _ in range(BISECTION_STEPS):  # the log loss is convex in 1 / temperature
         middle = (low + high) / 2
         low, high = (middle, high) if slope(middle) > 0 else (low, middle)
     return float(np.exp((low + high) / 2))

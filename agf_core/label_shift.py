@@ -15,7 +15,7 @@ ROUNDING = 1e-3  # by which the sum of stored shares may differ from 1
 FEWEST_TRACKS = 0.5  # that a genre counts as, even without a training track
 PRIOR_TRACKS = 20.0  # that the prior of the model counts as, beside the predicted tracks
 MOST_STEPS = 1_000
-STEADY = 1e-6  # change of a share in a step, below which the estimate has converged
+CONVERGED_CHANGE = 1e-6  # change of a share in a step, below which the estimate has converged
 
 
 def check_prior(prior: np.ndarray, n_labels: int) -> None:
@@ -90,6 +90,6 @@ def estimate(probabilities: np.ndarray, trained: np.ndarray) -> np.ndarray:
     for _ in range(MOST_STEPS):
         tracks = adjust_prior(probabilities, trained, shares).sum(axis=0) + PRIOR_TRACKS * trained
         before, shares = shares, tracks / tracks.sum()
-        if np.abs(shares - before).max() < STEADY:
+        if np.abs(shares - before).max() < CONVERGED_CHANGE:
             break
     return np.maximum(shares, SMALLEST_SHARE)

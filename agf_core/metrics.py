@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SMALLEST = 1e-8  # a probability counts as at least this in the log loss
+SMALLEST_PROBABILITY = 1e-8  # a probability counts as at least this in the log loss
 CALIBRATION_BINS = 15
 
 
@@ -35,7 +35,7 @@ def macro_f1(probabilities: np.ndarray, truth: np.ndarray) -> float:
 def log_loss(probabilities: np.ndarray, truth: np.ndarray) -> float:
     """Return the mean negative natural logarithm of the probability of the true genre."""
     chosen = probabilities[np.arange(len(truth)), truth]
-    return float(-np.log(np.maximum(chosen, SMALLEST)).mean())
+    return float(-np.log(np.maximum(chosen, SMALLEST_PROBABILITY)).mean())
 
 
 def calibration_error(probabilities: np.ndarray, truth: np.ndarray) -> float:
@@ -104,7 +104,7 @@ def _resampled(
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     right = predicted == truth
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    loss = -np.log(np.maximum(probabilities[np.arange(len(truth)), truth], SMALLEST))
+    loss = -np.log(np.maximum(probabilities[np.arange(len(truth)), truth], SMALLEST_PROBABILITY))
     _, owner = np.unique(artists, return_inverse=True)
     n_artists = int(owner.max()) + 1
 

@@ -84,7 +84,7 @@ def fill(home: Path, tracks: int) -> dict[str, str]:
                 cache.get(kind, key, lambda values=values: values)
             name = np.frombuffer(key.encode(), np.uint8)
             cache.get(
-                spectrogram_cache.KEYS, spectrogram_cache._file_id(path), lambda name=name: name
+                spectrogram_cache.KEY_KIND, spectrogram_cache._file_id(path), lambda name=name: name
             )
             genre, artist = GENRES[i % len(GENRES)], f"Artist {i % (tracks // 4)}"
             library.add(Item(path=os.fsencode(path), title=str(i), artist=artist, genres=[genre]))

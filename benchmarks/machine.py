@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import av
 
-from agf_core.inference.worker import ENVIRONMENT
+from agf_core.inference.worker import WORKER_ENVIRONMENT
 
 FORMATS = ["mp3", "flac", "m4a", "ogg", "opus", "wma", "wav", "aiff", "wv", "mpc", "ape", "tta"]
 
@@ -168,5 +168,5 @@ def in_worker_environment() -> None:
 
     Memory and threads are set up when a process starts.
     """
-    if not ENVIRONMENT.keys() <= os.environ.keys():
-        os.execve(sys.executable, [sys.executable, *sys.argv], ENVIRONMENT | os.environ)
+    if not WORKER_ENVIRONMENT.keys() <= os.environ.keys():
+        os.execve(sys.executable, [sys.executable, *sys.argv], WORKER_ENVIRONMENT | os.environ)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from machine import audio_files, describe, spread
 
-from agf_core.inference.worker import ENVIRONMENT
+from agf_core.inference.worker import WORKER_ENVIRONMENT
 
 OURS = """
 from agf_core.inference.tagger import GenreTagger
@@ -52,7 +52,7 @@ print("numbers", json.dumps(numbers))
 def measure(python: str, tagger: str, files: list[Path]) -> dict[str, float]:
     """Run a tagger over the files in a process of its own."""
     command = [python, "-c", PROGRAM, tagger, *map(str, files)]
-    surroundings = ENVIRONMENT if tagger is OURS else {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    surroundings = WORKER_ENVIRONMENT if tagger is OURS else {"TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | surroundings)
     if done.returncode:
         raise SystemExit(done.stderr)

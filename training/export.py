@@ -88,7 +88,7 @@ def write_bundle(
             "with_genre": sum(bool(t.genre) for t in tracks),
             "sources": dict(Counter(t.source for t in tracks)),
             "unlabelled": trained.unlabelled,
-            seen_artists.KEY: seen_artists.hash_artists(t.artist for t in tracks),
+            seen_artists.ARTIST_HASHES: seen_artists.hash_artists(t.artist for t in tracks),
         },
         scores=dict(scores),
     )

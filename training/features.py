@@ -20,7 +20,7 @@ from agf_core.features.descriptors import (
 from agf_core.features.spectrogram import InputSpec, log_mel
 from agf_core.groups.codebook import Observations
 
-LONGEST = 90.0  # seconds of a track, from its middle, that are used
+LONGEST_SECONDS = 90.0  # seconds of a track, from its middle, that are used
 
 
 def spectrogram_kind(spec: InputSpec) -> str:
@@ -33,7 +33,9 @@ def spectrogram(track: Track, spec: InputSpec, cache: FeatureCache) -> np.ndarra
     """Log-mel of a clip, in half precision, (frames, n_mels); `AudioError` if it has none."""
 
     def compute() -> np.ndarray:
-        samples = decode.read_excerpt(track.path, LONGEST, sample_rate=spec.sample_rate).samples
+        samples = decode.read_excerpt(
+            track.path, LONGEST_SECONDS, sample_rate=spec.sample_rate
+        ).samples
         return log_mel(samples, spec).astype(np.float16)
 
     return cache.get(spectrogram_kind(spec), track.track_id, compute)

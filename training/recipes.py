@@ -7,7 +7,7 @@ from typing import Any
 from agf_core import constants
 from agf_core.bundle.old_keys import with_present_keys
 from agf_core.features.spectrogram import InputSpec
-from agf_core.train.config import LATER, TrainConfig
+from agf_core.train.config import LATER_FIELDS, TrainConfig
 from agf_core.train.dataset import SpectrogramAugmentation
 
 RETIRED = {
@@ -73,7 +73,9 @@ class Recipe:
             (TrainConfig, values.get("transfer", {})),
             (SpectrogramAugmentation, values.get("augmentation", {})),
         ):
-            odd = (given.keys() ^ {f.name for f in fields(kind)}) - (LATER.keys() - given.keys())
+            odd = (given.keys() ^ {f.name for f in fields(kind)}) - (
+                LATER_FIELDS.keys() - given.keys()
+            )
             if odd:
                 raise ValueError(f"missing or unknown in the recipe: {', '.join(sorted(odd))}")
         return cls(

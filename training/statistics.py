@@ -14,8 +14,8 @@ from agf_core import metrics
 from agf_core.metrics import Score
 
 RESAMPLES = 1_000
-HALVINGS = 100  # of the artists, over which a choice is averaged
-LEVEL = 0.05  # of significance
+ARTIST_HALVINGS = 100  # of the artists, over which a choice is averaged
+SIGNIFICANCE_LEVEL = 0.05
 K = TypeVar("K")
 
 
@@ -74,7 +74,7 @@ def certain(differences: Sequence[Scored], k: int) -> list[bool]:
     """
     p = np.array([difference.p_value(k) for difference in differences])
     order = np.argsort(p, kind="stable")
-    below = p[order] * np.arange(len(p), 0, -1) <= LEVEL
+    below = p[order] * np.arange(len(p), 0, -1) <= SIGNIFICANCE_LEVEL
     result = np.zeros(len(p), bool)
     result[order] = np.logical_and.accumulate(below)
     return result.tolist()
@@ -172,7 +172,7 @@ def chosen_less(
             found.append(np.mean(gains, axis=0))
         return np.array(found)
 
-    whole = list(_halvings(artists, HALVINGS, resampled=False))
+    whole = list(_halvings(artists, ARTIST_HALVINGS, resampled=False))
     drawn = list(_halvings(artists, resamples or RESAMPLES, resampled=True))
     seeds = _seeds(everything, len(drawn))
     every = np.tile(np.arange(seeds.shape[1]), (len(whole), 1))

@@ -66,7 +66,7 @@ class ReadCounter:
             self.bytes += size
 
 
-READS = ReadCounter()
+READ_COUNTER = ReadCounter()
 
 
 class _File(io.FileIO):
@@ -94,7 +94,7 @@ class _File(io.FileIO):
     def read(self, size: int | None = -1) -> bytes:
         """Read at most `size` bytes; none where the disk fails, as if the file ended there."""
         data = b""
-        READS.begin()
+        READ_COUNTER.begin()
         try:
             data = super().read(size) or b""
         except OSError as error:
@@ -103,7 +103,7 @@ class _File(io.FileIO):
             # Whoever reads a file over and over gets nowhere.
             counted = min(len(data), self._counted)
             self._counted -= counted
-            READS.end(counted)
+            READ_COUNTER.end(counted)
         return data
 
 

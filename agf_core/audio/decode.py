@@ -36,16 +36,16 @@ __all__ = [  # with the errors that reading a file can raise
     "shown",
 ]
 
-PREROLL = 0.5  # seconds decoded and dropped after a seek, until the output of a codec is right
+PREROLL_SECONDS = 0.5  # dropped after a seek, until the output of a codec is right
 FAST_SEEK_FROM = 1800.0  # seconds; rough starts after this are found by proportion
 GAP_TOLERANCE = 0.015  # seconds by which a time stamp may be late before a gap counts as lost
 EDGE_TOLERANCE = 0.25  # seconds that may be missing at both ends of a file: codecs start late
-RATES = range(1_000, 6_000_000)  # hertz that a stream may have; DSD reaches 2.8 million
+POSSIBLE_RATES = range(1_000, 6_000_000)  # hertz that a stream may have; DSD reaches 2.8 million
 KEY_BYTES = 1 << 20  # of a stream, from which its key is computed
 DEMUX_ERRORS = 20  # in a row, after which a file is taken to have ended
 
 # Containers in which libav seeks to a wrong position: in mpc8 by a packet, 1.7 s.
-UNSEEKABLE = ("mpc8",)
+UNSEEKABLE_CODECS = ("mpc8",)
 
 # Containers of frames alone, which do not store how many there are.
 WITHOUT_HEADER = ("aac", "ac3", "dts", "eac3", "mlp", "truehd")
@@ -206,7 +206,7 @@ def _checked(audio: Audio, path: Path, seconds: float | None) -> Audio:
 def _read(path: Path, start: float | None, seconds: float | None, sample_rate: int) -> Audio:
     """Decode as `read` does, of any length; `start` None means the middle."""
     audio = None
-    if start is None or start > PREROLL:
+    if start is None or start > PREROLL_SECONDS:
         with open_audio(path) as (container, stream):
             audio = _decode(container, stream, start, seconds, sample_rate, seek=True)
     if audio is None:  # at the beginning, or seeking does not reach it
@@ -252,8 +252,8 @@ def _decode(
     if start is None:
         start = max(0.0, ((duration or 0.0) - (seconds or 0.0)) / 2)
     end = math.inf if seconds is None else start + seconds
-    target = _ticks(stream, max(0.0, start - PREROLL))
-    seek = seek and start > PREROLL
+    target = _ticks(stream, max(0.0, start - PREROLL_SECONDS))
+    seek = seek and start > PREROLL_SECONDS
     if seek and not _seek(container, stream, target, fast=roughly and start > FAST_SEEK_FROM):
         return None
 
@@ -292,7 +292,7 @@ def _ticks(stream: av.AudioStream, seconds: float) -> int:
 
 def _seek(container: InputContainer, stream: av.AudioStream, target: int, *, fast: bool) -> bool:
     """Move to a time stamp, or a little before it; False where that is not possible."""
-    if container.format.name in UNSEEKABLE:
+    if container.format.name in UNSEEKABLE_CODECS:
         return False
     if fast:
         container.flags = container.flags | av.container.Flags.fast_seek.value  # type: ignore
@@ -335,7 +335,7 @@ def _frames(
                     frames = cast(list[av.AudioFrame], packet.decode())  # of a stream of sound
                 except LIBAV_ERRORS:
                     continue
-                yield from (frame for frame in frames if frame.sample_rate in RATES)
+                yield from (frame for frame in frames if frame.sample_rate in POSSIBLE_RATES)
             return
         except LIBAV_ERRORS:
             errors += 1

@@ -3,12 +3,12 @@
 import av
 import numpy as np
 
-BATCH = 1 << 16  # samples mixed down at a time
-CANCELLED = 0.1  # of the power that the sum of unrelated channels has: below, they cancel out
-LOUDEST = 4.0  # times full scale; damaged mp3 frames may decode to thousands
+SAMPLES_AT_ONCE = 1 << 16  # samples mixed down at a time
+CANCELLED_POWER_SHARE = 0.1  # of unrelated channels: below, they cancel out
+LOUDEST_SAMPLE = 4.0  # times full scale; damaged mp3 frames may decode to thousands
 
 # Sample formats: their numpy type and their full scale. Names of planar ones end in p.
-FORMATS: dict[str, tuple[np.dtype, float]] = {
+SAMPLE_FORMATS: dict[str, tuple[np.dtype, float]] = {
     "u8": (np.dtype("u1"), 2.0**7),
     "s16": (np.dtype("i2"), 2.0**15),
     "s32": (np.dtype("i4"), 2.0**31),
@@ -52,7 +52,7 @@ class Downmixer:
         self.batch.write(frame)
         if part:
             self._mix(slice(first, last))
-        elif self.batch.samples >= BATCH:
+        elif self.batch.samples >= SAMPLES_AT_ONCE:
             self._mix()
 
     def finish(self, n: int | None) -> np.ndarray:
@@ -67,7 +67,7 @@ class Downmixer:
         if frame is None:
             return
         name, channels, rate = self.kind
-        dtype, full_scale = FORMATS[name.removesuffix("p")]
+        dtype, full_scale = SAMPLE_FORMATS[name.removesuffix("p")]
         if frame.format.is_planar and channels >= 8:  # PyAV counts one plane more, and may refuse
             (frame,) = av.AudioResampler(name.removesuffix("p")).resample(frame)
         step = 1 if frame.format.is_planar else channels
@@ -78,7 +78,7 @@ class Downmixer:
         mono *= 1 / (channels * full_scale)
         if dtype.kind == "u":
             mono -= 1
-        mono.clip(-LOUDEST, LOUDEST, out=mono)
+        mono.clip(-LOUDEST_SAMPLE, LOUDEST_SAMPLE, out=mono)
         mono[np.isnan(mono)] = 0
         if rate == self.sample_rate:
             self.done.append(mono)
@@ -112,7 +112,7 @@ def _sum(planes: list[np.ndarray], zero: float) -> np.ndarray:
     if len(planes) == 1:
         return total
     powers = [_power(plane - zero if zero else plane) for plane in planes]
-    if _power(total - len(planes) * zero) < CANCELLED * sum(powers):
+    if _power(total - len(planes) * zero) < CANCELLED_POWER_SHARE * sum(powers):
         return planes[int(np.argmax(powers))] * np.float32(len(planes))
     return total
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-DIGITS = 7  # of a weight in model.json
+WEIGHT_DIGITS = 7  # of a weight in model.json
 LEAST_LOG = -16.0  # log probabilities of the base model are no less
-LARGEST = 10_000  # inputs or outputs
+LARGEST_LAYER = 10_000  # inputs or outputs
 
 
 def head_inputs(embedding: np.ndarray, log_probabilities: np.ndarray) -> np.ndarray:
@@ -42,8 +42,8 @@ class LibraryHead:
         n_labels, n_inputs = self.weights.shape if self.weights.ndim == 2 else (0, 0)
         if not (
             self.bias.shape == (n_labels,)
-            and len(self.base_labels) <= n_inputs <= LARGEST
-            and 1 < n_labels <= LARGEST
+            and len(self.base_labels) <= n_inputs <= LARGEST_LAYER
+            and 1 < n_labels <= LARGEST_LAYER
             and np.isfinite(self.weights).all()
             and np.isfinite(self.bias).all()
             and 0 < self.base_temperature <= 100
@@ -93,4 +93,4 @@ class LibraryHead:
 
 
 def _rounded(numbers: Sequence[float] | np.ndarray) -> list[float]:
-    return [float(f"{number:.{DIGITS}g}") for number in numbers]
+    return [float(f"{number:.{WEIGHT_DIGITS}g}") for number in numbers]

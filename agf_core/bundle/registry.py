@@ -14,9 +14,9 @@ from agf_core.bundle import format as bundle_format
 from agf_core.utils import atomic
 
 SHIPPED_NAME = "shipped"
-ACTIVE = "active"
-LONGEST_NAME = 1000  # bytes
-NAME = re.compile(r"\w[\w.+ -]*")  # valid on any file system
+ACTIVE_FILE = "active"
+LONGEST_NAME_BYTES = 1000
+VALID_NAME = re.compile(r"\w[\w.+ -]*")  # valid on any file system
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Entry:
 
 
 def _can_be_a_name(name: str) -> bool:
-    right = NAME.fullmatch(name) is not None and name.rstrip(" .") == name
+    right = VALID_NAME.fullmatch(name) is not None and name.rstrip(" .") == name
     return right and name != SHIPPED_NAME
 
 
@@ -106,7 +106,7 @@ class ModelStore:
     def chosen(self) -> str:
         """The name of the model that was activated last, which need not exist any more."""
         try:
-            return atomic.read(self.folder / ACTIVE, LONGEST_NAME).decode().strip()
+            return atomic.read(self.folder / ACTIVE_FILE, LONGEST_NAME_BYTES).decode().strip()
         except (OSError, UnicodeDecodeError):
             return SHIPPED_NAME
 
@@ -120,9 +120,9 @@ class ModelStore:
         """Make a model the active one; raise `BundleError` where it cannot be used."""
         bundle_format.load(self.folder_of(name))
         if name == SHIPPED_NAME:
-            (self.folder / ACTIVE).unlink(missing_ok=True)
+            (self.folder / ACTIVE_FILE).unlink(missing_ok=True)
             return
-        with atomic.written(self.folder / ACTIVE) as file:
+        with atomic.written(self.folder / ACTIVE_FILE) as file:
             file.write(f"{name}\n".encode())
 
     def remove(self, name: str) -> None:

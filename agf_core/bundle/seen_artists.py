@@ -6,8 +6,8 @@ from typing import Any
 
 from agf_core.data.artist_names import fold_artist_name
 
-KEY = "artist_hashes"  # in `Metadata.trained_on`
-DIGITS = 16  # of a hash that are kept
+ARTIST_HASHES = "artist_hashes"  # in `Metadata.trained_on`
+HASH_DIGITS = 16  # of a hash that are kept
 
 
 def hash_artists(artists: Iterable[str], salt: str = "") -> dict[str, Any]:
@@ -39,7 +39,7 @@ def seen_artists(trained_on: Mapping[str, Any], artists: Iterable[str]) -> set[s
         Of the model's metadata, which may hold anything.
     artists : iterable of str
     """
-    hashes = trained_on.get(KEY)
+    hashes = trained_on.get(ARTIST_HASHES)
     if not isinstance(hashes, Mapping) or not isinstance(hashes.get("artists"), list):
         return set()
     salt, seen = str(hashes.get("salt")), set(map(str, hashes["artists"]))
@@ -48,4 +48,4 @@ def seen_artists(trained_on: Mapping[str, Any], artists: Iterable[str]) -> set[s
 
 def _hash(salt: str, artist: str) -> str:
     key = fold_artist_name(artist) or artist
-    return hashlib.sha256(f"{salt}\0{key}".encode()).hexdigest()[:DIGITS]
+    return hashlib.sha256(f"{salt}\0{key}".encode()).hexdigest()[:HASH_DIGITS]

@@ -10,10 +10,10 @@ NO_ARTIST = re.compile(
     r"(verschiedene|diverse) interpreten|varios artistas|artisti vari|разные исполнители|"
     r"неизвестный исполнитель|ヴァリアス アーティスツ?ト?|群星|未知艺术家"
 )
-GUEST = re.compile(
+GUEST_CREDIT = re.compile(
     r"[\s(\[{]+(feat|ft|featuring)(\.\s?|\s)(?!and\b|(feat|ft|featuring)\b)(?=[\w\"'$!*@])", re.I
 )
-LETTERS = str.maketrans(
+PLAIN_LETTERS = str.maketrans(
     dict(zip("øđðłıæœþё", ["o", "d", "d", "l", "i", "ae", "oe", "th", "е"], strict=True))
 )
 
@@ -30,7 +30,7 @@ def fold_artist_name(name: str) -> str:
         Empty where the name is no artist ("Various Artists", "").
     """
     name = " ".join(unicodedata.normalize("NFKC", name).split())
-    if guest := GUEST.search(name, 1):
+    if guest := GUEST_CREDIT.search(name, 1):
         name = name[: guest.start()]
     whole = re.sub(rf"^(.+), ({ARTICLES})$", r"\2 \1", name.casefold())
     letters: list[str] = []
@@ -38,7 +38,7 @@ def fold_artist_name(name: str) -> str:
         # Accents on Latin and Greek letters do not count; marks of other scripts distinguish words.
         if not (unicodedata.combining(character) and letters and letters[-1] < "\u0400"):
             letters.append(character)
-    folded = unicodedata.normalize("NFC", "".join(letters)).translate(LETTERS)
+    folded = unicodedata.normalize("NFC", "".join(letters)).translate(PLAIN_LETTERS)
     folded = re.sub(r"(?<=\w)\$(?=\w)", "s", folded)  # Ke$ha
     folded = re.sub(r"(?<=\w)!(?=\w)", "i", folded)  # P!nk
     folded = re.sub(r"(?<=\w) ?[&+] (?=\w)", " and ", folded)

@@ -12,7 +12,7 @@ from numpy.lib import format as npy
 from agf_core.errors import CacheError
 from agf_core.utils import atomic
 
-LARGEST = 2**30  # bytes of an entry; ten hours of MFCCs are a tenth of that
+LARGEST_ENTRY = 2**30  # bytes of an entry; ten hours of MFCCs are a tenth of that
 
 
 def anything(feature: np.ndarray) -> bool:
@@ -94,7 +94,7 @@ class FeatureCache:
 def _stored(path: Path) -> np.ndarray | None:
     """Return the feature in a file, or None where there is none."""
     try:
-        return _decoded(atomic.unsealed(atomic.read(path, LARGEST), _name(path)))
+        return _decoded(atomic.unsealed(atomic.read(path, LARGEST_ENTRY), _name(path)))
     except Exception:  # a damaged file can raise anything
         return None
 

@@ -7,7 +7,7 @@ from agf_core.audio.container import Path
 from agf_core.features.spectrogram import InputSpec, log_mel
 
 BLOCK_SECONDS = 120.0  # that are searched for sound at a time
-SILENCE = 1e-4  # of full scale 1: a stretch with its peak below -80 dB is silent
+SILENT_PEAK = 1e-4  # of full scale 1: a stretch with its peak below -80 dB is silent
 
 
 def load_log_mel(path: Path, spec: InputSpec) -> tuple[np.ndarray, float]:
@@ -49,7 +49,7 @@ def _without_silence(samples: np.ndarray, spec: InputSpec) -> np.ndarray:
     """Return samples without the segments that are silent."""
     size = spec.segment_frames * spec.hop_length
     parts = [samples[start : start + size] for start in range(0, len(samples), size)]
-    sounding = [part for part in parts if np.abs(part).max() >= SILENCE]
+    sounding = [part for part in parts if np.abs(part).max() >= SILENT_PEAK]
     return samples if len(sounding) == len(parts) else np.concatenate([samples[:0], *sounding])
 
 

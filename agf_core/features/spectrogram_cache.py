@@ -25,7 +25,7 @@ from agf_core.features.spectrogram import InputSpec
 from agf_core.utils.lazy import OnDemand
 from agf_core.utils.workers import in_processes, processes_for
 
-KEYS = "content-key"
+KEY_KIND = "content-key"
 
 
 class CachedSpectrograms(OnDemand[np.ndarray]):
@@ -104,12 +104,12 @@ def _analyse(cache: FeatureCache, spec: InputSpec, job: tuple[str, Path]) -> Non
         rows = load_log_mel(path, spec)[0].astype(np.float16)
         return np.tile(rows, (-(-spec.segment_frames // len(rows)), 1))
 
-    key = cache.get(KEYS, file, identify, _is_key).tobytes().decode()
+    key = cache.get(KEY_KIND, file, identify, _is_key).tobytes().decode()
     cache.get(_kind(spec), key, compute, partial(_fits, spec))
 
 
 def _stored_key(cache: FeatureCache, file: str) -> str:
-    return cache.stored(KEYS, file, _is_key).tobytes().decode()
+    return cache.stored(KEY_KIND, file, _is_key).tobytes().decode()
 
 
 def _is_key(stored: np.ndarray) -> bool:

@@ -26,9 +26,9 @@ from agf_core.finetune.logistic import fit_logistic, log_softmax
 from agf_core.label_shift import training_prior
 
 TEMPERATURE_PRIOR = 25  # tracks that a temperature of 1 counts as
-CURVE = (8, 4, 2, 1)  # one in so many artists is trained on
-UNKNOWN = -3.0  # log probability of a genre that the base model lacks, before training
-ROUGH = 3e-4  # gradient at which fits that only choose the strength end
+CURVE_SHARES = (8, 4, 2, 1)  # one in so many artists is trained on
+UNKNOWN_LOG_PROBABILITY = -3.0  # of a genre that the base model lacks
+ROUGH_TOLERANCE = 3e-4  # gradient at which fits that only choose the strength end
 
 
 @dataclass(frozen=True)
@@ -157,14 +157,14 @@ class LightTrainer:
         ranks = np.array([rank[artist] for artist in artists])
         folds = [fold for fold in range(self.config.folds) if (self._folds == fold).any()]
         curve: dict[int, float] = {}
-        for every in CURVE:
+        for every in CURVE_SHARES:
             right, used = 0, []
             for fold in folds:
                 test = self._folds == fold
                 train = ~test & (ranks // self.config.folds % every == 0)
                 if not train.any():
                     continue
-                weights = self._fit(train, self._strength, tolerance=ROUGH)
+                weights = self._fit(train, self._strength, tolerance=ROUGH_TOLERANCE)
                 logits = self._inputs[test] @ weights[:, :-1].T + weights[:, -1]
                 right += int((logits.argmax(axis=1) == self._truth[test]).sum())
                 used.append(len(set(artists[train])))
@@ -179,7 +179,7 @@ class LightTrainer:
     def predict_others(self) -> np.ndarray:
         """Return probabilities of the tracks without a genre, by a head trained on all others."""
         n = len(self._truth)
-        weights = self._fit(np.ones(n, bool), self._strength, tolerance=ROUGH)
+        weights = self._fit(np.ones(n, bool), self._strength, tolerance=ROUGH_TOLERANCE)
         inputs = self._inputs_of(slice(n, None))
         return np.exp(log_softmax(inputs @ weights[:, :-1].T + weights[:, -1]))
 
@@ -227,7 +227,7 @@ class LightTrainer:
         weights = np.zeros((len(self.data.genres), n_embedding + n_base + 1))
         for genre, label in enumerate(namesakes(self._label_names, self.data.genres)):
             if label is None:
-                weights[genre, -1] = UNKNOWN
+                weights[genre, -1] = UNKNOWN_LOG_PROBABILITY
             else:
                 weights[genre, n_embedding + label] = 1
         return weights
@@ -236,7 +236,7 @@ class LightTrainer:
         """Return log probabilities by each strength, (n_strengths, n_test, n_genres)."""
         weights, rows = None, []
         for strength in self.config.strengths:
-            weights = self._fit(train, strength, start=weights, tolerance=ROUGH)
+            weights = self._fit(train, strength, start=weights, tolerance=ROUGH_TOLERANCE)
             rows.append(log_softmax(self._inputs[test] @ weights[:, :-1].T + weights[:, -1]))
         return np.stack(rows)
 

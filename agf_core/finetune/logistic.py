@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-MEMORY = 10  # steps that L-BFGS remembers
+REMEMBERED_STEPS = 10  # steps that L-BFGS remembers
 MOST_STEPS = 200
-TOLERANCE = 1e-4  # of the largest component of the gradient
-ENOUGH = 1e-4  # share of the decrease that a line search demands (Armijo's condition)
+GRADIENT_TOLERANCE = 1e-4  # of the largest component of the gradient
+ARMIJO_SHARE = 1e-4  # share of the decrease that a line search demands (Armijo's condition)
 
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
@@ -29,7 +29,7 @@ def fit_logistic(
     towards: np.ndarray | None = None,
     start: np.ndarray | None = None,
     bias_strength: float = 0.0,
-    tolerance: float = TOLERANCE,
+    tolerance: float = GRADIENT_TOLERANCE,
 ) -> np.ndarray:
     """Fit a multinomial logistic regression by L-BFGS.
 
@@ -81,7 +81,7 @@ def fit_logistic(
 
 def _lbfgs(objective: Objective, x: np.ndarray, tolerance: float) -> np.ndarray:
     """Minimise a convex function (Nocedal, "Updating quasi-Newton matrices", 1980)."""
-    pairs: deque[tuple[np.ndarray, np.ndarray, float]] = deque(maxlen=MEMORY)
+    pairs: deque[tuple[np.ndarray, np.ndarray, float]] = deque(maxlen=REMEMBERED_STEPS)
     value, gradient = objective(x)
     for _ in range(MOST_STEPS):
         if np.abs(gradient).max() < tolerance:
@@ -92,7 +92,7 @@ def _lbfgs(objective: Objective, x: np.ndarray, tolerance: float) -> np.ndarray:
         while True:
             new_x = x + step * direction
             new_value, new_gradient = objective(new_x)
-            if new_value <= value + ENOUGH * step * slope:
+            if new_value <= value + ARMIJO_SHARE * step * slope:
                 break
             step /= 2
             if step < 1e-8:  # rounding is all that is left

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 CONCENTRATIONS = np.geomspace(0.1, 100, 13)  # that are tried
-USUAL, SPREAD = 0.3, 1.5  # of collections: geometric mean, and deviation of the logarithm
-SMALLEST = 1e-9  # of a probability
+USUAL_CONCENTRATION = 0.3  # of collections: the geometric mean
+CONCENTRATION_SPREAD = 1.5  # standard deviation of its logarithm
+SMALLEST_PROBABILITY = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,9 @@ class ArtistContext:
             for own in albums.values() if len(albums) > 1 else ():
                 seen.append(own / own.sum())
                 others.append(counts[artist] - own)
-        concentration = _fit(np.array(seen), np.array(others), shares) if seen else USUAL
+        concentration = (
+            _fit(np.array(seen), np.array(others), shares) if seen else USUAL_CONCENTRATION
+        )
         return cls(counts, shares, concentration)
 
     def weights(self, counts: np.ndarray) -> np.ndarray:
@@ -77,7 +80,7 @@ class ArtistContext:
 
     def adjust(self, probabilities: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """Combine the probabilities of a track by its sound with the counts of other tracks."""
-        weighted = np.maximum(probabilities, SMALLEST) * self.weights(counts)
+        weighted = np.maximum(probabilities, SMALLEST_PROBABILITY) * self.weights(counts)
         result: np.ndarray = weighted / weighted.sum()
         return result
 
@@ -116,6 +119,6 @@ def _fit(seen: np.ndarray, others: np.ndarray, shares: np.ndarray) -> float:
         expected = others + concentration * shares
         expected /= expected.sum(axis=1, keepdims=True)
         fit = float((seen * np.log(expected)).sum())
-        prior = -0.5 * (np.log(concentration / USUAL) / SPREAD) ** 2
+        prior = -0.5 * (np.log(concentration / USUAL_CONCENTRATION) / CONCENTRATION_SPREAD) ** 2
         scores.append(fit + prior)
     return float(CONCENTRATIONS[int(np.argmax(scores))])

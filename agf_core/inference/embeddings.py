@@ -26,11 +26,11 @@ from agf_core.inference.prediction import Features, FileResult, P, PathLike, pre
 
 T = TypeVar("T")
 
-VERSION = 1
-ROUNDING = 1e-3  # by which stored probabilities may miss 1 together
-PATIENCE = 10.0  # seconds that another process is waited for
-BATCH = 64  # results that are stored at a time
-TABLES = """
+SCHEMA_VERSION = 1
+SUM_TOLERANCE = 1e-3  # by which stored probabilities may miss 1 together
+LOCK_SECONDS = 10.0  # seconds that another process is waited for
+RESULTS_PER_WRITE = 64  # results that are stored at a time
+SCHEMA = """
     CREATE TABLE IF NOT EXISTS models (id INTEGER PRIMARY KEY, model_id TEXT UNIQUE NOT NULL);
     CREATE TABLE IF NOT EXISTS tracks (
         model INTEGER NOT NULL, sound BLOB NOT NULL, embedding BLOB NOT NULL,
@@ -129,14 +129,14 @@ class EmbeddingStore:
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.path, PATIENCE, check_same_thread=False)
+            connection = sqlite3.connect(self.path, LOCK_SECONDS, check_same_thread=False)
             self._connection = connection
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version > VERSION:
+            if version > SCHEMA_VERSION:
                 raise sqlite3.NotSupportedError("it was made by a newer version of beets-agf")
-            if version != VERSION:
-                connection.executescript(f"BEGIN IMMEDIATE;{TABLES}")
-                connection.execute(f"PRAGMA user_version = {VERSION}")
+            if version != SCHEMA_VERSION:
+                connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}")
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
                 connection.commit()
             connection.execute("PRAGMA synchronous = NORMAL")
         return self._connection
@@ -201,7 +201,7 @@ class StoringTagger:
                 while (known := ahead.popleft()) is not None:
                     yield known
                 new.append(analysed)
-                if len(new) >= BATCH:
+                if len(new) >= RESULTS_PER_WRITE:
                     self.store.add(self._base_id, new)
                     new.clear()
                 yield analysed
@@ -270,6 +270,6 @@ def _decoded(row: tuple[bytes, bytes, bytes]) -> Features | None:
     except (TypeError, ValueError):
         return None
     finite = all(np.isfinite(numbers).all() for numbers in (embedding, logs, styles))
-    if not finite or not len(logs) or abs(float(np.exp(logs).sum()) - 1) > ROUNDING:
+    if not finite or not len(logs) or abs(float(np.exp(logs).sum()) - 1) > SUM_TOLERANCE:
         return None
     return Features(embedding, logs.astype(np.float64), styles)

@@ -32,7 +32,7 @@ from agf_core.utils.cores import available_cores
 THREADS_PER_CORE = 2  # enough to keep the cores busy while files are read
 MOST_THREADS = 32  # of about 9 MB each
 
-SMALLEST = 1e-30  # of a probability, so that its logarithm is finite
+SMALLEST_PROBABILITY = 1e-30  # so that its logarithm is finite
 EMBEDDING, STYLES = "embedding", "styles"  # outputs of the network beside its first, the logits
 
 
@@ -168,7 +168,7 @@ class GenreTagger:
 
         return Features(
             mean_of(EMBEDDING).astype(np.float16),
-            np.log(np.maximum(calibrated.astype(np.float64), SMALLEST)),
+            np.log(np.maximum(calibrated.astype(np.float64), SMALLEST_PROBABILITY)),
             mean_of(STYLES),
         )
 

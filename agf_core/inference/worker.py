@@ -34,21 +34,21 @@ from agf_core import errors
 from agf_core.bundle import format as bundle_format
 from agf_core.inference.prediction import Features, FileResult, P, PathLike, predict
 
-SLOWEST = 8_192  # bytes per second: the time limit grows by what reading at this rate takes
-BEAT = 1.0  # seconds between reports of bytes read
-KILLED = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT", "SIGXCPU")  # not by the worker
+SLOWEST_READING = 8_192  # bytes per second: the time limit grows by reading at this rate
+SECONDS_BETWEEN_REPORTS = 1.0  # on bytes read
+OUTER_SIGNALS = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT", "SIGXCPU")  # not its own
 FREE_MEMORY = "free some memory, or use fewer threads, and run again"
-SECONDS = 120.0  # without any answer, after which the process is taken to hang
-MEMORY = 4 * 2**30  # bytes of data the process may have; it needs a tenth of that
+SECONDS_WITHOUT_ANSWER = 120.0  # after which the process is taken to hang
+MEMORY_LIMIT = 4 * 2**30  # bytes of data the process may have; it needs a tenth of that
 # Environment of the worker, overridden by that of the main process. Files run in parallel: threads
 # of numpy would only wait for one another. Freed memory is kept for the next file (glibc only):
 # allocating it again costs an eighth of the time.
-ENVIRONMENT = {
+WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
     "MALLOC_TRIM_THRESHOLD_": str(2**27),
 }
-PROGRAM = (
+WORKER_PROGRAM = (
     "import sys; sys.path[:] = sys.argv[1:]; from agf_core.inference.worker import serve; serve()"
 )
 
@@ -245,11 +245,11 @@ class _Process:
     def __init__(self) -> None:
         self._process = subprocess.Popen(
             # -P: nothing is imported from the current folder
-            [sys.executable, "-P", "-c", PROGRAM, *sys.path],
+            [sys.executable, "-P", "-c", WORKER_PROGRAM, *sys.path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=ENVIRONMENT | os.environ,
+            env=WORKER_ENVIRONMENT | os.environ,
             start_new_session=True,  # Ctrl-C is for the main process
         )
         self._lines: SimpleQueue[bytes] = SimpleQueue()
@@ -267,7 +267,7 @@ class _Process:
         """Return the next result; raise `_DiedError` if none will come."""
         begin, read, waiting = time.monotonic(), 0, False
         while True:
-            limit = SECONDS + read / SLOWEST
+            limit = SECONDS_WITHOUT_ANSWER + read / SLOWEST_READING
             try:
                 line = self._lines.get(timeout=max(0.0, begin + limit - time.monotonic()))
             except Empty:
@@ -305,7 +305,7 @@ def _death(code: int) -> _DiedError:
         name = signal.Signals(-code).name
     except ValueError:
         return _DiedError(f"dies (exit code {code})")
-    if name in KILLED:
+    if name in OUTER_SIGNALS:
         reason = f"was killed by signal {-code} ({name})"
         return _DiedError(reason, f"this happens when memory runs out: {FREE_MEMORY}")
     return _DiedError(f"dies ({name})")
@@ -316,7 +316,7 @@ def _death(code: int) -> _DiedError:
 
 def serve() -> None:
     """Predict from the files of standard input, until it ends with the main process."""
-    from agf_core.audio.container import READS
+    from agf_core.audio.container import READ_COUNTER
     from agf_core.inference.embeddings import EmbeddingStore
     from agf_core.inference.tagger import GenreTagger
 
@@ -345,8 +345,8 @@ def serve() -> None:
     def report_reads() -> None:
         before = (0, False)
         while True:
-            time.sleep(BEAT)
-            now = (READS.bytes, READS.waiting > 0)
+            time.sleep(SECONDS_BETWEEN_REPORTS)
+            now = (READ_COUNTER.bytes, READ_COUNTER.waiting > 0)
             if now != before:
                 write({"read": now[0] - before[0], "waiting": now[1]})
                 before = now
@@ -384,7 +384,7 @@ def _limit_memory() -> None:
         import resource
     except ImportError:  # Windows
         return
-    for kind, most in ((resource.RLIMIT_DATA, MEMORY), (resource.RLIMIT_CORE, 0)):
+    for kind, most in ((resource.RLIMIT_DATA, MEMORY_LIMIT), (resource.RLIMIT_CORE, 0)):
         _, hard = resource.getrlimit(kind)
         soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (soft, hard))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from agf_core.errors import CheckpointError
 from agf_core.utils import atomic
 
-LARGEST = 2**31  # bytes
+LARGEST_CHECKPOINT = 2**31  # bytes
 
 
 def read_history(checkpoint: Path) -> list[dict[str, Any]]:
@@ -75,7 +75,7 @@ def save(
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors and the metadata of a checkpoint."""
     try:
-        content = atomic.unsealed(atomic.read(path, LARGEST), path.name)
+        content = atomic.unsealed(atomic.read(path, LARGEST_CHECKPOINT), path.name)
         tensors = from_bytes(content)
         header = content[8 : 8 + int.from_bytes(content[:8], "little")]
         return tensors, json.loads(header)["__metadata__"]

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from agf_core.train.networks import TaskModel, TransferMLP
 
-FLOOR = 0.01  # added to the probability of a genre's classes, so that its logarithm has an end
-UNKNOWN = -3.0  # log probability of a genre that the base model does not know, before training
+EVIDENCE_FLOOR = 0.01  # added to probabilities, whose logarithm is then finite
+UNKNOWN_LOG_PROBABILITY = -3.0  # of a genre that the base model lacks
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class ClassHead(TaskModel):
 
     def genres(self, logits: Tensor) -> Tensor:
         """Return genre logits, (batch, genres), from class logits (batch, classes)."""
-        evidence = torch.log(torch.sigmoid(logits) @ self.table + FLOOR)
+        evidence = torch.log(torch.sigmoid(logits) @ self.table + EVIDENCE_FLOOR)
         evidence = evidence.view(-1, self.sizes.teachers, self.sizes.genres)
         weighted = (evidence * self.teacher_weights[:, None]).sum(dim=1)
         return (weighted + self.genre_bias) * self.music(logits)
@@ -151,7 +151,7 @@ class CorrectedHead(TaskModel):
     def forward(self, x: Tensor, task: str = "g") -> Tensor:
         """Return genre logits."""
         known = F.log_softmax(self.base(x[:, : self.base.classes.in_features]), dim=1)
-        padded = torch.cat([known, torch.full_like(known[:, :1], UNKNOWN)], dim=1)
+        padded = torch.cat([known, torch.full_like(known[:, :1], UNKNOWN_LOG_PROBABILITY)], dim=1)
         place = [row if row >= 0 else self.base.sizes.genres for row in self.rows]
         return padded[:, place] + cast(Tensor, self.correction(x))
 

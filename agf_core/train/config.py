@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-LATER = {
+LATER_FIELDS = {
     "every_window": False,
     "l2_on_weights": False,
 }  # fields added later, with their former behaviour
@@ -63,7 +63,7 @@ class TrainConfig:
 
         Fields added later are omitted at their former value, so that older settings compare equal.
         """
-        return {k: v for k, v in asdict(self).items() if (k, v) not in LATER.items()}
+        return {k: v for k, v in asdict(self).items() if (k, v) not in LATER_FIELDS.items()}
 
     def share(self, done: float) -> float:
         """Return the factor of the learning rates at some point of training.

@@ -286,7 +286,9 @@ def _validate(
         probabilities = predict(model, data, tracks, task)
         truth = rows[tracks]
         scores[f"{task}_log_loss"] = float(
-            -(truth * np.log(np.maximum(probabilities, metrics.SMALLEST))).sum(axis=1).mean()
+            -(truth * np.log(np.maximum(probabilities, metrics.SMALLEST_PROBABILITY)))
+            .sum(axis=1)
+            .mean()
         )
         scores[f"{task}_accuracy"] = metrics.accuracy(probabilities, truth.argmax(axis=1))
     return scores

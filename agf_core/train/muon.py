@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from agf_core.train.amp import has_bfloat16
 
 MOMENTUM = 0.95
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic, as Jordan et al. found them
-STEPS = 5
+QUINTIC_COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # as Jordan et al. found them
+ORTHOGONALISATION_STEPS = 5
 
 
 class HiddenWeights(torch.optim.Optimizer):
@@ -57,11 +57,11 @@ def orthogonal(matrix: Tensor) -> Tensor:
 
     Singular values of the result are about 0.7 to 1.2, which is good enough for training.
     """
-    first, third, fifth = COEFFICIENTS
+    first, third, fifth = QUINTIC_COEFFICIENTS
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     found = wide.bfloat16() if has_bfloat16(matrix.device) else wide.float()
     found = found / found.norm().clamp(min=1e-7)
-    for _ in range(STEPS):
+    for _ in range(ORTHOGONALISATION_STEPS):
         gram = found @ found.T
         found = torch.addmm(
             found, torch.addmm(gram, gram, gram, beta=third, alpha=fifth), found, beta=first

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds, between attempts to replace a file that is open
+RETRY_PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds, between attempts to replace a file that is open
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def replace(source: str | bytes | Path, target: str | bytes | Path) -> None:
     OSError
         When it cannot be replaced; both files stay.
     """
-    for pause in PAUSES:
+    for pause in RETRY_PAUSES:
         try:
             os.replace(source, target)
             return

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from beetsplug.agfgenre.fields import TrackOrAlbum
 
-BATCH = 16  # tracks or albums that are written and stored together
+BATCH_SIZE = 16  # tracks or albums that are written and stored together
 
 
 def store(obj: TrackOrAlbum) -> None:

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from agf_core.bundle.format import Metadata
 
 NOT_STATED = "not stated"
-WEAK = 1 / 3  # recall below which a genre counts as weak, as in the cards
+WEAK_RECALL = 1 / 3  # recall below which a genre counts as weak, as in the cards
 MOST_SOURCES = 6  # that are listed
 LONGEST_SOURCE = 40  # characters
-LARGEST = 1e9  # count
+LARGEST_COUNT = 1e9  # count
 
 
 def card_lines(metadata: Metadata, min_confidence: float) -> list[str]:
@@ -64,7 +64,7 @@ def _number(value: Any, most: float) -> float:
 
 
 def _count(value: Any) -> int:
-    return int(_number(value, LARGEST))
+    return int(_number(value, LARGEST_COUNT))
 
 
 def _score(metadata: Metadata, name: str, form: str, most: float) -> str:
@@ -125,7 +125,7 @@ def _log_loss(metadata: Metadata) -> str:
 
 def _weak(metadata: Metadata) -> str:
     recalls = {genre: metadata.scores["genres"][genre]["recall"] for genre in metadata.labels}
-    weak = [genre for genre, recall in recalls.items() if recall is None or recall < WEAK]
+    weak = [genre for genre, recall in recalls.items() if recall is None or recall < WEAK_RECALL]
     return f"{', '.join(weak) or 'none'} (fewer than a third of its tracks are found)"
 
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from beetsplug.agfgenre.config import Settings
 
-REPORT, PAGE = "report.json", "report.html"
-HINT = "switch to the plugin's own with `beet agfmodels use shipped`"
+REPORT_FILE, PAGE_FILE = "report.json", "report.html"
+USE_SHIPPED = "switch to the plugin's own with `beet agfmodels use shipped`"
 USAGE = "beet agfmodels [show NAME [--open] | use NAME | remove NAME]"
 
 
@@ -74,7 +74,7 @@ def chosen_model(configured: str) -> bundle_format.Bundle:
     except errors.BundleError as error:
         if store.active == SHIPPED_NAME:
             raise
-        raise errors.BundleError(f"{error}; {HINT}") from None
+        raise errors.BundleError(f"{error}; {USE_SHIPPED}") from None
 
 
 def manage(
@@ -137,13 +137,13 @@ def _show(
     for line in card_lines(model.metadata, settings.min_confidence):
         ui.print_(line)
     ui.print_(f"full model card: {model.folder / bundle_format.CARD}")
-    page = model.folder / PAGE
+    page = model.folder / PAGE_FILE
     if page.is_file():
         ui.print_(f"full report: {page}")
         if open_page:
             webbrowser.open(page.resolve().as_uri())
     elif open_page:
-        raise UserError(f"agfmodels: there is no {PAGE} beside this model")
+        raise UserError(f"agfmodels: there is no {PAGE_FILE} beside this model")
 
 
 def _use(store: ModelStore, name: str, settings: Settings, log: BeetsLogger) -> None:
@@ -171,7 +171,8 @@ def _missing(store: ModelStore) -> str:
     """Return a sentence if the active model is missing, else ""."""
     if store.chosen in (store.active, ""):
         return ""
-    return f"the active model {store.chosen!r} is no longer in {store.folder / 'models'}; {HINT}"
+    folder = store.folder / "models"
+    return f"the active model {store.chosen!r} is no longer in {folder}; {USE_SHIPPED}"
 
 
 def _table(entries: list[Entry], active: str) -> list[str]:
@@ -200,7 +201,7 @@ def _table(entries: list[Entry], active: str) -> list[str]:
 def read_report(folder: Path) -> dict[str, Any] | None:
     """Return the report beside a model, if there is one that can be read."""
     try:
-        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+        report = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return with_present_keys(report) if isinstance(report, dict) else None

@@ -2,7 +2,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from agf_core.inference.artist_context import USUAL, ArtistContext, adjust_without_own_album
+from agf_core.inference.artist_context import (
+    USUAL_CONCENTRATION,
+    ArtistContext,
+    adjust_without_own_album,
+)
 
 
 def tracks(n_artists=100, albums=3, per_album=4, faithful=1.0, seed=0):
@@ -36,8 +40,8 @@ def test_sound_and_artist_are_combined():
 
 def test_an_album_says_nothing_of_how_closely_its_own_artist_keeps_to_a_genre():
     one_album_each = ArtistContext.of(tracks(albums=1), 4)
-    assert one_album_each.concentration == USUAL
-    assert ArtistContext.of([], 4).concentration == pytest.approx(USUAL)
+    assert one_album_each.concentration == USUAL_CONCENTRATION
+    assert ArtistContext.of([], 4).concentration == pytest.approx(USUAL_CONCENTRATION)
 
 
 def test_a_report_counts_other_albums_alone():

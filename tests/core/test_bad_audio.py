@@ -53,7 +53,7 @@ def test_damage_in_an_mp3_is_skipped_and_reported(mp3, tmp_path):
     assert 0 < result.lost < 3
     assert 18 < result.seconds < 20
     assert np.isfinite(result.samples).all()
-    assert np.abs(result.samples).max() <= downmix.LOUDEST
+    assert np.abs(result.samples).max() <= downmix.LOUDEST_SAMPLE
     _, likeness = place(clean.samples, result.samples[-6 * RATE :])
     assert likeness > 0.999
 

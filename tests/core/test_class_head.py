@@ -10,7 +10,7 @@ from agf_core.errors import BundleError
 from agf_core.features.spectrogram import InputSpec
 from agf_core.finetune.heads import network_with_heads
 from agf_core.inference.tagger import GenreTagger
-from agf_core.train.class_head import FLOOR, ClassHead, CorrectedHead, HeadSizes, head_of
+from agf_core.train.class_head import EVIDENCE_FLOOR, ClassHead, CorrectedHead, HeadSizes, head_of
 from agf_core.train.export import network_from_bundle, network_to_onnx, weights_to_safetensors
 from agf_core.train.networks import GenreNet, MultiTaskNet, TransferMLP
 
@@ -54,11 +54,11 @@ def network():
 def test_evidence_is_summed_in_a_genre_and_weighted_by_teacher():
     logits = torch.tensor([[2.0, -1.0, 0.0, 1.0]])
     blues, rock, jazz, swing = torch.sigmoid(logits)[0].tolist()
-    nothing = np.log(FLOOR)
+    nothing = np.log(EVIDENCE_FLOOR)
     expected = [
-        np.log(blues + FLOOR) + 2 * nothing + 0.5,
-        nothing + 2 * np.log(jazz + swing + FLOOR),
-        np.log(rock + FLOOR) + 2 * nothing - 0.5,
+        np.log(blues + EVIDENCE_FLOOR) + 2 * nothing + 0.5,
+        nothing + 2 * np.log(jazz + swing + EVIDENCE_FLOOR),
+        np.log(rock + EVIDENCE_FLOOR) + 2 * nothing - 0.5,
     ]
     np.testing.assert_allclose(head().genres(logits)[0], expected, rtol=1e-3)
 

@@ -328,7 +328,7 @@ def test_another_process_that_holds_the_store_is_waited_for(tmp_path, monkeypatc
     store.add("m-1", results(tmp_path, 1))
     other = sqlite3.connect(store.path)
     other.execute("BEGIN EXCLUSIVE")
-    monkeypatch.setattr("agf_core.inference.embeddings.PATIENCE", 0.1)
+    monkeypatch.setattr("agf_core.inference.embeddings.LOCK_SECONDS", 0.1)
     held = EmbeddingStore(store.path)
     assert held.features("m-1", "0" * 32) is None
     assert "locked" in held.problem

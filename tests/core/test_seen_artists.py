@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from agf_core.bundle.seen_artists import KEY, hash_artists, seen_artists
+from agf_core.bundle.seen_artists import ARTIST_HASHES, hash_artists, seen_artists
 
 
 def test_artists_are_known_however_they_are_spelt_and_not_named():
     hashes = json.loads(json.dumps(hash_artists(["The Beatles", "Sigur Rós", "!!!"])))
     assert "eatles" not in json.dumps(hashes)
     asked = ["beatles", "Beatles, The", "sigur ros", "!!!", "Nobody Else"]
-    assert seen_artists({KEY: hashes}, asked) == set(asked[:-1])
+    assert seen_artists({ARTIST_HASHES: hashes}, asked) == set(asked[:-1])
 
 
 def test_each_training_set_has_a_salt_of_its_own_and_is_hashed_alike_again():
@@ -23,4 +23,4 @@ def test_each_training_set_has_a_salt_of_its_own_and_is_hashed_alike_again():
 
 @pytest.mark.parametrize("hashes", [None, [], {}, {"artists": "abc"}, {"artists": [1]}, "x"])
 def test_a_model_that_does_not_say_has_seen_nobody(hashes):
-    assert seen_artists({KEY: hashes} if hashes is not None else {}, ["Björk"]) == set()
+    assert seen_artists({ARTIST_HASHES: hashes} if hashes is not None else {}, ["Björk"]) == set()

@@ -46,9 +46,11 @@ def tagger(tiny_folder):
 
 @pytest.fixture
 def sabotage(monkeypatch):
-    imports, serve = worker.PROGRAM.split("from agf_core.inference.worker")
+    imports, serve = worker.WORKER_PROGRAM.split("from agf_core.inference.worker")
     monkeypatch.setattr(
-        worker, "PROGRAM", f"{imports}exec({SABOTAGE!r}); from agf_core.inference.worker{serve}"
+        worker,
+        "WORKER_PROGRAM",
+        f"{imports}exec({SABOTAGE!r}); from agf_core.inference.worker{serve}",
     )
 
 
@@ -105,7 +107,7 @@ def test_a_file_that_hangs_the_worker_is_reported(tagger, clips, tmp_path, monke
             super().send(message)
 
         def receive(self):
-            monkeypatch.setattr(worker, "SECONDS", self.patience)
+            monkeypatch.setattr(worker, "SECONDS_WITHOUT_ANSWER", self.patience)
             return super().receive()
 
     monkeypatch.setattr(worker, "_Process", Impatient)
@@ -135,14 +137,14 @@ def test_a_model_that_cannot_be_run_is_an_error(tiny_parts, tmp_path):
 
 
 def test_a_model_that_ends_the_process_is_an_error(tagger, monkeypatch):
-    monkeypatch.setattr(worker, "PROGRAM", "import os; os.abort()")
+    monkeypatch.setattr(worker, "WORKER_PROGRAM", "import os; os.abort()")
     with pytest.raises(errors.BundleError, match=r"cannot be run: its process dies \(SIGABRT\)"):
         list(tagger.predict_files(["a"]))
 
 
 def test_the_process_keeps_numpy_to_one_thread_unless_set_otherwise(tagger, monkeypatch):
     program = "import json, os; print(json.dumps({'error': os.environ['OMP_NUM_THREADS']}))"
-    monkeypatch.setattr(worker, "PROGRAM", program)
+    monkeypatch.setattr(worker, "WORKER_PROGRAM", program)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     with pytest.raises(errors.BundleError, match=r"^1$"):
         list(tagger.predict_files(["a"]))

@@ -29,9 +29,11 @@ decode.read_excerpt = read_excerpt
 
 @pytest.fixture
 def tagger(tiny_folder, monkeypatch):
-    imports, serve = worker.PROGRAM.split("from agf_core.inference.worker")
+    imports, serve = worker.WORKER_PROGRAM.split("from agf_core.inference.worker")
     monkeypatch.setattr(
-        worker, "PROGRAM", f"{imports}exec({SABOTAGE!r}); from agf_core.inference.worker{serve}"
+        worker,
+        "WORKER_PROGRAM",
+        f"{imports}exec({SABOTAGE!r}); from agf_core.inference.worker{serve}",
     )
     tagger = IsolatedTagger.load(tiny_folder, threads=2)
     yield tagger
@@ -127,14 +129,14 @@ def test_a_decoder_that_stands_still_is_the_files_fault(monkeypatch, events):
 
 
 def test_reading_a_file_over_and_over_is_not_counted(clips):
-    before = container.READS.bytes
+    before = container.READ_COUNTER.bytes
     with container._File(clips[0]) as file:
         size = len(file.read())
         for _ in range(100):
             file.seek(0)
             file.read()
-    assert container.READS.bytes - before == container.MOST_READ * size
-    assert container.READS.waiting == 0
+    assert container.READ_COUNTER.bytes - before == container.MOST_READ * size
+    assert container.READ_COUNTER.waiting == 0
 
 
 # The disk
@@ -161,4 +163,4 @@ def test_a_file_that_cannot_be_read_is_not_called_damaged(
         read_excerpt(flac, 5)
     assert "damaged" not in str(caught.value)
     assert "replace" not in str(caught.value)
-    assert container.READS.waiting == 0
+    assert container.READ_COUNTER.waiting == 0

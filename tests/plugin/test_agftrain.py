@@ -340,7 +340,7 @@ def test_only_one_learns_from_a_library_at_a_time(library):
     checkpoint = folder / "of the other" / "fold-0.safetensors"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.touch()
-    hold = [sys.executable, "-c", HOLD, str(folder / workspace.LOCK)]
+    hold = [sys.executable, "-c", HOLD, str(folder / workspace.LOCK_FILE)]
     with subprocess.Popen(hold, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline().strip() == b"held"
         before = everything(library)
@@ -357,7 +357,7 @@ def test_only_one_learns_from_a_library_at_a_time(library):
 
 def test_a_place_for_checkpoints_that_cannot_be_used_is_a_sentence(library):
     fill(library)
-    (workspace.work_folder(library.lib) / workspace.LOCK).mkdir(parents=True)
+    (workspace.work_folder(library.lib) / workspace.LOCK_FILE).mkdir(parents=True)
     assert train(library, "--deep") == 1
     message = library.log.lines[-1]
     assert message.startswith("agftrain: ")

@@ -161,7 +161,7 @@ def test_the_library_is_analysed_once_and_the_estimate_is_stored(library, tagger
 
 
 def test_a_large_library_is_analysed_in_part(library, tagger, monkeypatch):
-    monkeypatch.setattr(library_prior, "SAMPLE", 32)
+    monkeypatch.setattr(library_prior, "SAMPLE_TRACKS", 32)
     fill(library, electronic=40)
     library.beet("agfgenre", "-p", "title:d0")
     drawn = tagger.analysed[:32]
@@ -239,7 +239,7 @@ def test_ctrl_c_loses_nothing(library, tagger, after):
 
 def test_a_run_that_is_killed_loses_the_last_few_tracks_at_most(library, tagger, monkeypatch):
     fill(library, electronic=40)
-    tagger.interrupt_after = 2 * database.BATCH + 1
+    tagger.interrupt_after = 2 * database.BATCH_SIZE + 1
     write = library_prior.StoredEstimate.write
 
     def write_unless_dead(self, path, tagger):
@@ -249,7 +249,7 @@ def test_a_run_that_is_killed_loses_the_last_few_tracks_at_most(library, tagger,
     monkeypatch.setattr(library_prior.StoredEstimate, "write", write_unless_dead)
     with pytest.raises(SystemExit, match="130"):
         library.beet("agfgenre")
-    assert len(json.loads(kept(library)[0].read_text())["predictions"]) == 2 * database.BATCH
+    assert len(json.loads(kept(library)[0].read_text())["predictions"]) == 2 * database.BATCH_SIZE
 
 
 def test_a_library_that_has_grown_by_half_is_estimated_again(library, tagger):

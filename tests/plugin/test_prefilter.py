@@ -182,7 +182,7 @@ def test_tracks_are_analysed_in_the_order_of_the_query(library, tagger, options)
 
 
 def test_few_tracks_are_built_at_a_time_in_the_order_of_the_query(library, built, monkeypatch):
-    monkeypatch.setattr(prefilter, "AT_ONCE", 2)
+    monkeypatch.setattr(prefilter, "OBJECTS_AT_ONCE", 2)
     for title in "bdeca":
         library.track(title)
     found = iter(matches(library, "title-"))

@@ -151,7 +151,7 @@ def test_nothing_is_written_while_tracks_are_selected(library, tagger, monkeypat
     for title in "cde":
         library.track(title)
     monkeypatch.setattr("beetsplug.agfgenre.tag.run.BATCH", 1)
-    monkeypatch.setattr("beetsplug.agfgenre.tag.prefilter.AT_ONCE", 1)
+    monkeypatch.setattr("beetsplug.agfgenre.tag.prefilter.OBJECTS_AT_ONCE", 1)
     states = []
     select = run.Run._is_wanted
 

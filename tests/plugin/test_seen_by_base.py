@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from agf_core.bundle.seen_artists import KEY, hash_artists
+from agf_core.bundle.seen_artists import ARTIST_HASHES, hash_artists
 from agf_core.data.tracks import Track
 from agf_core.finetune.held_out import HeldOut
 from beetsplug.agfgenre.train.report import compare_with_previous, report_lines, training_report
@@ -45,7 +45,7 @@ def test_a_better_model_is_not_refused_because_the_base_knew_the_artists():
     assert (unfair.tracks, report["seen_by_base"]) == (N, {"tracks": 0, "artists": 0})
     assert "trained on" not in lines[-1]
     hashes = hash_artists(f"Artist {i}" for i in range(N // 2))
-    fair, report, lines = compared({KEY: hashes})
+    fair, report, lines = compared({ARTIST_HASHES: hashes})
     assert (fair.tracks, fair.better) == (N // 2, True)
     assert fair.difference.value == pytest.approx(0.7)
     assert unfair.difference.value == pytest.approx(0.2)
@@ -54,6 +54,6 @@ def test_a_better_model_is_not_refused_because_the_base_knew_the_artists():
 
 
 def test_where_the_base_knows_everybody_it_is_compared_all_the_same():
-    fair, _, lines = compared({KEY: hash_artists(f"artist {i}" for i in range(N))})
+    fair, _, lines = compared({ARTIST_HASHES: hash_artists(f"artist {i}" for i in range(N))})
     assert fair.tracks == N
     assert lines[-1].startswith("base was trained on all 40 artists (40 tracks), which favours it")

@@ -227,7 +227,7 @@ def test_a_file_that_another_program_has_open_for_a_moment_is_replaced(track, mo
         replace(*paths)
 
     monkeypatch.setattr(os, "replace", busy_at_first)
-    monkeypatch.setattr(atomic, "PAUSES", (0, 0, 0, 0))
+    monkeypatch.setattr(atomic, "RETRY_PAUSES", (0, 0, 0, 0))
     tagged(*track)
     assert len(attempts) == 3
 

@@ -219,7 +219,7 @@ def run(
     files: int, seed: int, seconds: float, keep: Path | None = None, songs: bool = False
 ) -> Verdict:
     """Damage and analyse files; `AssertionError` if one is neither predicted nor reported."""
-    worker.SECONDS = seconds
+    worker.SECONDS_WITHOUT_ANSWER = seconds
     rng = random.Random(seed)
     verdict = Verdict()
     tagger = IsolatedTagger.load(threads=1)

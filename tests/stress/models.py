@@ -71,7 +71,7 @@ def correct(folder: Path) -> None:
 
 def run(models: int, seed: int) -> tuple[Counter[str], float]:
     """Do all of it; return what became of the models, and the longest time one took."""
-    worker.SECONDS = 30
+    worker.SECONDS_WITHOUT_ANSWER = 30
     rng = random.Random(seed)
     counts: Counter[str] = Counter()
     longest = 0.0

@@ -72,7 +72,7 @@ def test_no_network_is_used(monkeypatch, clips):
     monkeypatch.setattr(socket, "socket", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     without = "import socket; del socket.socket, socket.getaddrinfo, socket.create_connection; "
-    monkeypatch.setattr(worker, "PROGRAM", without + worker.PROGRAM)
+    monkeypatch.setattr(worker, "WORKER_PROGRAM", without + worker.WORKER_PROGRAM)
     for library in open_library(monkeypatch, None):
         library.configure(min_confidence=0)
         item = library.add_item(title="a", path=clips[0], genres=[])

@@ -120,7 +120,7 @@ def test_full_has_the_tracks_of_large_untrimmed(root, unpacked):
     assert full.name == "fma-full"
     assert {*miniature_fma.OUTSIDE, "99134", "98567"} < {t.track_id for t in full.tracks}
     assert not full.left_out  # what holds no sound as a clip is seen when it is read
-    assert full.shortest < fma.SHORTEST
+    assert full.shortest < fma.SHORTEST_CLIP_SECONDS
     for subset in ("small", "medium", "large"):  # they are clips, which these are not
         with pytest.raises(CollectionError, match=f"fma_{subset} does not exist"):
             fma.read(root, subset)

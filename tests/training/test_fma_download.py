@@ -12,7 +12,7 @@ import miniature_fma
 import pytest
 
 from training.datasets import fma, fma_download
-from training.datasets.fma_download import CHUNK, DownloadError, fetch, unpack
+from training.datasets.fma_download import CHUNK_BYTES, DownloadError, fetch, unpack
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -111,8 +111,8 @@ def test_a_broken_connection_is_taken_up_again(server, tmp_path):
     assert fetch(NAME, tmp_path, SHA1, server.base).read_bytes() == ARCHIVE
     assert [wanted for _, wanted in server.requested] == [
         None,
-        f"bytes={CHUNK}-",
-        f"bytes={2 * CHUNK}-",
+        f"bytes={CHUNK_BYTES}-",
+        f"bytes={2 * CHUNK_BYTES}-",
     ]
 
 
@@ -124,9 +124,9 @@ def test_what_has_come_is_kept_and_the_next_run_goes_on(server, tmp_path):
     message = str(caught.value)
     assert message.startswith(f"{NAME} could not be fetched from {server.base} (")
     assert "what has come is kept: run the command again to go on" in message
-    assert (tmp_path / f"{NAME}.partial").read_bytes() == ARCHIVE[:CHUNK]
+    assert (tmp_path / f"{NAME}.partial").read_bytes() == ARCHIVE[:CHUNK_BYTES]
     assert fetch(NAME, tmp_path, SHA1, server.base).read_bytes() == ARCHIVE
-    assert server.requested[-1][1] == f"bytes={CHUNK}-"
+    assert server.requested[-1][1] == f"bytes={CHUNK_BYTES}-"
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
@@ -280,7 +280,7 @@ def test_from_the_command_to_a_collection(server, tmp_path, monkeypatch, capsys)
 
 
 def test_the_published_checksums():
-    assert fma_download.BASE == "https://os.unil.cloud.switch.ch/fma/"
+    assert fma_download.BASE_URL == "https://os.unil.cloud.switch.ch/fma/"
     assert {what: len(sha1) for what, sha1 in fma_download.SHA1.items()} == dict.fromkeys(
         ("metadata", *fma.SUBSETS), 40
     )

@@ -20,7 +20,7 @@ CONFIG = TrainConfig(epochs=N_EPOCHS, batch_size=BATCH, validate_every=2)
 def reports(monkeypatch):
     """What a training reports, however soon one report follows another."""
     found = []
-    monkeypatch.setattr(progress, "EVERY", 0.0)
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_REPORTS", 0.0)
     monkeypatch.setattr(progress, "report", lambda key, share: found.append((key, share)))
     return found
 
@@ -64,7 +64,7 @@ def test_curves_are_there_as_soon_as_they_are_made(monkeypatch, tmp_path):
         if share > 5 / 6:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(progress, "EVERY", 0.0)
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_REPORTS", 0.0)
     monkeypatch.setattr(progress, "report", stopped)
     with pytest.raises(KeyboardInterrupt):
         train(checkpoint)

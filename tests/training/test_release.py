@@ -140,7 +140,7 @@ def test_a_temperature_is_fitted_on_the_other_collections():
 
 
 def test_a_model_is_trained_scored_and_saved(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate, "LEAST", 10)
+    monkeypatch.setattr(evaluate, "FEWEST_LABELLED", 10)
     scores, temperature = release.score(data)
     assert list(scores["by_collection"]) == ["north", "south"]
     assert scores["means"]["this model"]["all"][0] > 0.9
@@ -167,7 +167,7 @@ def test_a_student_has_seen_nothing_that_it_is_tested_on(data, monkeypatch):
 
 
 def test_a_collection_that_no_student_leaves_out_is_an_error(data, monkeypatch):
-    monkeypatch.setattr(evaluate, "LEAST", 10)
+    monkeypatch.setattr(evaluate, "FEWEST_LABELLED", 10)
     monkeypatch.setattr(release, "LEFT_OUT", {"a": ("north",), release.ALL: ()})
     with pytest.raises(RunError, match="no student leaves out south"):
         release.score(data)

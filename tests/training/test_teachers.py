@@ -12,7 +12,7 @@ from training.datasets.collection import read_csv
 from training.pretrained import extract_teachers
 from training.pretrained.extract_teachers import TeacherProcess
 from training.recipes import OURS
-from training.teachers.features import EFFICIENTAT, MUSICNN, STRETCH
+from training.teachers.features import EFFICIENTAT, MUSICNN, STRETCH_SAMPLES
 from training.teachers.windows import cut_for_teachers, cut_log_mel, excerpt_of, read_windows
 
 CHILD = """
@@ -36,13 +36,13 @@ while head := sys.stdin.buffer.read(8):
 def child(tmp_path, monkeypatch):
     script = tmp_path / "child.py"
     script.write_text(CHILD)
-    monkeypatch.setattr(extract_teachers, "CHILD", script)
+    monkeypatch.setattr(extract_teachers, "WORKER_PROGRAM", script)
 
 
 def test_a_teacher_answers_sound_by_sound(child):
     with TeacherProcess(EFFICIENTAT, sys.executable) as efficientat:
         for loud in (0.5, 0.25):
-            answer = efficientat.analyse(np.full(2 * STRETCH, loud))
+            answer = efficientat.analyse(np.full(2 * STRETCH_SAMPLES, loud))
             np.testing.assert_array_equal(answer, np.full((2, 698), loud, np.float32))
 
 
@@ -61,7 +61,7 @@ def test_network_and_teachers_get_the_same_windows():
     samples[length : 2 * length] = np.random.default_rng(0).uniform(-1, 1, length)
     rows = cut_log_mel(samples, spec)
     assert rows.shape == (3, spec.segment_frames, spec.n_mels)
-    asked = cut_for_teachers(samples, spec).reshape(-1, STRETCH)
+    asked = cut_for_teachers(samples, spec).reshape(-1, STRETCH_SAMPLES)
     loud = np.sqrt((asked**2).mean(axis=1))
     assert len(asked) == 3
     assert loud[1] > 10 * max(loud[0], loud[2])
@@ -70,7 +70,7 @@ def test_network_and_teachers_get_the_same_windows():
 
 def test_a_sound_shorter_than_a_window_is_repeated():
     assert cut_log_mel(np.ones(5_000, np.float32), OURS.input).shape[0] == 1
-    assert cut_for_teachers(np.ones(5_000, np.float32), OURS.input).shape == (STRETCH,)
+    assert cut_for_teachers(np.ones(5_000, np.float32), OURS.input).shape == (STRETCH_SAMPLES,)
 
 
 def test_the_command_keeps_what_both_predict_and_reads_nothing_twice(
@@ -90,12 +90,12 @@ def test_the_command_keeps_what_both_predict_and_reads_nothing_twice(
     with pytest.raises(SystemExit, match="cannot be read: No such file"):
         extract_teachers.main()
     (clone / "resources").mkdir(parents=True)
-    (clone / extract_teachers.MN04).write_bytes(b"not it")
+    (clone / extract_teachers.MN04_WEIGHTS).write_bytes(b"not it")
     with pytest.raises(SystemExit, match="another file than the one"):
         extract_teachers.main()
     monkeypatch.setattr(extract_teachers, "MN04_SHA256", hashlib.sha256(b"not it").hexdigest())
     with monkeypatch.context() as broken:
-        broken.setattr(extract_teachers, "CHILD", tmp_path / "none.py")
+        broken.setattr(extract_teachers, "WORKER_PROGRAM", tmp_path / "none.py")
         with pytest.raises(SystemExit, match="has ended; has its environment what musicnn needs"):
             extract_teachers.main()
     extract_teachers.main()
@@ -108,7 +108,7 @@ def test_the_command_keeps_what_both_predict_and_reads_nothing_twice(
         assert windows.classes.mean() == pytest.approx(0.1 * (i + 1), rel=0.5)
         assert len(read_windows(track, cache).log_mel) == 2  # too short for more
     (tmp_path / "0.wav").unlink()  # has been analysed
-    monkeypatch.setattr(extract_teachers, "CHILD", tmp_path / "none.py")
+    monkeypatch.setattr(extract_teachers, "WORKER_PROGRAM", tmp_path / "none.py")
     extract_teachers.main()
 
 

@@ -38,7 +38,7 @@ PARTS = {"training": "train", "validation": "valid", "test": "test"}
 SPLITS = ("official", "random", "album", "date")
 SPLITS_FILE = Path(__file__).parent / "data" / "fma_medium_splits.csv.gz"
 
-SHORTEST = 29.0  # seconds; clips have 30, but for some cut by a wrong length in the archive
+SHORTEST_CLIP_SECONDS = 29.0  # clips have 30, but for some cut by a wrong length in the archive
 WITHOUT_AUDIO = ("99134", "108925", "133297")  # ids of clips that hold no sound at all
 
 # The columns of tracks.csv that are read, by its first two header rows.
@@ -103,7 +103,9 @@ def read(root: Path, subset: str = "medium") -> Collection:
             splits[split].append(known.get(split, ""))
     _check_clips(folder, tracks, ids, table)
     parts = {split: tuple(values) for split, values in splits.items()}
-    collection = Collection(f"fma-{subset}", tuple(tracks), parts, names, shortest=SHORTEST)
+    collection = Collection(
+        f"fma-{subset}", tuple(tracks), parts, names, shortest=SHORTEST_CLIP_SECONDS
+    )
     if subset == FULL:  # what is known of clips need not be true of whole tracks
         return replace(collection, shortest=SHORTEST_SECONDS)
     return collection.without(

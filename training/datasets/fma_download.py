@@ -23,7 +23,7 @@ from agf_core.errors import AgfError, shown
 from agf_core.utils import atomic
 from training.cli import one_line_errors
 
-BASE = "https://os.unil.cloud.switch.ch/fma/"
+BASE_URL = "https://os.unil.cloud.switch.ch/fma/"
 SHA1 = {
     "metadata": "f0df49ffe5f2a6008d7dc83c6915b31835dfe733",  # 0.3 GiB
     "small": "ade154f733639d52e35e32f5593efe5be76c6d70",  # 7 GiB
@@ -31,15 +31,15 @@ SHA1 = {
     "large": "497109f4dd721066b5ce5e5f250ec604dc78939e",  # 93 GiB
     "full": "0f0ace23fbe9ba30ecb7e95f763e435ea802b8ab",  # 879 GiB
 }
-TIMEOUT = 60  # seconds without a byte
-CHUNK = 1 << 16  # bytes written at a time
+TIMEOUT_SECONDS = 60  # without a byte
+CHUNK_BYTES = 1 << 16  # written at a time
 
 
 class DownloadError(AgfError):
     """Something could not be fetched or unpacked; the message is a line with a remedy."""
 
 
-def fetch(name: str, folder: Path, sha1: str, base: str = BASE) -> Path:
+def fetch(name: str, folder: Path, sha1: str, base: str = BASE_URL) -> Path:
     """Fetch an archive, or go on fetching it.
 
     What has come is kept as ``NAME.partial`` until it is whole and its checksum right. An archive
@@ -123,7 +123,7 @@ def unpack(archive: Path, folder: Path) -> Path:
             _check_space(folder, sum(member.file_size for member in missing.values()))
             for path, member in tqdm(missing.items(), desc=archive.name, unit="file"):
                 with packed.open(member) as source, atomic.written(path, durable=False) as file:
-                    shutil.copyfileobj(source, file, CHUNK)
+                    shutil.copyfileobj(source, file, CHUNK_BYTES)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise DownloadError(
             f"{shown(archive)} is truncated or damaged ({error}); delete it and fetch it anew"
@@ -149,7 +149,7 @@ def _receive(url: str, partial: Path) -> None:
         headers = {"Accept-Encoding": "identity"}
         if size:
             headers["Range"] = f"bytes={size}-"
-        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as answer:
             if answer.status_code == requests.codes.requested_range_not_satisfiable:
                 if answer.headers.get("Content-Range") == f"bytes */{size}":
                     return  # it was whole
@@ -170,7 +170,7 @@ def _receive(url: str, partial: Path) -> None:
                         unit_scale=True,
                     ) as progress,
                 ):
-                    for chunk in answer.iter_content(CHUNK):
+                    for chunk in answer.iter_content(CHUNK_BYTES):
                         progress.update(file.write(chunk))
                 return
             except requests.RequestException:
@@ -198,7 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Fetch and unpack FMA.")
     parser.add_argument("what", choices=SHA1, help="a subset, and the metadata with it")
     parser.add_argument("--to", type=Path, required=True, help="folder to fill")
-    parser.add_argument("--base", default=BASE, help="address to fetch from (%(default)s)")
+    parser.add_argument("--base", default=BASE_URL, help="address to fetch from (%(default)s)")
     arguments = parser.parse_args()
     for what in dict.fromkeys(("metadata", arguments.what)):
         archive = fetch(f"fma_{what}.zip", arguments.to, SHA1[what], arguments.base)

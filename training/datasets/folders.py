@@ -24,8 +24,8 @@ from training.datasets.collection import (
     write_csv,
 )
 
-SHORTEST = 25.0  # seconds of a file that is taken for music; games keep their sounds beside it
-UNLABELLED = {".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wv"}
+SHORTEST_MUSIC_SECONDS = 25.0  # games keep their sounds beside their music
+AUDIO_SUFFIXES = {".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wv"}
 COLUMNS = (
     "track_id",
     "repository",
@@ -93,7 +93,7 @@ def read_folder(folder: Path) -> list[Track]:
     tracks = []
     seen = set()
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in UNLABELLED or not path.is_file():
+        if path.suffix.lower() not in AUDIO_SUFFIXES or not path.is_file():
             continue
         status = path.stat()
         file = (status.st_dev, status.st_ino)  # the same through links
@@ -112,7 +112,7 @@ def _is_long(path: Path) -> bool:
         duration = decode.read(path, seconds=1.0).duration
     except decode.AudioError:
         return False
-    return duration is None or duration >= SHORTEST
+    return duration is None or duration >= SHORTEST_MUSIC_SECONDS
 
 
 def genres_of(tracks: Sequence[Track]) -> tuple[str, ...]:

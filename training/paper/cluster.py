@@ -26,7 +26,7 @@ from training.errors import RunError
 if TYPE_CHECKING:  # comes with [research] only
     from distributed import Client, Future
 
-PATIENCE = "20s"  # for a scheduler to answer
+SCHEDULER_TIMEOUT = "20s"  # for a scheduler to answer
 Job = TypeVar("Job")
 
 
@@ -43,7 +43,7 @@ def connect(scheduler: str | None, workers: int) -> Iterator["Client"]:
 
     if scheduler:
         try:
-            client = Client(scheduler, timeout=PATIENCE)
+            client = Client(scheduler, timeout=SCHEDULER_TIMEOUT)
         except (OSError, ValueError) as error:
             raise RunError(
                 f"no Dask scheduler answers at {scheduler} ({error}); start one with"

@@ -17,7 +17,7 @@ from training.paper.cases import ALONE, Case
 from training.paper.tables import (
     F1,
     LOG_LOSS,
-    LOWER,
+    LOWER_IS_BETTER,
     Paper,
     Results,
     of_size,
@@ -44,7 +44,7 @@ def draw(results: Results, paper: Paper, path: Path) -> None:
                 cases = drawn(kind, n)
                 done = [results.raw[case] for case in cases if case in results.raw]
                 if done:
-                    ours.append((n, Scored.best(done, LOWER)[k]))
+                    ours.append((n, Scored.best(done, LOWER_IS_BETTER)[k]))
                 theirs.append((n, paper.best(kind, n)[k]))
             if ours:
                 sizes = np.array([n for n, _ in ours])

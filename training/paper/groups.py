@@ -30,7 +30,7 @@ from training.paper import cluster
 from training.paper.prepare import Prepared
 from training.targets import DESCRIPTORS
 
-METHOD = 2  # how groups are found; what another one has left is made anew
+METHOD_VERSION = 2  # how groups are found; what another one has left is made anew
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class GroupsJob:
         if not self.path.exists():
             return False
         with np.load(self.path) as stored:
-            return "method" in stored and int(stored["method"]) == METHOD
+            return "method" in stored and int(stored["method"]) == METHOD_VERSION
 
     def make(self) -> None:
         """Find the groups in the split's training set, and every track's target.
@@ -99,7 +99,11 @@ class GroupsJob:
             raise RunError(
                 f"{error.args[0]} is damaged; delete it and run training.paper.prepare again"
             ) from error
-        arrays: dict[str, Any] = {"method": METHOD, "targets": targets, **groups.to_arrays()}
+        arrays: dict[str, Any] = {
+            "method": METHOD_VERSION,
+            "targets": targets,
+            **groups.to_arrays(),
+        }
         with atomic.written(self.path) as file:
             np.savez(file, **arrays)
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:  # comes with [research] only
     from distributed import Client
 
 TOPIC = "beets-agf training"
-EVERY = 1.0  # seconds between two reports of a job
-NETWORK = 39e6  # multiplications of the paper's network for one segment; forwards is a third
+SECONDS_BETWEEN_REPORTS = 1.0  # seconds between two reports of a job
+NETWORK_MULTIPLICATIONS = 39e6  # of the paper's network for one segment; forwards is a third
 
 
 def steps(n_examples: int, batch_size: int, epochs: int) -> int:
@@ -31,7 +31,7 @@ def steps(n_examples: int, batch_size: int, epochs: int) -> int:
 
 def mlp_share(n_features: int) -> float:
     """Return the work of a transfer MLP's step."""
-    return n_features * MLP_WIDTH / NETWORK
+    return n_features * MLP_WIDTH / NETWORK_MULTIPLICATIONS
 
 
 class Bar:
@@ -112,7 +112,7 @@ class Follower:
     def __init__(self, checkpoint: Path, title: str, n_epochs: int) -> None:
         self.key, self.title, self.n_epochs = str(checkpoint), title, n_epochs
         self.folder = checkpoint.with_suffix("")
-        self.reported = -EVERY
+        self.reported = -SECONDS_BETWEEN_REPORTS
         self.written = -1  # entries; not yet looked at
 
     def __call__(self, done: float, history: Sequence[Mapping[str, Any]]) -> None:
@@ -120,7 +120,7 @@ class Follower:
         if self.written != len(history):
             self._write(done, history)
         now = time.monotonic()
-        if now - self.reported >= EVERY or done >= self.n_epochs:
+        if now - self.reported >= SECONDS_BETWEEN_REPORTS or done >= self.n_epochs:
             self.reported = now
             report(self.key, done / self.n_epochs)
 

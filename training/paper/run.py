@@ -58,7 +58,7 @@ from training.splits import Split
 from training.targets import truth_of
 
 PACKAGES = ("beets-agf", "torch", "numpy", "scipy", "scikit-learn", "librosa", "essentia")
-ROOM = 0.4  # of a GPU's memory, for spectrograms; features and networks need the rest
+SPECTROGRAM_MEMORY_SHARE = 0.4  # of a GPU's; features and networks need the rest
 
 
 @dataclass(frozen=True)
@@ -282,7 +282,7 @@ def _rows(work: Path, spec: InputSpec, device: str, stream: bool) -> SegmentData
     spectrograms = Prepared.open(work, spec).spectrograms
     if device.startswith("cuda") and not stream:
         total = torch.cuda.get_device_properties(device).total_memory
-        stream = spectrograms.rows.nbytes > ROOM * total
+        stream = spectrograms.rows.nbytes > SPECTROGRAM_MEMORY_SHARE * total
     plain = np.zeros(spec.n_mels), np.ones(spec.n_mels)
     return SegmentDataset(spectrograms, spec, *plain, device=device, stream=stream)
 

@@ -30,12 +30,12 @@ from training.statistics import Scored, certain, chosen_less, score, signed
 
 MARKER = "<!-- Below this line: written by `python -m training.paper.tables`. -->"
 NAMES = ("log_loss", "macro_f1", "accuracy", "calibration_error")
-LOWER = (True, False, False, True)  # is better
+LOWER_IS_BETTER = (True, False, False, True)
 LOG_LOSS, F1 = 0, 1
 TABLE5 = "Table 5: the best of each size, beside the wide network"
 PAPER_TABLES = Path(__file__).parent / "data"
 Pair = tuple[float, float]  # log loss and F1
-CHOICE = (
+CHOICE_CAPTION = (
     "The scores are those of the best of up to ten sets of tasks, chosen on the very tracks that it"
     " is scored on, as in the paper, while there is one wide network of each size: that alone"
     " favours the sets. The last two columns account for it: the set is chosen on one half of the"
@@ -194,7 +194,7 @@ def _choices(
     raw: Mapping[Case, np.ndarray], truth: np.ndarray, artists: np.ndarray
 ) -> dict[tuple[str, int], Scored]:
     """Compare the best set of each size with the wide network, where both are there."""
-    names, lower = NAMES[: F1 + 1], LOWER[: F1 + 1]
+    names, lower = NAMES[: F1 + 1], LOWER_IS_BETTER[: F1 + 1]
     found = {}
     for n in range(2, 6):
         wide = raw.get(Case("g", wide=n))
@@ -207,7 +207,7 @@ def _choices(
 
 def table3(results: Results, paper: Paper) -> list[list[str]]:
     """Rows of Table 3: means over the task sets without and with the genre."""
-    rows = [["", "network", *FOUR]]
+    rows = [["", "network", *SCORE_COLUMNS]]
     differences, places = [], []
     for name, inside in (("without g", False), ("with g", True)):
         sets = {
@@ -233,7 +233,7 @@ def table3(results: Results, paper: Paper) -> list[list[str]]:
 
 def table4(results: Results, paper: Paper) -> list[list[str]]:
     """Rows of Table 4: every task set, bold where it differs from g alone."""
-    rows = [["tasks", *(f"{kind} {what}" for kind in ("STN", "MTN") for what in FOUR)]]
+    rows = [["tasks", *(f"{kind} {what}" for kind in ("STN", "MTN") for what in SCORE_COLUMNS)]]
     others = [case for case in (*STN, *MTN) if case in results.raw and case != ALONE]
     gains = [results.raw[case] - results.raw[ALONE] for case in others]
     bold = dict(
@@ -251,20 +251,20 @@ def table4(results: Results, paper: Paper) -> list[list[str]]:
     return rows
 
 
-FOUR = ("log loss", "paper's", "F1", "paper's")
+SCORE_COLUMNS = ("log loss", "paper's", "F1", "paper's")
 
 
 def table5(results: Results, paper: Paper) -> list[list[str]]:
     """Rows of Table 5: the best of each size, and how it differs from the wide network."""
     less = [f"less wSTN, {score}" for score in ("log loss", "F1")]
-    rows = [["tasks", "network", *FOUR, "sets", *less]]
+    rows = [["tasks", "network", *SCORE_COLUMNS, "sets", *less]]
     differences = dict(
         zip(results.choices, signed(list(results.choices.values()), (0, 1)), strict=True)
     )
     for n in range(2, 6):
         for kind, cases in of_size(n).items():
             done = [results.raw[case] for case in cases if case in results.raw]
-            best = Scored.best(done, LOWER) if done else None
+            best = Scored.best(done, LOWER_IS_BETTER) if done else None
             cells = _beside(best, paper.table5[kind, n])
             sets = f"{len(done)}/{len(cases)}"
             rows.append([str(n), kind, *cells, sets, *differences.get((kind, n), ["", ""])])
@@ -366,7 +366,7 @@ def write(every: Sequence[Results], output: Path) -> None:
         if results.calibrated:
             tables["Calibration"] = calibration_table(results)
         for title, rows in tables.items():
-            beside = [CHOICE] if title == TABLE5 else []
+            beside = [CHOICE_CAPTION] if title == TABLE5 else []
             parts += [f"### {title}\n", *beside, as_table(rows)]
         write_scores(results, folder / f"{results.split}.csv")
         if (folder / f"{results.split}.png").exists():

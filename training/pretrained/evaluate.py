@@ -32,10 +32,9 @@ from training.pretrained.genre_head import evidence, fit_head, track_weights
 from training.pretrained.ontology import TEACHERS, Ontology, read_ontology
 from training.teachers.windows import excerpt_of
 
-LEAST = 15  # labelled tracks of a collection that is scored
+FEWEST_LABELLED = 15  # labelled tracks of a collection that is scored
 TARGET_RIGHT = 0.85
 TEMPERATURES = np.geomspace(0.5, 4.0, 61)  # to choose from
-SMALLEST = 1e-8  # probability in a log loss
 
 
 HEADLINE = (
@@ -59,7 +58,7 @@ def scored_collections(tracks: Sequence[Track], genres: Sequence[str]) -> list[s
     """Return the collections with enough labelled tracks, largest first."""
     known = set(genres)
     counts = Counter(track.source for track in tracks if track.genre in known)
-    return [name for name, n in counts.most_common() if n >= LEAST]
+    return [name for name, n in counts.most_common() if n >= FEWEST_LABELLED]
 
 
 def leave_out(tracks: Sequence[Track], collection: str, targets: np.ndarray) -> np.ndarray:
@@ -348,7 +347,7 @@ def _print(arguments: argparse.Namespace) -> None:
     print("| by | collections of songs.csv | all |\n|---|---|---|")
     for title, probabilities in rows.items():
         scores = score_collections(
-            np.maximum(probabilities, SMALLEST),
+            np.maximum(probabilities, metrics.SMALLEST_PROBABILITY),
             tracks,
             ontology.genres,
             collections,

@@ -41,8 +41,8 @@ from training.recipes import OURS
 from training.teachers.features import EFFICIENTAT, MUSICNN, Teacher
 from training.teachers.windows import PARTS, make_windows
 
-CHILD = Path(__file__).parents[1] / "teachers" / "worker.py"
-MN04 = Path("resources", "mn04_as_mAP_432.pt")
+WORKER_PROGRAM = Path(__file__).parents[1] / "teachers" / "worker.py"
+MN04_WEIGHTS = Path("resources", "mn04_as_mAP_432.pt")
 MN04_SHA256 = "899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c"
 
 
@@ -63,7 +63,7 @@ class TeacherProcess:
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
-            [self.python, str(CHILD), self.teacher.name, *self.arguments],
+            [self.python, str(WORKER_PROGRAM), self.teacher.name, *self.arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for this process, which ends it in good order
@@ -102,7 +102,7 @@ class TeacherProcess:
 
 def the_clone(path: str) -> str:
     """Return the path of EfficientAT's clone if its weights are there, or end with a message."""
-    weights = Path(path) / MN04
+    weights = Path(path) / MN04_WEIGHTS
     try:
         found = hashlib.sha256(weights.read_bytes()).hexdigest()
     except OSError as error:

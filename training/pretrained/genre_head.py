@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from agf_core.data.tracks import Track
-from agf_core.train.class_head import FLOOR, ClassHead
+from agf_core.train.class_head import EVIDENCE_FLOOR, ClassHead
 from training.pretrained.ontology import MUSIC, TEACHERS, Ontology, class_names
 
 WEIGHT_PENALTY = 0.01  # pulls the teachers' weights towards 1
 BIAS_PENALTY = 0.001
-BALANCE = 0.25  # how far fitting makes up for some genres being rarer than others: 0 to 1
+CLASS_BALANCE = 0.25  # how far fitting makes up for some genres being rarer than others: 0 to 1
 MUSIC_SLOPE, MUSIC_THRESHOLD = 3.0, -1.0  # of the logit of AudioSet's class Music
 
 
@@ -54,7 +54,9 @@ def evidence(outputs: Sequence[np.ndarray], ontology: Ontology) -> np.ndarray:
     np.ndarray [shape=(n_tracks, n_teachers, n_genres)]
     """
     found = [
-        np.log(1 / (1 + np.exp(-rows.astype(np.float32))) @ ontology.table + FLOOR).mean(axis=0)
+        np.log(1 / (1 + np.exp(-rows.astype(np.float32))) @ ontology.table + EVIDENCE_FLOOR).mean(
+            axis=0
+        )
         for rows in outputs
     ]
     return np.stack(found).reshape(len(outputs), len(TEACHERS), len(ontology.genres))
@@ -71,7 +73,7 @@ def track_weights(tracks: Sequence[Track], targets: np.ndarray) -> np.ndarray:
     sizes = Counter(track.source for track in tracks)
     of_collection = np.array([1 / sizes[track.source] for track in tracks])
     shares = of_collection @ targets + 1e-9
-    result: np.ndarray = of_collection * (targets @ (shares / shares.max()) ** -BALANCE)
+    result: np.ndarray = of_collection * (targets @ (shares / shares.max()) ** -CLASS_BALANCE)
     return result
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from agf_core.bundle.format import Metadata
 
-LEAST_SHOWN = 0.3  # confidence; nearly all tracks have more
+LEAST_CONFIDENCE_SHOWN = 0.3  # confidence; nearly all tracks have more
 
 
 def model_card(metadata: Metadata) -> str:
@@ -121,7 +121,7 @@ def confidence_table(scores: Mapping[str, Any]) -> str:
     rows = [
         f"| {limit} | {row['share_of_tracks']:.0%} | {_percent(row['right'])} |"
         for limit, row in scores["by_confidence"].items()
-        if float(limit) >= LEAST_SHOWN
+        if float(limit) >= LEAST_CONFIDENCE_SHOWN
     ]
     return "\n".join([head, *rows])
 

@@ -273,7 +273,7 @@ def train_final(
             "with_genre": len(labelled),
             "sources": dict(Counter(track.source for track in tracks)),
             "unlabelled": dict(Counter(track.source for track in data.music)),
-            seen_artists.KEY: seen_artists.hash_artists(track.artist for track in tracks),
+            seen_artists.ARTIST_HASHES: seen_artists.hash_artists(track.artist for track in tracks),
         },
         scores=scores,
     )

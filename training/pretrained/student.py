@@ -21,8 +21,8 @@ from agf_core.train.networks import MultiTaskNet, TaskModel, channels_last
 from training.teachers.features import Scale
 from training.teachers.windows import Windows
 
-TASK = "c"  # in the training loop
-LOWEST = -7.0  # logits below it are all the same: a probability of 0.001
+CLASS_TASK = "c"  # in the training loop
+LOWEST_LOGIT = -7.0  # logits below it are all the same: a probability of 0.001
 CROSS_ENTROPY_SHARE, HIDDEN_SHARE = 20.0, 0.5  # in the loss, beside the error of class logits
 GENRE_TASK = "g"
 
@@ -73,7 +73,7 @@ class StudentNet(TaskModel):
         """Return those of the branch."""
         return self.network.hidden_weights(GENRE_TASK)
 
-    def forward(self, x: Tensor, task: str = TASK) -> Tensor:
+    def forward(self, x: Tensor, task: str = CLASS_TASK) -> Tensor:
         """Return standardised class logits and hidden layers side by side."""
         features = self.network.features(x)
         return torch.cat([self.predictor(features), self.hidden(features)], dim=1)
@@ -89,7 +89,7 @@ class StudentNet(TaskModel):
         n = sum(self.class_sizes)
         predicted, wanted = self(x, task).float(), y.float()
         mean, std = cast(Tensor, self.mean), cast(Tensor, self.std)
-        standardised = (wanted[:, :n].clamp(min=LOWEST) - mean) / std
+        standardised = (wanted[:, :n].clamp(min=LOWEST_LOGIT) - mean) / std
         total = _errors(predicted[:, :n], standardised, self.class_sizes)
         total = total + HIDDEN_SHARE * _errors(predicted[:, n:], wanted[:, n:], self.hidden_sizes)
         target = wanted[:, :n].sigmoid()
@@ -142,7 +142,7 @@ def train_student(
     mean, std = bands.mean(axis=0), bands.std(axis=0)
     classes = np.concatenate([track.classes for track in windows]).astype(np.float32)
     hidden = np.concatenate([track.hidden for track in windows]).astype(np.float32)
-    shown = np.maximum(classes, LOWEST)
+    shown = np.maximum(classes, LOWEST_LOGIT)
     torch.manual_seed(schedule.seed)
     network = StudentNet(
         n_genres,
@@ -157,7 +157,7 @@ def train_student(
     fit(
         network,
         SegmentDataset(log_mel, spec, mean, std, augmentation=augmentation, device=device),
-        {TASK: np.concatenate([classes, scaled], axis=1)},
+        {CLASS_TASK: np.concatenate([classes, scaled], axis=1)},
         schedule,
         train=np.arange(len(log_mel)),
         checkpoint=checkpoint,

@@ -27,8 +27,8 @@ from training.targets import DESCRIPTORS
 
 SEVERAL = "no one genre"
 MARKER = "<!-- Below this line: written by `python -m training.studies.inspect_groups`. -->"
-TYPICAL = 5  # artists listed for each group
-UNUSED = 0.05  # times a group's even share of the artists
+ARTISTS_LISTED = 5  # artists listed for each group
+UNUSED_SHARE = 0.05  # times a group's even share of the artists
 SHUFFLES = 20
 
 
@@ -138,9 +138,9 @@ def summary(view: View) -> str:
     return line + f"| {known:.0%} ({chance:.0%}) |"
 
 
-def typical(view: View, group: int, n: int = TYPICAL) -> list[str]:
+def typical(view: View, group: int, n: int = ARTISTS_LISTED) -> list[str]:
     """Return the artists with the largest share of a group; none if hardly used."""
-    if view.use[group] < UNUSED / len(view.use):
+    if view.use[group] < UNUSED_SHARE / len(view.use):
         return ["(unused)"]
     return [view.artists[i] for i in np.argsort(-view.shares[:, group], kind="stable")[:n]]
 

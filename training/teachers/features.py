@@ -11,9 +11,9 @@ from typing import Self
 
 import numpy as np
 
-FARTHEST = 4.0  # standard deviations that a target lies from the mean at most
+LARGEST_DEVIATION = 4.0  # standard deviations that a target lies from the mean at most
 SAMPLE_RATE = 16_000  # hertz; of more, the bandwidth would reveal which collection a clip is from
-STRETCH = 187 * 256  # samples that musicnn analyses at once: 2.992 s
+STRETCH_SAMPLES = 187 * 256  # samples that musicnn analyses at once: 2.992 s
 
 
 @dataclass(frozen=True)
@@ -72,4 +72,4 @@ class Scale:
     def apply(self, rows: np.ndarray) -> np.ndarray:
         """Scale rows and clip what lies too far out: (n, n_features), float32."""
         scaled: np.ndarray = (rows - self.mean) / self.std
-        return scaled.clip(-FARTHEST, FARTHEST).astype(np.float32)
+        return scaled.clip(-LARGEST_DEVIATION, LARGEST_DEVIATION).astype(np.float32)

@@ -13,13 +13,13 @@ from agf_core.audio import decode
 from agf_core.data.tracks import Track
 from agf_core.errors import CorpusError, shown
 from agf_core.features.cache import FeatureCache
-from agf_core.features.preprocessing import SILENCE
+from agf_core.features.preprocessing import SILENT_PEAK
 from agf_core.features.spectrogram import InputSpec, log_mel
-from training.teachers.features import EFFICIENTAT, MUSICNN, SAMPLE_RATE, STRETCH, Teacher
+from training.teachers.features import EFFICIENTAT, MUSICNN, SAMPLE_RATE, STRETCH_SAMPLES, Teacher
 
 EXCERPT, BETWEEN = "excerpt", "between"
 PARTS = (EXCERPT, BETWEEN)
-DENSER = 3  # times as many pieces as a prediction's: every third, from the first, lies between
+PIECES_FACTOR = 3  # times a prediction's: every third, from the first, lies between
 LOG_MEL = "window-logmel"  # kind in the cache
 
 
@@ -85,18 +85,18 @@ def samples_of(track: Track, part: str, spec: InputSpec) -> np.ndarray:
             sample_rate=spec.sample_rate,
         ).samples
     else:
-        pieces, seconds = DENSER * spec.excerpt_pieces, DENSER * spec.excerpt_seconds
+        pieces, seconds = PIECES_FACTOR * spec.excerpt_pieces, PIECES_FACTOR * spec.excerpt_seconds
         whole = decode.read_excerpt(
             track.path, seconds, pieces=pieces, sample_rate=spec.sample_rate
         )
         if whole.seconds < 0.9 * seconds:
             raise decode.AudioTooShortError(f"{shown(track.path)} is all in its excerpt.")
         size = len(whole.samples) // pieces
-        first = range(0, pieces, DENSER)
+        first = range(0, pieces, PIECES_FACTOR)
         samples = np.concatenate([whole.samples[i * size : (i + 1) * size] for i in first])
     length = spec.segment_frames * spec.hop_length
     parts = [samples[start : start + length] for start in range(0, len(samples), length)]
-    sounding = [one for one in parts if np.abs(one).max() >= SILENCE]
+    sounding = [one for one in parts if np.abs(one).max() >= SILENT_PEAK]
     if not sounding:
         raise decode.SilentAudioError(f"{shown(track.path)} is silent.")
     return np.concatenate(sounding)
@@ -125,8 +125,8 @@ def cut_for_teachers(samples: np.ndarray, spec: InputSpec) -> np.ndarray:
     n = (1 + len(samples) // spec.hop_length) // spec.segment_frames
     slower = soxr.resample(samples, spec.sample_rate, SAMPLE_RATE).astype(np.float32)
     starts = [round(i * length * SAMPLE_RATE / spec.sample_rate) for i in range(n)]
-    rows = [slower[start : start + STRETCH] for start in starts]
-    return np.concatenate([np.pad(row, (0, STRETCH - len(row))) for row in rows])
+    rows = [slower[start : start + STRETCH_SAMPLES] for start in starts]
+    return np.concatenate([np.pad(row, (0, STRETCH_SAMPLES - len(row))) for row in rows])
 
 
 def kind(teacher: Teacher | None, part: str) -> str:

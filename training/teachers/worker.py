@@ -22,8 +22,8 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 import numpy as np
 
-FRAMES = 187  # of 256 samples: what musicnn analyses at once
-STRETCH = FRAMES * 256  # samples
+STRETCH_FRAMES = 187  # of 256 samples: what musicnn analyses at once
+STRETCH_SAMPLES = STRETCH_FRAMES * 256  # samples
 
 IsolatedTagger = Callable[[np.ndarray], np.ndarray]
 
@@ -37,7 +37,7 @@ def musicnn() -> IsolatedTagger:
 
     v1 = tf.compat.v1
     v1.disable_eager_execution()
-    patches = v1.placeholder(tf.float32, [None, FRAMES, configuration.N_MELS])
+    patches = v1.placeholder(tf.float32, [None, STRETCH_FRAMES, configuration.N_MELS])
     training = v1.placeholder(tf.bool)
     with tf.name_scope("model"):
         tags = len(configuration.MSD_LABELS)
@@ -55,7 +55,10 @@ def musicnn() -> IsolatedTagger:
             n_mels=configuration.N_MELS,
         ).T
         loud = np.log10(10_000 * mel.astype(np.float16).astype(np.float32) + 1)  # as musicnn does
-        stretches = [loud[i : i + FRAMES] for i in range(0, len(loud) - FRAMES + 1, FRAMES)]
+        stretches = [
+            loud[i : i + STRETCH_FRAMES]
+            for i in range(0, len(loud) - STRETCH_FRAMES + 1, STRETCH_FRAMES)
+        ]
         outputs = session.run([before, logits], {patches: np.stack(stretches), training: False})
         return np.concatenate(outputs, axis=1)
 
@@ -79,11 +82,13 @@ def efficientat(folder: str, indices: str) -> IsolatedTagger:
 
     @torch.inference_mode()
     def analyse(samples: np.ndarray) -> np.ndarray:
-        n = len(samples) // STRETCH
+        n = len(samples) // STRETCH_SAMPLES
         twice = resample_poly(samples, 2, 1).astype(np.float32)
         found: list[torch.Tensor] = []
         hook = last.register_forward_pre_hook(lambda _, given: found.append(given[0]))
-        logits, _ = model(mel(torch.from_numpy(twice[: 2 * STRETCH * n]).view(n, -1))[:, None])
+        logits, _ = model(
+            mel(torch.from_numpy(twice[: 2 * STRETCH_SAMPLES * n]).view(n, -1))[:, None]
+        )
         hook.remove()
         chosen = logits.reshape(n, -1)[:, [int(i) for i in indices.split(",")]]
         return torch.cat([found[0], chosen], dim=1).numpy()
@@ -100,8 +105,8 @@ def main() -> None:
     while head := sys.stdin.buffer.read(8):
         size = int(np.frombuffer(head, np.int64)[0])
         samples = np.frombuffer(sys.stdin.buffer.read(4 * size), np.float32)
-        if size < STRETCH:
-            samples = np.tile(samples, -(-STRETCH // size))
+        if size < STRETCH_SAMPLES:
+            samples = np.tile(samples, -(-STRETCH_SAMPLES // size))
         outputs = analyse(samples).astype(np.float32)
         answers.write(np.int64(len(outputs)).tobytes())
         answers.write(outputs.tobytes())

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from beetsplug.agfgenre.fields import TrackOrAlbum
     from beetsplug.agfgenre.vocabulary import Vocabulary
 
-SHOWN = 3  # genres
+GENRES_SHOWN = 3  # genres
 
 
 class LibraryContext:
@@ -74,8 +74,10 @@ class LibraryContext:
         counts = self._counts(item)
         if counts is None:
             return ""
-        by_sound = ", ".join(f"{genre} {share:.2f}" for genre, share in prediction.top(SHOWN))
-        best = np.argsort(-counts, kind="stable")[:SHOWN]
+        by_sound = ", ".join(
+            f"{genre} {share:.2f}" for genre, share in prediction.top(GENRES_SHOWN)
+        )
+        best = np.argsort(-counts, kind="stable")[:GENRES_SHOWN]
         others = ", ".join(f"{self._labels[i]} {counts[i]:.0f}" for i in best if counts[i])
         return f"by sound alone: {by_sound}; other tracks of the artist: {others}"
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 RUNS_KEPT = 20
-OPEN, CLOSED = ".open", ".jsonl"
+OPEN_SUFFIX, CLOSED_SUFFIX = ".open", ".jsonl"
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Journal:
     def __init__(self, lib: Library) -> None:
         folder = folder_beside(lib)
         self.run = f"r{_next_number(folder):08}-{datetime.now(UTC):%Y%m%dT%H%M%S-%f}-{os.getpid()}"
-        self._path = folder and folder / (self.run + OPEN)
+        self._path = folder and folder / (self.run + OPEN_SUFFIX)
         self._file: TextIO | None = None
 
     def record(
@@ -133,7 +133,7 @@ class Journal:
         if self._file is not None and self._path is not None:
             self._file.close()
             self._file = None
-            self._path.rename(self._path.with_suffix(CLOSED))
+            self._path.rename(self._path.with_suffix(CLOSED_SUFFIX))
 
     def _begin(self) -> TextIO:
         assert self._path is not None
@@ -155,7 +155,7 @@ def _next_number(folder: Path | None) -> int:
 
 def tidy(folder: Path, kept: int = RUNS_KEPT) -> None:
     """Remove the copies of files that killed runs left, and all but the last journals."""
-    for path in folder.glob(f"*{OPEN}"):
+    for path in folder.glob(f"*{OPEN_SUFFIX}"):
         with path.open(encoding="ascii") as file:
             if not _lock(file):
                 continue  # the run is going on
@@ -164,8 +164,8 @@ def tidy(folder: Path, kept: int = RUNS_KEPT) -> None:
                     with suppress(OSError):
                         os.remove(copy_beside(os.path.realpath(change.path), path.stem))
         with suppress(OSError):
-            path.rename(path.with_suffix(CLOSED))
-    for path in sorted(folder.glob(f"*{CLOSED}"))[:-kept]:
+            path.rename(path.with_suffix(CLOSED_SUFFIX))
+    for path in sorted(folder.glob(f"*{CLOSED_SUFFIX}"))[:-kept]:
         path.unlink(missing_ok=True)
 
 
@@ -182,7 +182,7 @@ def journals(lib: Library) -> Iterator[tuple[Path, list[Change]]]:
         return
     with usable(folder):
         tidy(folder)
-        paths = sorted(folder.glob(f"*{CLOSED}"), reverse=True)
+        paths = sorted(folder.glob(f"*{CLOSED_SUFFIX}"), reverse=True)
     for path in paths:
         with usable(folder), path.open(encoding="ascii") as file:
             changes = list(_read(file))
@@ -192,7 +192,7 @@ def journals(lib: Library) -> Iterator[tuple[Path, list[Change]]]:
 @contextmanager
 def opened(path: Path) -> Iterator[Path]:
     """Mark a journal as open and lock it; close it again at the end, if it is still there."""
-    working = path.with_suffix(OPEN)
+    working = path.with_suffix(OPEN_SUFFIX)
     with usable(path.parent):
         path.rename(working)
     try:

@@ -25,7 +25,7 @@ from agf_core.label_shift import check_prior, check_probabilities, estimate
 from agf_core.utils import atomic
 from beetsplug.agfgenre.config import BALANCED, LIBRARY, SHIPPED
 from beetsplug.agfgenre.console import Progress, plural
-from beetsplug.agfgenre.database import BATCH, folder_beside, uninterrupted
+from beetsplug.agfgenre.database import BATCH_SIZE, folder_beside, uninterrupted
 from beetsplug.agfgenre.tag.setup import ModelError
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from agf_core.inference.prior_adjusted import Tagger
     from beetsplug.agfgenre.config import Settings
 
-SAMPLE = 500  # tracks that are analysed, at most
-FEWEST = 30  # analysed tracks that an estimate needs
-GROWN = 1.5  # times as many tracks as there were: estimated again
-LARGEST = 2**24  # bytes of a file
-DIGITS = 6  # of a stored probability
-SHOWN = 5  # genres
+SAMPLE_TRACKS = 500  # tracks that are analysed, at most
+FEWEST_TRACKS = 30  # analysed tracks that an estimate needs
+GROWTH_FACTOR = 1.5  # times as many tracks as there were: estimated again
+LARGEST_FILE = 2**24  # bytes of a file
+STORED_DIGITS = 6  # of a stored probability
+GENRES_SHOWN = 5  # genres
 
 
 @dataclass
@@ -65,7 +65,7 @@ class StoredEstimate:
     def read(cls, path: Path, tagger: Tagger) -> StoredEstimate:
         """Read the file of a model; an empty estimate if it is missing or cannot be valid."""
         try:
-            values = with_present_keys(json.loads(atomic.read(path, LARGEST)))
+            values = with_present_keys(json.loads(atomic.read(path, LARGEST_FILE)))
             if values["model"] != tagger.model_id:
                 raise ValueError("the file is another model's")
             stored = cls(
@@ -151,7 +151,7 @@ class _LibraryPrior:
         if may_analyse:
             with self._lib.transaction() as transaction:
                 numbers = [row[0] for row in transaction.query("SELECT id FROM items")]
-            if self._stored.prior is None or len(numbers) >= GROWN * self._stored.tracks:
+            if self._stored.prior is None or len(numbers) >= GROWTH_FACTOR * self._stored.tracks:
                 self._estimate(numbers)
         prior = self._stored.prior
         if prior is None:
@@ -164,11 +164,11 @@ class _LibraryPrior:
     def _estimate(self, numbers: Sequence[int]) -> None:
         """Estimate the prior again, if enough tracks can be analysed."""
         stored = self._stored
-        chosen = sorted(numbers, key=_drawn)[:SAMPLE]
-        if len(chosen) >= FEWEST:
+        chosen = sorted(numbers, key=_drawn)[:SAMPLE_TRACKS]
+        if len(chosen) >= FEWEST_TRACKS:
             self._analyse([number for number in chosen if number not in stored.predictions])
         there = {n: stored.predictions[n] for n in chosen if n in stored.predictions}
-        if len(there) >= FEWEST:
+        if len(there) >= FEWEST_TRACKS:
             shares = estimate(np.array(list(there.values())), self._training_prior)
             self._stored = StoredEstimate(there, len(numbers), shares.tolist())
             self._store()
@@ -177,7 +177,7 @@ class _LibraryPrior:
             self._log.warning(
                 "fewer than {} tracks could be analysed, too few to estimate the genres of the "
                 "library, so `prior: {}` has no effect",
-                *(FEWEST, LIBRARY),
+                *(FEWEST_TRACKS, LIBRARY),
             )
 
     def _analyse(self, numbers: Sequence[int]) -> None:
@@ -195,9 +195,9 @@ class _LibraryPrior:
                 self._results[path] = result
                 if result.prediction:
                     row = result.prediction.probabilities
-                    self._stored.predictions[number] = row.round(DIGITS).tolist()
+                    self._stored.predictions[number] = row.round(STORED_DIGITS).tolist()
                 progress.step()
-                if len(self._results) % BATCH == 0:
+                if len(self._results) % BATCH_SIZE == 0:
                     self._store()
         except BundleError as error:
             raise ModelError(f"agfgenre: {error}") from None
@@ -224,5 +224,5 @@ def _drawn(number: int) -> bytes:
 
 
 def _top(labels: Sequence[str], shares: np.ndarray) -> str:
-    most = Prediction(tuple(labels), shares).top(SHOWN)
+    most = Prediction(tuple(labels), shares).top(GENRES_SHOWN)
     return ", ".join(f"{genre} {share:.0%}" for genre, share in most)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=Item | Album)
 
-AT_ONCE = 500  # objects that beets builds: it keeps all that it has built of one query
+OBJECTS_AT_ONCE = 500  # objects that beets builds: it keeps all that it has built of one query
 
 
 class Condition(Query):
@@ -93,8 +93,8 @@ class Matches(Generic[T]):
         self._ids = [number for number in self._ids if number not in ids]
 
     def _blocks(self) -> Iterator[tuple[Condition, Sequence[int]]]:
-        for start in range(0, len(self._ids), AT_ONCE):
-            block = self._ids[start : start + AT_ONCE]
+        for start in range(0, len(self._ids), OBJECTS_AT_ONCE):
+            block = self._ids[start : start + OBJECTS_AT_ONCE]
             marks = ", ".join("?" * len(block))
             yield Condition(f"{self._kind._table}.id IN ({marks})", block), block
 

@@ -14,7 +14,7 @@ from beets.util import syspath
 
 from agf_core.errors import AudioTooShortError, BundleError, SilentAudioError
 from beetsplug.agfgenre.console import Progress
-from beetsplug.agfgenre.database import BATCH, store, uninterrupted, writing
+from beetsplug.agfgenre.database import BATCH_SIZE, store, uninterrupted, writing
 from beetsplug.agfgenre.fields import CONTEXT_FIELDS
 from beetsplug.agfgenre.summary import Outcome
 from beetsplug.agfgenre.tag.apply import GenreApplier
@@ -202,7 +202,7 @@ class Run:
         try:
             for predicted in self._predict(progress):
                 batch.append(predicted)
-                if len(batch) >= BATCH or time.monotonic() - started > BATCH_SECONDS:
+                if len(batch) >= BATCH_SIZE or time.monotonic() - started > BATCH_SECONDS:
                     full, batch = batch, []
                     with progress.aside():
                         self._process_batch(full)

@@ -12,7 +12,7 @@ from beets.util import displayable_path, syspath
 from mediafile import UnreadableFileError
 
 from beetsplug.agfgenre.console import name_of, show_changes
-from beetsplug.agfgenre.database import BATCH, store, uninterrupted, writing
+from beetsplug.agfgenre.database import BATCH_SIZE, store, uninterrupted, writing
 from beetsplug.agfgenre.fields import mark_set_by_plugin, shown_genres, stored_genres
 from beetsplug.agfgenre.summary import Outcome, Summary
 from beetsplug.agfgenre.tag.file_writer import genres_in_file, try_write
@@ -74,7 +74,7 @@ class _Undo:
     def restore(self, changes: Sequence[Change]) -> None:
         """Undo one change after the other, the last first, and store the objects by the batch."""
         remaining = reversed(changes)
-        while batch := list(islice(remaining, BATCH)):
+        while batch := list(islice(remaining, BATCH_SIZE)):
             objs: dict[tuple[bool, int, float], TrackOrAlbum] = {}  # one may have changed twice
             with writing(self._lib), uninterrupted():
                 try:

@@ -21,7 +21,7 @@ from agf_core.data.tracks import Track
 from agf_core.evaluation import FINE_TUNED, Comparison, compare, score_sheet
 from agf_core.finetune.held_out import HeldOut
 from beetsplug.agfgenre.console import columns, plural
-from beetsplug.agfgenre.models import PAGE, REPORT, read_report
+from beetsplug.agfgenre.models import PAGE_FILE, REPORT_FILE, read_report
 from beetsplug.agfgenre.train.report_page import page
 
 MOST_COMMON = "always the most common genre"
@@ -277,5 +277,5 @@ def write_report(folder: Path, report: dict[str, Any]) -> None:
     """Write a report, and the page that shows it."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-    (folder / REPORT).write_text(text, encoding="utf-8")
-    (folder / PAGE).write_text(page(report, report_lines(report)), encoding="utf-8")
+    (folder / REPORT_FILE).write_text(text, encoding="utf-8")
+    (folder / PAGE_FILE).write_text(page(report, report_lines(report)), encoding="utf-8")

@@ -26,7 +26,7 @@ from agf_core.evaluation import FINE_TUNED
 from agf_core.finetune.held_out import HeldOut
 from agf_core.inference.artist_context import adjust_without_own_album
 from beetsplug.agfgenre.console import duration
-from beetsplug.agfgenre.models import REPORT, model_store
+from beetsplug.agfgenre.models import REPORT_FILE, model_store
 from beetsplug.agfgenre.train import workspace
 from beetsplug.agfgenre.train.report import (
     Predictor,
@@ -132,7 +132,7 @@ class TrainingRun(ABC):
                 ) from None
             than = " and ".join(name for name, one in comparisons.items() if not one.better)
             self._log.info("the new model is not clearly better than {}; nothing is changed", than)
-        self._log.info("full report: {}", folder / REPORT)
+        self._log.info("full report: {}", folder / REPORT_FILE)
         return better
 
     def _announce(self, phase: str, left: float | None = None) -> None:
@@ -176,7 +176,9 @@ class TrainingRun(ABC):
                 "tracks": data.n_tagged,
                 "artists": len({t.artist for t in data.tracks[: data.n_tagged]}),
                 "date": report["date"],
-                seen_artists.KEY: seen_artists.hash_artists(track.artist for track in data.tracks),
+                seen_artists.ARTIST_HASHES: seen_artists.hash_artists(
+                    track.artist for track in data.tracks
+                ),
             },
             scores={
                 "tracks": report["tracks"],

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from beetsplug.agfgenre.vocabulary import Vocabulary
 
 FEWEST_ARTISTS = 5  # for training, for validation and for the test
-SHOWN = 12  # genres in a line of an error
+GENRES_SHOWN = 12  # genres in a line of an error
 
 
 @dataclass
@@ -187,8 +187,8 @@ def _problem(tracks: Sequence[Track], genres: tuple[str, ...], left_out: Sequenc
             "all tracks with a genre are by one artist, and "
             f"{FEWEST_ARTISTS} or more are needed; tag tracks of others"
         )
-    listed = "; ".join(map(str, left_out[:SHOWN]))
-    more = f"; and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
+    listed = "; ".join(map(str, left_out[:GENRES_SHOWN]))
+    more = f"; and {len(left_out) - GENRES_SHOWN} more" if len(left_out) > GENRES_SHOWN else ""
     return (
         f"fewer than two genres have enough tracks and artists ({listed}{more}); tag more tracks, "
         "or lower min_tracks"

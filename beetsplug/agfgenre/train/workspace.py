@@ -19,7 +19,7 @@ from beetsplug.agfgenre.models import cache_folder
 if TYPE_CHECKING:
     from beets.library import Library
 
-LOCK = "lock"  # beside the checkpoints
+LOCK_FILE = "lock"  # beside the checkpoints
 
 
 def work_folder(lib: Library) -> Path:
@@ -59,7 +59,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout  # which only --deep needs
 
-    lock = FileLock(folder / LOCK, timeout=0)
+    lock = FileLock(folder / LOCK_FILE, timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -70,8 +70,8 @@ def locked(folder: Path) -> Iterator[None]:
         ) from None
     except OSError as error:
         raise UserError(
-            f"agftrain: {folder / LOCK} cannot be written ({error.strerror}); make room there or "
-            "allow writing, and run again; nothing is changed"
+            f"agftrain: {folder / LOCK_FILE} cannot be written ({error.strerror}); make room there "
+            "or allow writing, and run again; nothing is changed"
         ) from None
     try:
         yield
