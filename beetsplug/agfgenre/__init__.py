@@ -19,7 +19,7 @@ from beetsplug.agfgenre import commands
 from beetsplug.agfgenre.config import DEFAULTS, Settings, replace_odd_section, switch
 from beetsplug.agfgenre.fields import FIELDS
 from beetsplug.agfgenre.summary import Summary
-from beetsplug.agfgenre.tag import run, setup
+from beetsplug.agfgenre.tag import rollback, run, setup
 from beetsplug.agfgenre.vocabulary import Vocabulary, read_learn_as
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class AGFGenrePlugin(BeetsPlugin):
         self._import_is_off = False
         self._imported = Summary()
         self._library_only_reported = False
+        self.register_listener("library_opened", rollback.repair)
         try:
             if switch(self.config, "auto"):
                 self.import_stages = [self.imported]

@@ -1,4 +1,7 @@
-"""Tags are written into a copy that takes the file's place: the file is whole at any moment."""
+"""Tags are written into a copy that takes the file's place: the file is whole at any moment.
+
+The library is in memory, so that nothing is written in place; that is in test_writing_in_place.py.
+"""
 
 import errno
 import os

@@ -293,6 +293,7 @@ def kill(library, monkeypatch, when: str) -> None:
         )
         patch.setattr("beetsplug.agfgenre.tag.run.Run._store", lambda self, objs: None)
         patch.setattr("beetsplug.agfgenre.tag.file_writer.os.remove", lambda path: None)
+        patch.setattr("beetsplug.agfgenre.tag.file_writer._write_in_place", lambda *_: False)
         with pytest.raises(KilledError):
             library.beet("agfgenre", "-f")
 

@@ -20,6 +20,7 @@ from mediafile import MediaFile
 
 from agf_core.audio import decode
 from beetsplug.agfgenre.tag.file_writer import COPY_PREFIX
+from beetsplug.agfgenre.tag.rollback import NAME
 
 CLIPS = Path(__file__).parents[1] / "data"
 SUFFIXES = {
@@ -141,7 +142,8 @@ class Workplace:
 
     def leftovers(self) -> list[Path]:
         """Return what a run that has ended should have cleared away."""
-        return [*self.music.rglob(f"{COPY_PREFIX}*"), *self.home.glob("*-agfgenre/*.open")]
+        kept = (*self.home.glob("*-agfgenre/*.open"), *self.home.glob(f"*-agfgenre/{NAME}*"))
+        return [*self.music.rglob(f"{COPY_PREFIX}*"), *kept]
 
 
 class Kept:

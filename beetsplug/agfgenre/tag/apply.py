@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from beets import ui
@@ -21,7 +21,7 @@ from beetsplug.agfgenre.fields import (
 )
 from beetsplug.agfgenre.summary import Outcome, Summary
 from beetsplug.agfgenre.tag.decision import Decision, decide, rank, rank_styles, single
-from beetsplug.agfgenre.tag.file_writer import genres_in_file, try_write
+from beetsplug.agfgenre.tag.file_writer import FileTags, try_write
 from beetsplug.agfgenre.vocabulary import unique
 
 if TYPE_CHECKING:
@@ -90,10 +90,12 @@ class GenreApplier:
     def apply(self, obj: TrackOrAlbum, decision: Decision) -> bool:
         """Do what was decided, and count it; return whether the object has changed."""
         outcome = decision.outcome
-        if decision.changes and self._file_has_others(obj, decision.genres):
-            outcome = Outcome.IN_FILE
-        elif decision.changes:
-            self._change(obj, decision.genres)
+        if decision.changes:
+            with self._read(obj) as file:
+                if self._file_has_others(obj, decision.genres, file):
+                    outcome = Outcome.IN_FILE
+                else:
+                    self._change(obj, decision.genres, file)
         self.summary.add(outcome, type(obj))
         return decision.changes and outcome is not Outcome.IN_FILE
 
@@ -116,11 +118,13 @@ class GenreApplier:
             and is_set_by_plugin(obj, self.current_genres(obj))
         )
 
-    def _change(self, obj: TrackOrAlbum, genres: Sequence[str]) -> None:
+    def _change(
+        self, obj: TrackOrAlbum, genres: Sequence[str], file: FileTags | None = None
+    ) -> None:
         """Record, set and show genres, and write the file."""
         wanted = self._wanted(obj, genres)
         if self._journal:
-            self._journal.record(obj, wanted, self._in_file(obj))
+            self._journal.record(obj, wanted, file.genres if file else None)
         kept = len(self.current_genres(obj)) if self._settings.keep_existing else 0
         # A genre that is removed is no longer ours: the user may set it again. But where files are
         # not written, it may come back from them.
@@ -135,7 +139,7 @@ class GenreApplier:
         if not self._settings.quiet:
             show_changes(obj, SHOWN_FIELDS)
         if self._journal and self._settings.write and isinstance(obj, Item):
-            try_write(obj, self._journal.run, self.summary, self._log)
+            try_write(obj, self._journal.run, self.summary, self._log, read=file)
 
     def _differs(self, obj: TrackOrAlbum, genres: Sequence[str]) -> bool:
         wanted, there = self._wanted(obj, genres), self.current_genres(obj)
@@ -148,7 +152,9 @@ class GenreApplier:
         new = unique(shown_genres(obj, genres))  # beets stores genres as other plugins show them
         return there + [genre for genre in new if fold_genre_name(genre) not in known]
 
-    def _file_has_others(self, obj: TrackOrAlbum, genres: Sequence[str]) -> bool:
+    def _file_has_others(
+        self, obj: TrackOrAlbum, genres: Sequence[str], file: FileTags | None
+    ) -> bool:
         """Return whether writing would replace genres that the library lacks; report them.
 
         The file may have those that are to be written from a run that was killed.
@@ -158,7 +164,7 @@ class GenreApplier:
             return False
         ours = [*stored_genres(obj), *genres]
         known = single([*ours, *shown_genres(obj, ours)])
-        in_file = self._vocabulary.genres_of(self._in_file(obj))
+        in_file = self._vocabulary.genres_of(file.genres if file else None)
         others = [genre for genre in in_file if not single([genre]) <= known]
         if others:
             self._log.info(
@@ -168,12 +174,15 @@ class GenreApplier:
             )
         return bool(others)
 
-    def _in_file(self, obj: TrackOrAlbum) -> list[str] | None:
-        """Return the genres of a track's file; None for an album and for an unreadable file."""
-        if isinstance(obj, Item):
-            with suppress(UnreadableFileError):
-                return genres_in_file(obj)
-        return None
+    @contextmanager
+    def _read(self, obj: TrackOrAlbum) -> Iterator[FileTags | None]:
+        """Yield the tags of a track's file; None for an album and for an unreadable file."""
+        with ExitStack() as stack:
+            file = None
+            if isinstance(obj, Item) and (self._journal or self._settings.pretend):
+                with suppress(UnreadableFileError):
+                    file = stack.enter_context(FileTags(obj))
+            yield file
 
     def explain(self, obj: TrackOrAlbum, predictions: Sequence[Prediction]) -> None:
         """Show the most probable genres, if the user wants to see them."""

@@ -6,24 +6,33 @@ import os
 import shutil
 import stat
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any, Self
 
 import beets
 from beets import plugins
 from beets.library import FileOperationError, ReadError, WriteError
 from beets.util import displayable_path, syspath
 from mediafile import MediaFile, UnreadableFileError
+from mutagen.apev2 import APEv2File
 
 from agf_core.utils import atomic
+from beetsplug.agfgenre.tag.overlay import Overlay
+from beetsplug.agfgenre.tag.rollback import Entry, RollbackJournal, locked
 
 if TYPE_CHECKING:
     from beets.library import Item
     from beets.logging import BeetsLogger
+    from mutagen import PaddingInfo
 
     from beetsplug.agfgenre.summary import Summary
 
 COPY_PREFIX = ".agfgenre-"
+# Writing in place writes what changes three times. More than this is copied: bytes, a part of the
+# file, and what is always little.
+MOST_CHANGED = 4 << 20
+SHARE_CHANGED = 4
+FEW_CHANGED = 64 << 10
 
 
 def copy_beside(path: str | bytes, run: str) -> str:
@@ -35,26 +44,90 @@ def copy_beside(path: str | bytes, run: str) -> str:
     return os.path.join(os.path.dirname(name), COPY_PREFIX + run + os.path.splitext(name)[1])
 
 
-def genres_in_file(item: Item) -> list[str]:
-    """Return the genres of a track's file.
+class FileTags:
+    """The tags of a track's file, read once for a decision and for writing; a context manager.
+
+    Parameters
+    ----------
+    item : Item
 
     Raises
     ------
     UnreadableFileError
-        If it is not there, or has no tags that can be read.
+        If the file is not there, or has no tags that can be read.
     """
-    return MediaFile(syspath(item.path)).genres or []
+
+    def __init__(self, item: Item) -> None:
+        self.path = os.path.realpath(os.fsdecode(syspath(item.path)))
+        try:
+            self._file = open(self.path, "rb")  # noqa: SIM115 (closed by `close`)
+        except OSError as error:
+            raise UnreadableFileError(self.path, str(error)) from error
+        try:
+            self._status = os.fstat(self._file.fileno())
+            self._overlay = Overlay(self._file, MOST_CHANGED)
+            self._tags = MediaFile(self._overlay, id3v23=beets.config["id3v23"].get(bool))
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    @property
+    def genres(self) -> list[str]:
+        """Genres that the file has."""
+        return self._tags.genres or []
+
+    def is_current(self, status: os.stat_result) -> bool:
+        """Return whether a file of this status is this one, as it was when it was read."""
+        return os.path.samestat(status, self._status) and (status.st_size, status.st_mtime_ns) == (
+            self._status.st_size,
+            self._status.st_mtime_ns,
+        )
+
+    def entry(self, tags: dict[str, Any]) -> Entry | None:
+        """Return what writing tags changes; None where that is too much for writing in place.
+
+        Raises
+        ------
+        UnreadableFileError
+            If the file cannot have these tags.
+        """
+        self._tags.update(tags)
+        try:
+            self._overlay.seek(0)  # `mutagen` begins where it is
+            _save(self._tags)
+            patch = self._overlay.patch()
+        except (OSError, UnreadableFileError):
+            if self._overlay.is_full:
+                return None
+            raise
+        changed = sum(len(change.new) for change in patch.changes)
+        if changed > max(FEW_CHANGED, self._status.st_size // SHARE_CHANGED):
+            return None
+        return Entry(self.path, self._status.st_mtime_ns, patch)
 
 
-def write(item: Item, run: str, genres: Sequence[str] | None = None) -> None:
+def write(
+    item: Item, run: str, genres: Sequence[str] | None = None, read: FileTags | None = None
+) -> None:
     """Write a track's tags as `Item.write` does, with the same events for other plugins.
 
-    The tags go into a copy that then takes the file's place. Written in place, as beets does it,
-    tags that need more room than there is move all of the music: a process killed just then leaves
-    a broken file, and a full disk may. The new file has the owner, the group, the extended
-    attributes and the mode of the old one, each as far as the file system allows. A symbolic link
-    goes on pointing to it. A file that has several names (hard links) would get out of step with
-    the other names: that alone is written in place.
+    A process that is killed, or a full disk, leaves the old file or the new one, or one that the
+    next `beet` command rolls back. Where the tags have room, so that little of the file changes,
+    that is written in place, and the old bytes are in the rollback journal meanwhile. Otherwise the
+    tags go into a copy that then takes the file's place. The new file has the owner, the group, the
+    extended attributes and the mode of the old one, each as far as the file system allows. A
+    symbolic link goes on pointing to it. A file that has several names (hard links) would get out
+    of step with the other names: it is written in place in any case, as beets does it.
 
     Parameters
     ----------
@@ -63,21 +136,67 @@ def write(item: Item, run: str, genres: Sequence[str] | None = None) -> None:
         Part of the copy's name.
     genres : sequence of str, optional
         Genres that the file gets instead of the item's.
+    read : FileTags, optional
+        Of this item, if its file has been read already; used once, and closed.
 
     Raises
     ------
     OSError, ReadError, WriteError
         When it cannot be written: the file is as it was.
     """
-    path = os.path.realpath(syspath(item.path))
-    if os.stat(path).st_nlink > 1:
-        item.write(tags=None if genres is None else {"genres": list(genres)})
-        return
-    copy = copy_beside(path, run)
     tags = {field: value for field, value in dict(item).items() if field in item._media_fields}
     if genres is not None:
         tags["genres"] = list(genres)
     plugins.send("write", item=item, path=item.path, tags=tags)
+    path = os.path.realpath(os.fsdecode(syspath(item.path)))
+    with locked(item._db) as journal:
+        status = os.stat(path)
+        if not (journal and _write_in_place(item, path, tags, journal, read)):
+            if read:
+                read.close()  # or Windows would not let it be replaced
+            if status.st_nlink > 1:
+                _tag(item, path, tags)
+            else:
+                _write_copy(item, path, tags, run)
+    item.mtime = item.current_mtime()
+    plugins.send("after_write", item=item, path=item.path)
+
+
+def _write_in_place(
+    item: Item, path: str, tags: dict[str, Any], journal: RollbackJournal, read: FileTags | None
+) -> bool:
+    """Write what the tags change of a file; return False if it must be copied instead.
+
+    Raises
+    ------
+    OSError, WriteError
+        When the system stops it; the file is as it was.
+    """
+    try:
+        file = open(path, "r+b", buffering=0)  # noqa: SIM115
+    except OSError:
+        return False
+    with file, ExitStack() as stack:
+        status = os.fstat(file.fileno())
+        if read is None or not read.is_current(status):
+            try:
+                read = stack.enter_context(FileTags(item))
+            except UnreadableFileError as error:
+                raise ReadError(item.path, error) from error
+        try:
+            entry = read.entry(tags)
+        except UnreadableFileError as error:
+            raise WriteError(item.path, error) from error
+        if entry is None or not read.is_current(os.fstat(file.fileno())):
+            return False
+        if not entry.patch.is_old(file.fileno()):
+            return False
+        return journal.write(file.fileno(), entry)
+
+
+def _write_copy(item: Item, path: str, tags: dict[str, Any], run: str) -> None:
+    """Write tags into a copy of a file, which then takes its place."""
+    copy = copy_beside(path, run)
     try:
         _copy(path, copy)
         _tag(item, copy, tags)
@@ -87,8 +206,6 @@ def write(item: Item, run: str, genres: Sequence[str] | None = None) -> None:
         with suppress(OSError):
             os.remove(copy)
         raise
-    item.mtime = item.current_mtime()
-    plugins.send("after_write", item=item, path=item.path)
 
 
 def try_write(
@@ -97,10 +214,11 @@ def try_write(
     summary: Summary,
     log: BeetsLogger,
     genres: Sequence[str] | None = None,
+    read: FileTags | None = None,
 ) -> None:
     """Write a track's tags; name and count it if that cannot be done."""
     try:
-        write(item, run, genres)
+        write(item, run, genres, read)
     except (FileOperationError, OSError) as error:
         if os.path.exists(syspath(item.path)):
             summary.unwritten += 1
@@ -166,9 +284,22 @@ def _tag(item: Item, copy: str, tags: dict[str, Any]) -> None:
         raise ReadError(item.path, error) from error
     file.update(tags)
     try:
-        file.save()
+        _save(file)
     except UnreadableFileError as error:
         raise WriteError(item.path, error) from error
+
+
+def _save(file: MediaFile) -> None:
+    """Save tags; keep all of the padding that there is, so that nothing has to move."""
+    if isinstance(file.mgfile, APEv2File):  # which has none
+        file.save()
+    else:
+        file.save(padding=_padding)
+
+
+def _padding(info: PaddingInfo) -> int:
+    """Return the bytes of padding to leave: those that are left, or new ones if there are none."""
+    return int(info.padding if info.padding >= 0 else info.get_default_padding())
 
 
 def _sync(copy: str) -> None:

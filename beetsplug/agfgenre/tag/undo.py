@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
@@ -15,7 +16,7 @@ from beetsplug.agfgenre.console import name_of, show_changes
 from beetsplug.agfgenre.database import BATCH_SIZE, store, uninterrupted, writing
 from beetsplug.agfgenre.fields import mark_set_by_plugin, shown_genres, stored_genres
 from beetsplug.agfgenre.summary import Outcome, Summary
-from beetsplug.agfgenre.tag.file_writer import genres_in_file, try_write
+from beetsplug.agfgenre.tag.file_writer import FileTags, try_write
 from beetsplug.agfgenre.tag.journal import Change, journals, opened, replace_changes, same_genres
 
 if TYPE_CHECKING:
@@ -94,8 +95,13 @@ class _Undo:
 
     def _restore(self, change: Change, obj: TrackOrAlbum) -> bool:
         """Undo one change; return whether the object is to be stored."""
+        with self._read(obj) as file:
+            return self._restore_both(change, obj, file)
+
+    def _restore_both(self, change: Change, obj: TrackOrAlbum, file: FileTags | None) -> bool:
+        """Undo one change in the library and in the file, where there is one to be written."""
         genres = stored_genres(obj)
-        in_file = self._genres_in_file(obj)
+        in_file = file.genres if file else None
         old_in_file = change.old if change.in_file is None else change.in_file
         if genres not in (change.old, change.new) or not (
             in_file is None
@@ -117,21 +123,23 @@ class _Undo:
             show_changes(obj, ("genres",))
         if file_differs and not self._settings.pretend:
             item = cast(Item, obj)
-            try_write(item, self._run, self._summary, self._log, genres=old_in_file)
+            try_write(item, self._run, self._summary, self._log, old_in_file, file)
         self._summary.add(Outcome.TAGGED, type(obj))
         return True
 
-    def _genres_in_file(self, obj: TrackOrAlbum) -> list[str] | None:
-        """Return the genres of a track's file, if there is one and files are to be written."""
-        if not self._settings.write or not isinstance(obj, Item):
-            return None
-        try:
-            return genres_in_file(obj)
-        except UnreadableFileError as error:
-            missing = not os.path.exists(syspath(obj.path))
-            problem = f"{displayable_path(obj.path)} does not exist" if missing else error
-            self._log.error("{}; its genres are restored in the library only", problem)
-            return None
+    @contextmanager
+    def _read(self, obj: TrackOrAlbum) -> Iterator[FileTags | None]:
+        """Yield the tags of a track's file, if there is one and files are to be written."""
+        with ExitStack() as stack:
+            file = None
+            if self._settings.write and isinstance(obj, Item):
+                try:
+                    file = stack.enter_context(FileTags(obj))
+                except UnreadableFileError as error:
+                    missing = not os.path.exists(syspath(obj.path))
+                    problem = f"{displayable_path(obj.path)} does not exist" if missing else error
+                    self._log.error("{}; its genres are restored in the library only", problem)
+            yield file
 
 
 def _matching(lib: Library, query: Sequence[str]) -> Callable[[Change], bool]:
