@@ -222,6 +222,11 @@ class Bundle:
     model_id: str
     network: bytes
 
+    @property
+    def base_id(self) -> str:
+        """The id of the model that features are computed by: that below a light model."""
+        return self.metadata.head.base_id if self.metadata.head else self.model_id
+
 
 def load(folder: str | Path | None = None) -> Bundle:
     """Load and verify a model.

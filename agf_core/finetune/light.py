@@ -23,6 +23,7 @@ from agf_core.data.splits import artist_folds
 from agf_core.data.tracks import Track, genre_targets
 from agf_core.finetune.held_out import HeldOut, map_to_genres
 from agf_core.finetune.logistic import fit_logistic, log_softmax
+from agf_core.inference.whitening import FEWEST_PAIRS, SHRINKAGE, Whitening
 from agf_core.label_shift import training_prior
 
 TEMPERATURE_PRIOR = 25  # tracks that a temperature of 1 counts as
@@ -51,8 +52,8 @@ class LightConfig:
     strengths: tuple[float, ...] = (10_000.0, 3000.0, 1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
     bias_strength: float = 1.0
     folds: int = 5
-    shrinkage: float = 0.1
-    fewest_pairs: int = 30
+    shrinkage: float = SHRINKAGE
+    fewest_pairs: int = FEWEST_PAIRS
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +110,10 @@ class LightTrainer:
         self._weights = album_weights(tagged)
         self._targets = genre_targets(tagged, data.genres)
         self._folds = artist_folds(tagged, self.config.folds)
-        self._centre, self._whitening = self._fit_whitening()
+        artists = [track.artist for track in data.tracks]
+        self._whitening = Whitening.fit(
+            data.embeddings, artists, self.config.shrinkage, self.config.fewest_pairs
+        )
         self._inputs = self._inputs_of(slice(data.n_tagged))
         self._towards = self._base_weights()
 
@@ -187,15 +191,15 @@ class LightTrainer:
         """Train on everything, with the strength that `hold_out` found, and fit the temperature."""
         everything = np.ones(len(self._truth), bool)
         weights = self._fit(everything, self._strength)
-        n_embedding = len(self._centre)
-        of_embedding = weights[:, :n_embedding] @ self._whitening.T
+        n_embedding = len(self._whitening.centre)
+        of_embedding = weights[:, :n_embedding] @ self._whitening.matrix.T
         metadata = self.model.metadata
         head = LibraryHead(
             base_id=self.model.model_id,
             base_labels=metadata.labels,
             base_temperature=metadata.temperature,
             weights=np.hstack([of_embedding, weights[:, n_embedding:-1]]).astype(np.float32),
-            bias=(weights[:, -1] - of_embedding @ self._centre).astype(np.float32),
+            bias=(weights[:, -1] - of_embedding @ self._whitening.centre).astype(np.float32),
         )
         return head, fit_temperature(held_out.raw, held_out.truth)
 
@@ -206,24 +210,12 @@ class LightTrainer:
         }
 
     def _inputs_of(self, tracks: slice) -> np.ndarray:
-        embeddings = self.data.embeddings[tracks].astype(np.float32)
-        whitened = (embeddings - self._centre) @ self._whitening
+        whitened = self._whitening.apply(self.data.embeddings[tracks])
         return head_inputs(whitened, self.data.log_probabilities[tracks]).astype(np.float32)
-
-    def _fit_whitening(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return what is subtracted from embeddings, and what they are then multiplied by."""
-        embeddings = self.data.embeddings.astype(np.float32)
-        centre, spread = embeddings.mean(axis=0), embeddings.std(axis=0)
-        scale = np.where(spread > 0, 1 / np.maximum(spread, 1e-6), 0)
-        artists = [track.artist for track in self.data.tracks]
-        whitening = within_artist_whitening(
-            (embeddings - centre) * scale, artists, self.config.shrinkage, self.config.fewest_pairs
-        )
-        return centre, scale[:, None] * whitening
 
     def _base_weights(self) -> np.ndarray:
         """Return the weights of a head that predicts as the base model does."""
-        n_embedding, n_base = len(self._centre), len(self._label_names)
+        n_embedding, n_base = len(self._whitening.centre), len(self._label_names)
         weights = np.zeros((len(self.data.genres), n_embedding + n_base + 1))
         for genre, label in enumerate(namesakes(self._label_names, self.data.genres)):
             if label is None:
@@ -269,43 +261,6 @@ class LightTrainer:
             common,
             (0, 0),
         )
-
-
-def within_artist_whitening(
-    embeddings: np.ndarray, artists: Sequence[str], shrinkage: float, fewest_pairs: int
-) -> np.ndarray:
-    """Return a matrix that embeddings are multiplied by to make each artist's tracks round.
-
-    That is within-class covariance normalisation (Hatch et al., Interspeech 2006) with artists as
-    the classes.
-
-    Parameters
-    ----------
-    embeddings : np.ndarray [shape=(n_tracks, n_embedding)]
-        Standardised.
-    artists : sequence of str
-    shrinkage : float
-        Share of the identity.
-    fewest_pairs : int
-        Degrees of freedom below which the identity is returned.
-    """
-    n_embedding = embeddings.shape[1]
-    _, owner, count = np.unique(artists, return_inverse=True, return_counts=True)
-    free = len(owner) - len(count)
-    if n_embedding == 0 or free < fewest_pairs:
-        return np.eye(n_embedding)
-    order = np.argsort(owner, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(count)[:-1]])
-    means = np.add.reduceat(embeddings[order], starts) / count[:, None]
-    inner = embeddings - means[owner]
-    scatter = (inner.T @ inner).astype(np.float64) / free
-    level = np.trace(scatter) / n_embedding
-    if level <= 0:
-        return np.eye(n_embedding)
-    sizes, directions = np.linalg.eigh(scatter)
-    stretch = np.sqrt(level / (np.maximum(sizes, 0) + shrinkage * level))
-    result: np.ndarray = (directions * stretch) @ directions.T
-    return result
 
 
 def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:

@@ -13,9 +13,10 @@ import hashlib
 import os
 import sqlite3
 import threading
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -25,11 +26,14 @@ from agf_core.bundle.format import Metadata
 from agf_core.inference.prediction import Features, FileResult, P, PathLike, predict
 
 T = TypeVar("T")
+Row = tuple[int, bytes, bytes, bytes]  # index of a file, and its features as they are stored
 
 SCHEMA_VERSION = 1
+DTYPES = "<f2", "<f4", "<f4"  # of embeddings, log probabilities and styles
 SUM_TOLERANCE = 1e-3  # by which stored probabilities may miss 1 together
 LOCK_SECONDS = 10.0  # seconds that another process is waited for
 RESULTS_PER_WRITE = 64  # results that are stored at a time
+FILES_PER_SELECT = 500
 SCHEMA = """
     CREATE TABLE IF NOT EXISTS models (id INTEGER PRIMARY KEY, model_id TEXT UNIQUE NOT NULL);
     CREATE TABLE IF NOT EXISTS tracks (
@@ -38,6 +42,25 @@ SCHEMA = """
     ) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS files (file BLOB PRIMARY KEY, sound BLOB NOT NULL) WITHOUT ROWID;
 """
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureTable:
+    """The `Features` of many files, a row for each file that has any.
+
+    Attributes
+    ----------
+    files : np.ndarray [shape=(n,), dtype=int]
+        Which of the files has each row, ascending.
+    embeddings : np.ndarray [shape=(n, n_embedding), dtype=float16]
+    log_probabilities : np.ndarray [shape=(n, n_base), dtype=float32]
+    style_probabilities : np.ndarray [shape=(n, n_styles), dtype=float32]
+    """
+
+    files: np.ndarray
+    embeddings: np.ndarray
+    log_probabilities: np.ndarray
+    style_probabilities: np.ndarray
 
 
 class EmbeddingStore:
@@ -85,6 +108,37 @@ class EmbeddingStore:
             ).fetchone()
         )
         return row[0].hex() if row and isinstance(row[0], bytes) else ""
+
+    def table(self, model_id: str, paths: Sequence[PathLike], n_base: int) -> FeatureTable:
+        """Return the features that a model made of files, of all that are known and unchanged.
+
+        Parameters
+        ----------
+        model_id : str
+        paths : sequence of path
+        n_base : int
+            Number of the model's genres.
+        """
+        rows: list[Row] = []
+        for start in range(0, len(paths), FILES_PER_SELECT):
+            rows += self._rows(model_id, paths[start : start + FILES_PER_SELECT], start)
+        return _stacked(rows, n_base)
+
+    def _rows(self, model_id: str, paths: Sequence[PathLike], start: int) -> list[Row]:
+        places: dict[bytes, list[int]] = defaultdict(list)
+        for i, path in enumerate(paths, start):
+            with suppress(OSError):
+                places[_file_id(path)].append(i)
+        marks = ", ".join("?" * len(places))
+        found = self._attempt(
+            lambda connection: connection.execute(
+                "SELECT file, embedding, log_probabilities, styles FROM files "
+                "JOIN tracks ON tracks.sound = files.sound WHERE model = "
+                f"(SELECT id FROM models WHERE model_id = ?) AND file IN ({marks})",
+                (model_id, *places),
+            ).fetchall()
+        )
+        return sorted((i, *blobs) for file, *blobs in found or () for i in places[file])
 
     def add(self, model_id: str, results: Sequence[FileResult]) -> None:
         """Store the features of results, of those that have any."""
@@ -254,18 +308,42 @@ def _files(results: Iterable[FileResult]) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _encoded(features: Features) -> tuple[bytes, bytes, bytes]:
-    return (
-        features.embedding.astype("<f2").tobytes(),
-        features.log_probabilities.astype("<f4").tobytes(),
-        features.style_probabilities.astype("<f4").tobytes(),
+    numbers = features.embedding, features.log_probabilities, features.style_probabilities
+    embedding, logs, styles = (
+        part.astype(kind).tobytes() for part, kind in zip(numbers, DTYPES, strict=True)
     )
+    return embedding, logs, styles
+
+
+def _stacked(rows: Sequence[Row], n_base: int) -> FeatureTable:
+    """Return rows whose sizes are the most common ones, and whose numbers make sense."""
+    sizes = Counter(tuple(map(len, blobs)) for _, *blobs in rows if len(blobs[1]) == 4 * n_base)
+    right = max(sizes, key=lambda size: sizes[size], default=(0, 4 * n_base, 0))
+    kept = [row for row in rows if tuple(map(len, row[1:])) == right]
+
+    files = np.array([row[0] for row in kept], int)
+    columns = [
+        np.frombuffer(b"".join(blobs), kind).reshape(len(kept), size // int(kind[-1]))
+        for blobs, kind, size in zip(
+            zip(*(row[1:] for row in kept), strict=True) if kept else [(), (), ()],
+            DTYPES,
+            right,
+            strict=True,
+        )
+    ]
+    sound = np.abs(np.exp(columns[1]).sum(axis=1) - 1) <= SUM_TOLERANCE
+    for column in columns:
+        sound &= np.isfinite(column).all(axis=1)
+    if not sound.all():
+        files, columns = files[sound], [column[sound] for column in columns]
+    return FeatureTable(files, *columns)
 
 
 def _decoded(row: tuple[bytes, bytes, bytes]) -> Features | None:
     """Return what `_encoded` made; None where these are other bytes."""
     try:
         embedding, logs, styles = (
-            np.frombuffer(blob, kind) for blob, kind in zip(row, ("<f2", "<f4", "<f4"), strict=True)
+            np.frombuffer(blob, kind) for blob, kind in zip(row, DTYPES, strict=True)
         )
     except (TypeError, ValueError):
         return None

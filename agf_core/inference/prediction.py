@@ -74,12 +74,29 @@ def predict(metadata: Metadata, features: Features) -> Prediction:
     features : Features
         By that model, or by the base of the light model.
     """
+    probabilities = predict_genres(metadata, features.embedding, features.log_probabilities)
+    if not metadata.styles:  # as in a light model
+        return Prediction(metadata.labels, probabilities)
+    return Prediction(metadata.labels, probabilities, metadata.styles, features.style_probabilities)
+
+
+def predict_genres(
+    metadata: Metadata, embeddings: np.ndarray, log_probabilities: np.ndarray
+) -> np.ndarray:
+    """Return what `predict` does of the genres, for any number of tracks, (..., n_labels).
+
+    Parameters
+    ----------
+    metadata : Metadata
+    embeddings : np.ndarray [shape=(..., n_embedding)]
+    log_probabilities : np.ndarray [shape=(..., n_base)]
+    """
     if metadata.head is None:
-        known = np.exp(features.log_probabilities)
-        styles = features.style_probabilities if metadata.styles else np.zeros(0)
-        return Prediction(metadata.labels, known / known.sum(), metadata.styles, styles)
-    raw = metadata.head.probabilities(features.embedding, features.log_probabilities)
-    return Prediction(metadata.labels, apply_temperature(raw, metadata.temperature))
+        known = np.exp(log_probabilities)
+        result: np.ndarray = known / known.sum(axis=-1, keepdims=True)
+        return result
+    raw = metadata.head.probabilities(embeddings, log_probabilities)
+    return apply_temperature(raw, metadata.temperature)
 
 
 @dataclass(frozen=True)

@@ -43,11 +43,15 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("beets-agf")
 
 
+def embedding_store() -> EmbeddingStore:
+    """Return the stored features of tracks."""
+    return EmbeddingStore(cache_folder() / "embeddings.db")
+
+
 def storing_tagger(model: bundle_format.Bundle, threads: int | None) -> StoringTagger:
     """Return a tagger that predicts in a process of its own and stores features."""
-    path = cache_folder() / "embeddings.db"
-    tagger = IsolatedTagger(model, threads=threads, store=path)
-    return StoringTagger(tagger, EmbeddingStore(path))
+    store = embedding_store()
+    return StoringTagger(IsolatedTagger(model, threads=threads, store=store.path), store)
 
 
 def chosen_model(configured: str) -> bundle_format.Bundle:

@@ -18,12 +18,12 @@ from agf_core.finetune.light import (
     LightData,
     LightTrainer,
     most_informative,
-    within_artist_whitening,
 )
 from agf_core.finetune.logistic import fit_logistic, log_softmax
 from agf_core.inference.embeddings import EmbeddingStore, StoringTagger
 from agf_core.inference.prediction import Features, FileResult, predict
 from agf_core.inference.tagger import GenreTagger
+from agf_core.inference.whitening import within_artist_whitening
 
 LABELS = ("Ambient", "Блюз", "R&B/Soul")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
+from copy import copy
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from beets.dbcore.query import Query
@@ -80,13 +81,20 @@ class Matches(Generic[T]):
             f" AND entity_id = {kind._table}.id) AS {field}"
             for field in fields
         )
-        for condition, _ in self._blocks():
-            where, block = condition.clause()
+        for condition, block in self._blocks():
+            where, numbers = condition.clause()
             statement = f"SELECT id, {columns} FROM {kind._table} WHERE {where}"
             with self._lib.transaction() as transaction:
-                rows = transaction.query(statement, block)
-            for row in rows:
-                yield {"id": row["id"]} | {f: types[f].from_sql(row[f]) for f in fields}
+                rows = {row["id"]: row for row in transaction.query(statement, numbers)}
+            for number in block:
+                if row := rows.get(number):
+                    yield {"id": number} | {f: types[f].from_sql(row[f]) for f in fields}
+
+    def at(self, places: Iterable[int]) -> Matches[T]:
+        """Return the matches at some places, in that order."""
+        chosen = copy(self)
+        chosen._ids = [self._ids[place] for place in places]
+        return chosen
 
     def leave_out(self, ids: Container[int]) -> None:
         """Leave out some of the matches."""

@@ -1,0 +1,104 @@
+"""What is read of a library's stored features."""
+
+import os
+import sqlite3
+
+import numpy as np
+import pytest
+from beets import ui
+from numpy.testing import assert_allclose
+from test_agftrain import (
+    add,
+    fill,
+    library,  # noqa: F401 (a fixture)
+    start_folder,  # noqa: F401 (a fixture)
+    train,
+)
+from test_light_training import fill_three
+
+from agf_core.bundle import format as bundle_format
+from agf_core.inference.tagger import GenreTagger
+from beetsplug.agfgenre.library_features import read_features
+from beetsplug.agfgenre.models import chosen_model, embedding_store
+
+
+class Log:
+    def __init__(self):
+        self.lines = []
+
+    def warning(self, message, *values):
+        self.lines.append(message.format(*values))
+
+
+def test_features_of_a_query_are_those_of_its_files_in_its_order(library):  # noqa: F811
+    fill(library, 6)
+    library.beet("agfgenre", "--explain", "-p")
+    add(library, "Lnew", "", "Somebody New", 1000)
+    log, model = Log(), bundle_format.load()
+    found = read_features(library.lib, ["title-"], model, log)
+    titles = ["L5", "L3", "L1", "H4", "H2", "H0"]
+    assert [item.title for item in found.items] == titles
+    assert [values["title"] for values in found.items.values("title")] == titles
+    assert [item.title for item in found.items.at([4, 1])] == ["H2", "L3"]
+    assert found.n_missing == 1
+    assert log.lines == [
+        "1 of 7 tracks not analysed yet, left out; "
+        "`beet agfgenre --explain -p title-` analyses them and changes nothing"
+    ]
+    tagger = GenreTagger(model)
+    for i, item in enumerate(found.items):
+        path = os.fsdecode(item.path)
+        assert_allclose(found.embeddings[i], tagger.embed_file(path), rtol=2e-3, atol=1e-3)
+        expected = tagger.predict_file(path).probabilities
+        assert_allclose(found.probabilities(model.metadata)[i], expected, atol=1e-6)
+    assert found.styles.shape == (6, 0)
+
+
+def test_probabilities_are_those_of_the_light_model_in_use(library):  # noqa: F811
+    fill_three(library)
+    assert train(library, "--name", "mine") == 0
+    model = chosen_model("")
+    assert model.metadata.name == "mine"
+    found = read_features(library.lib, [], model, Log())
+    expected = [
+        GenreTagger(model).predict_file(os.fsdecode(item.path)).probabilities
+        for item in found.items.at([0, 59])
+    ]
+    assert_allclose(found.probabilities(model.metadata)[[0, 59]], expected, atol=1e-3)
+
+
+def test_without_features_a_line_tells_how_to_get_them(library):  # noqa: F811
+    fill(library, 2)
+    model = bundle_format.load()
+    with pytest.raises(ui.UserError, match="nothing in the library matches"):
+        read_features(library.lib, ["title:Absent"], model, Log())
+    with pytest.raises(ui.UserError, match="2 tracks match, and none is analysed yet; `beet agfg"):
+        read_features(library.lib, [], model, Log())
+
+
+def test_rows_of_other_sizes_and_of_impossible_numbers_are_missing(library):  # noqa: F811
+    fill(library, 6)
+    library.beet("agfgenre", "--explain", "-p")
+    store, model = embedding_store(), bundle_format.load()
+    with sqlite3.connect(store.path) as connection:
+        keys = [sound for (sound,) in connection.execute("SELECT sound FROM tracks")]
+        change = "UPDATE tracks SET {} = ? WHERE sound = ?"
+        connection.execute(change.format("embedding"), (b"\0\0", keys[0]))
+        connection.execute(change.format("log_probabilities"), (bytes(8), keys[1]))
+        connection.execute(change.format("log_probabilities"), (b"\0", keys[2]))
+    connection.close()
+    found = read_features(library.lib, [], model, Log())
+    assert found.n_missing == 3
+    assert len(found.items) == len(found.embeddings) == 3
+    assert np.isfinite(found.embeddings).all()
+
+
+def test_a_store_that_cannot_be_read_is_an_error_of_one_line(library):  # noqa: F811
+    fill(library, 2)
+    path = embedding_store().path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(ui.UserError, match="made by a newer version of beets-agf"):
+        read_features(library.lib, [], bundle_format.load(), Log())
