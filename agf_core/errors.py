@@ -2,6 +2,9 @@
 
 import errno
 import os
+from typing import Any
+
+AnyPath = str | bytes | os.PathLike[Any]
 
 LONGEST_MESSAGE = 1_000  # characters
 
@@ -57,19 +60,19 @@ class CheckpointError(AgfError):
     """A checkpoint cannot be used or written; the message has the reason and what to do."""
 
 
-def why_not_opened(path: str | bytes | os.PathLike, error: Exception) -> str:
+def why_not_opened(path: AnyPath, error: Exception) -> str:
     """Return a sentence on why a file cannot be opened."""
     reasons = {errno.ENOENT: "does not exist", errno.EACCES: "may not be read by you"}
     reason = reasons.get(getattr(error, "errno", 0), f"cannot be opened ({error})")
     return f"{shown(path)} {reason}."
 
 
-def naming(path: str | bytes | os.PathLike, error: str) -> str:
+def naming(path: AnyPath, error: str) -> str:
     """Return an error with the name of the file before it, unless it contains it."""
     return error if shown(path) in error else f"{shown(path)}: {error}"
 
 
-def shown(path: str | bytes | os.PathLike) -> str:
+def shown(path: AnyPath) -> str:
     """Return the name of a file as printable text, whatever bytes it consists of."""
     name = os.fsencode(path).decode(errors="backslashreplace")
     return name if name.isprintable() else repr(name)[1:-1]

@@ -86,10 +86,11 @@ def estimate(probabilities: np.ndarray, trained: np.ndarray) -> np.ndarray:
         When there is no track, or the sizes differ, or a row is not made of probabilities.
     """
     check_probabilities(probabilities, len(trained))
-    shares = np.array(trained)
+    shares: np.ndarray = np.array(trained)
     for _ in range(MOST_STEPS):
         tracks = adjust_prior(probabilities, trained, shares).sum(axis=0) + PRIOR_TRACKS * trained
         before, shares = shares, tracks / tracks.sum()
         if np.abs(shares - before).max() < CONVERGED_CHANGE:
             break
-    return np.maximum(shares, SMALLEST_SHARE)
+    result: np.ndarray = np.maximum(shares, SMALLEST_SHARE)
+    return result

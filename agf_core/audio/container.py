@@ -17,9 +17,7 @@ import av
 import av.error
 from av.container import InputContainer
 
-from agf_core.errors import NoAudioStreamError, UnreadableAudioError, shown, why_not_opened
-
-Path = str | bytes | os.PathLike
+from agf_core.errors import AnyPath, NoAudioStreamError, UnreadableAudioError, shown, why_not_opened
 
 READ_SIZE = 1 << 16  # bytes read at a time
 MOST_READ = 4  # times the size of a file that are counted as read each time that it is opened
@@ -78,9 +76,9 @@ class _File(io.FileIO):
         The last error of the disk.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: AnyPath):
         super().__init__(os.fspath(path))
-        self.name = ""  # type: ignore[misc]  # libav would use it
+        self.name = ""  # libav would use it
         self.failure: OSError | None = None
         self._counted = MOST_READ * os.fstat(self.fileno()).st_size
 
@@ -121,7 +119,7 @@ def _blaming_the_disk(name: str, file: _File) -> Iterator[None]:
 
 
 @contextmanager
-def open_audio(path: Path) -> Iterator[tuple[InputContainer, av.AudioStream]]:
+def open_audio(path: AnyPath) -> Iterator[tuple[InputContainer, av.AudioStream]]:
     """Open a file and yield its container and its audio stream.
 
     Raises

@@ -11,10 +11,11 @@ import av
 import numpy as np
 from av.container import InputContainer
 
-from agf_core.audio.container import LIBAV_ERRORS, Path, open_audio
+from agf_core.audio.container import LIBAV_ERRORS, open_audio
 from agf_core.audio.downmix import Downmixer
 from agf_core.constants import SAMPLE_RATE, SHORTEST_SECONDS
 from agf_core.errors import (
+    AnyPath,
     AudioError,
     AudioTooShortError,
     NoAudioStreamError,
@@ -83,7 +84,11 @@ class Audio:
 
 
 def read(
-    path: Path, *, start: float = 0.0, seconds: float | None = None, sample_rate: int = SAMPLE_RATE
+    path: AnyPath,
+    *,
+    start: float = 0.0,
+    seconds: float | None = None,
+    sample_rate: int = SAMPLE_RATE,
 ) -> Audio:
     """Decode a stretch of a file, and no more than that.
 
@@ -113,7 +118,7 @@ def read(
 
 
 def read_excerpt(
-    path: Path, seconds: float, *, pieces: int = 1, sample_rate: int = SAMPLE_RATE
+    path: AnyPath, seconds: float, *, pieces: int = 1, sample_rate: int = SAMPLE_RATE
 ) -> Audio:
     """Decode pieces that are evenly spread over a file, or all of it when it is shorter.
 
@@ -155,7 +160,7 @@ def read_excerpt(
     return _checked(audio, path, seconds)
 
 
-def content_key(path: Path) -> str:
+def content_key(path: AnyPath) -> str:
     """Compute a key of the audio in a file, independent of its name, place and tags.
 
     It is a hash of the first megabyte of the packets of the stream, as they are stored. Nothing is
@@ -186,7 +191,7 @@ def _check_seconds(seconds: float) -> None:
         raise ValueError(f"seconds must be more than zero, not {seconds}")
 
 
-def _checked(audio: Audio, path: Path, seconds: float | None) -> Audio:
+def _checked(audio: Audio, path: AnyPath, seconds: float | None) -> Audio:
     """Return `audio` if it is long enough, else raise an error with the reason."""
     needed = SHORTEST_SECONDS if seconds is None else min(seconds, SHORTEST_SECONDS)
     if audio.seconds >= needed - 0.01:
@@ -203,7 +208,7 @@ def _checked(audio: Audio, path: Path, seconds: float | None) -> Audio:
     )
 
 
-def _read(path: Path, start: float | None, seconds: float | None, sample_rate: int) -> Audio:
+def _read(path: AnyPath, start: float | None, seconds: float | None, sample_rate: int) -> Audio:
     """Decode as `read` does, of any length; `start` None means the middle."""
     audio = None
     if start is None or start > PREROLL_SECONDS:
@@ -215,7 +220,7 @@ def _read(path: Path, start: float | None, seconds: float | None, sample_rate: i
     return audio  # type: ignore[return-value]  # without a seek it is never None
 
 
-def _read_pieces(path: Path, seconds: float, pieces: int, sample_rate: int) -> Audio | None:
+def _read_pieces(path: AnyPath, seconds: float, pieces: int, sample_rate: int) -> Audio | None:
     """Decode evenly spread pieces; None if the file is too short or one cannot be reached."""
     with open_audio(path) as (container, stream):
         duration = _duration(container, stream)
@@ -363,7 +368,7 @@ def _duration_is_estimated(container: InputContainer, stream: av.AudioStream) ->
     return (stream.duration * stream.time_base * stream.rate).denominator != 1
 
 
-def _count_seconds(path: Path) -> float:
+def _count_seconds(path: AnyPath) -> float:
     """Return the duration of the packets of a file, in seconds, without decoding them."""
     with open_audio(path) as (container, stream):
         ticks = 0

@@ -53,7 +53,7 @@ class LibraryHead:
     @property
     def n_embedding(self) -> int:
         """Size of the embedding."""
-        return self.weights.shape[1] - len(self.base_labels)
+        return int(self.weights.shape[1]) - len(self.base_labels)
 
     def probabilities(self, embedding: np.ndarray, log_probabilities: np.ndarray) -> np.ndarray:
         """Return genre probabilities before any temperature, (..., n_labels).

@@ -59,7 +59,8 @@ def album_weights(tracks: Sequence[Track]) -> np.ndarray:
     units = [album_key(track) for track in tracks]
     size = Counter(units)
     weights = np.array([1 / size[unit] for unit in units], np.float32)
-    return weights / weights.mean()
+    result: np.ndarray = weights / weights.mean()
+    return result
 
 
 def at_most(tracks: Sequence[Track], per_album: int, in_all: int) -> list[Track]:

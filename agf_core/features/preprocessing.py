@@ -3,14 +3,14 @@
 import numpy as np
 
 from agf_core.audio import decode
-from agf_core.audio.container import Path
+from agf_core.errors import AnyPath
 from agf_core.features.spectrogram import InputSpec, log_mel
 
 BLOCK_SECONDS = 120.0  # that are searched for sound at a time
 SILENT_PEAK = 1e-4  # of full scale 1: a stretch with its peak below -80 dB is silent
 
 
-def load_log_mel(path: Path, spec: InputSpec) -> tuple[np.ndarray, float]:
+def load_log_mel(path: AnyPath, spec: InputSpec) -> tuple[np.ndarray, float]:
     """Decode an excerpt of a file and return its log-mel spectrogram.
 
     Silent stretches of a whole segment are removed: the minutes before a hidden track have no
@@ -53,7 +53,7 @@ def _without_silence(samples: np.ndarray, spec: InputSpec) -> np.ndarray:
     return samples if len(sounding) == len(parts) else np.concatenate([samples[:0], *sounding])
 
 
-def _first_sound(path: Path, spec: InputSpec) -> np.ndarray:
+def _first_sound(path: AnyPath, spec: InputSpec) -> np.ndarray:
     """Return as much of a file's first sound as an excerpt has; nothing where all is silent."""
     wanted = round(spec.excerpt_seconds * spec.sample_rate)
     found = np.zeros(0, np.float32)

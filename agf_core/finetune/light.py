@@ -185,7 +185,9 @@ class LightTrainer:
         n = len(self._truth)
         weights = self._fit(np.ones(n, bool), self._strength, tolerance=ROUGH_TOLERANCE)
         inputs = self._inputs_of(slice(n, None))
-        return np.exp(log_softmax(inputs @ weights[:, :-1].T + weights[:, -1]))
+        logs = log_softmax(inputs @ weights[:, :-1].T + weights[:, -1])
+        result: np.ndarray = np.exp(logs)
+        return result
 
     def finish(self, held_out: HeldOut) -> tuple[LibraryHead, float]:
         """Train on everything, with the strength that `hold_out` found, and fit the temperature."""

@@ -142,7 +142,8 @@ def _sample(rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
 
 def _without_gaps(rows: np.ndarray) -> np.ndarray:
     """Return the rows of which most entries are there."""
-    return rows[(~np.isfinite(rows)).mean(axis=1) <= MISSING_SHARE]
+    result: np.ndarray = rows[(~np.isfinite(rows)).mean(axis=1) <= MISSING_SHARE]
+    return result
 
 
 def _blocks(observations: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:

@@ -148,7 +148,8 @@ class ArtistGroups:
 
         def exp_mean_log(dirichlet: np.ndarray) -> np.ndarray:
             total = dirichlet.sum(axis=1, keepdims=True)
-            return np.exp(digamma(dirichlet) - digamma(total))
+            result: np.ndarray = np.exp(digamma(dirichlet) - digamma(total))
+            return result
 
         prior = 1 / self.n_groups
         word_given_group = exp_mean_log(self.topics)
@@ -157,7 +158,7 @@ class ArtistGroups:
             group = exp_mean_log(gamma)
             expected = group @ word_given_group + np.finfo(float).eps
             gamma = prior + group * ((bags / expected) @ word_given_group.T)
-        shares = gamma / gamma.sum(axis=1, keepdims=True)
+        shares: np.ndarray = gamma / gamma.sum(axis=1, keepdims=True)
         shares[~bags.any(axis=1)] = np.nan
         return shares.astype(np.float32)
 
@@ -254,7 +255,7 @@ def group_targets(
 class _Part(OnDemand[Any]):
     """Some items of a sequence, without reading them."""
 
-    def __init__(self, items: Sequence, indices: Sequence[int] | np.ndarray) -> None:
+    def __init__(self, items: Sequence[Any], indices: Sequence[int] | np.ndarray) -> None:
         self.items, self.indices = items, indices
 
     def __len__(self) -> int:

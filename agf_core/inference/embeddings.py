@@ -18,12 +18,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from agf_core.bundle.format import Metadata
-from agf_core.inference.prediction import Features, FileResult, P, PathLike, predict
+from agf_core.errors import AnyPath
+from agf_core.inference.prediction import Features, FileResult, P, predict
 
 T = TypeVar("T")
 Row = tuple[int, bytes, bytes, bytes]  # index of a file, and its features as they are stored
@@ -96,7 +97,7 @@ class EmbeddingStore:
         )
         return None if row is None else _decoded(row)
 
-    def key_of(self, path: PathLike) -> str:
+    def key_of(self, path: AnyPath) -> str:
         """Return the key of the sound in a file; "" where it is unknown or the file has changed."""
         try:
             file = _file_id(path)
@@ -109,7 +110,7 @@ class EmbeddingStore:
         )
         return row[0].hex() if row and isinstance(row[0], bytes) else ""
 
-    def table(self, model_id: str, paths: Sequence[PathLike], n_base: int) -> FeatureTable:
+    def table(self, model_id: str, paths: Sequence[AnyPath], n_base: int) -> FeatureTable:
         """Return the features that a model made of files, of all that are known and unchanged.
 
         Parameters
@@ -124,7 +125,7 @@ class EmbeddingStore:
             rows += self._rows(model_id, paths[start : start + FILES_PER_SELECT], start)
         return _stacked(rows, n_base)
 
-    def _rows(self, model_id: str, paths: Sequence[PathLike], start: int) -> list[Row]:
+    def _rows(self, model_id: str, paths: Sequence[AnyPath], start: int) -> list[Row]:
         places: dict[bytes, list[int]] = defaultdict(list)
         for i, path in enumerate(paths, start):
             with suppress(OSError):
@@ -140,7 +141,7 @@ class EmbeddingStore:
         )
         return sorted((i, *blobs) for file, *blobs in found or () for i in places[file])
 
-    def add(self, model_id: str, results: Sequence[FileResult]) -> None:
+    def add(self, model_id: str, results: Sequence[FileResult[Any]]) -> None:
         """Store the features of results, of those that have any."""
         there = [(r, r.features) for r in results if r.features is not None and r.key]
         files = list(_files([result for result, _ in there]))
@@ -292,7 +293,7 @@ def _blob(key: str) -> bytes:
     return bytes.fromhex(key)
 
 
-def _file_id(path: PathLike) -> bytes:
+def _file_id(path: AnyPath) -> bytes:
     """Return an identity of a file that changes when the file does."""
     status = os.stat(path)
     facts = b"\0".join(
@@ -301,7 +302,7 @@ def _file_id(path: PathLike) -> bytes:
     return hashlib.sha256(facts).digest()[:16]
 
 
-def _files(results: Iterable[FileResult]) -> Iterator[tuple[bytes, bytes]]:
+def _files(results: Iterable[FileResult[Any]]) -> Iterator[tuple[bytes, bytes]]:
     for result in results:
         with suppress(OSError):  # it has just been removed
             yield _file_id(result.path), _blob(result.key)

@@ -1,6 +1,5 @@
 """The prediction of a track, and the result of one of many files."""
 
-import os
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -8,10 +7,9 @@ import numpy as np
 
 from agf_core.bundle.format import Metadata, Style
 from agf_core.calibration import apply_temperature
-from agf_core.errors import AudioError
+from agf_core.errors import AnyPath, AudioError
 
-PathLike = str | bytes | os.PathLike
-P = TypeVar("P", bound=PathLike)
+P = TypeVar("P", bound=AnyPath)
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,7 +50,7 @@ class PriorAdjustedTagger:
         tagger: Tagger,
         wanted: np.ndarray,
         name: str,
-        known: Mapping[Any, FileResult] | None = None,
+        known: Mapping[Any, FileResult[Any]] | None = None,
     ) -> None:
         if tagger.prior is None:
             raise ValueError(f"the prior of {tagger.model_id} is not known")

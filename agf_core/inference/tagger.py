@@ -26,7 +26,7 @@ from agf_core.calibration import apply_temperature
 from agf_core.features.preprocessing import load_log_mel
 from agf_core.features.spectrogram import log_mel, windows
 from agf_core.inference.embeddings import EmbeddingStore
-from agf_core.inference.prediction import Features, FileResult, P, PathLike, Prediction, predict
+from agf_core.inference.prediction import Features, FileResult, P, Prediction, predict
 from agf_core.utils.cores import available_cores
 
 THREADS_PER_CORE = 2  # enough to keep the cores busy while files are read
@@ -180,7 +180,7 @@ class GenreTagger:
         embedding: np.ndarray = outputs[self._outputs[EMBEDDING]].mean(axis=0)
         return embedding
 
-    def embed_file(self, path: PathLike) -> np.ndarray:
+    def embed_file(self, path: errors.AnyPath) -> np.ndarray:
         """Return what the network's layer before the last makes of an excerpt of a file.
 
         Tracks that sound alike have embeddings that lie near each other.
@@ -236,7 +236,7 @@ class GenreTagger:
             )
         return self.predict_log_mel(log_mel(samples, spec))
 
-    def predict_file(self, path: PathLike) -> Prediction:
+    def predict_file(self, path: errors.AnyPath) -> Prediction:
         """Predict from an excerpt of an audio file; `audio.AudioError` where that fails."""
         return self.predict_log_mel(load_log_mel(path, self.metadata.input)[0])
 
@@ -256,7 +256,7 @@ class GenreTagger:
         TypeError
             When given a single path.
         """
-        if isinstance(paths, PathLike):
+        if isinstance(paths, str | bytes | os.PathLike):
             raise TypeError("predict_files takes several paths; predict_file takes one")
         remaining = iter(paths)
         pending: deque[Future[FileResult[P]]] = deque()
@@ -290,7 +290,7 @@ class GenreTagger:
         return FileResult(path, prediction, lost=lost, features=features, key=key)
 
 
-def _sound_key(path: PathLike) -> str:
+def _sound_key(path: errors.AnyPath) -> str:
     """Return a key of the sound in a file, of its beginning and its length."""
     with open_audio(path) as (_, stream):
         length = f"{stream.duration} {stream.time_base}"

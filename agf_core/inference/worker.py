@@ -32,7 +32,7 @@ import numpy as np
 
 from agf_core import errors
 from agf_core.bundle import format as bundle_format
-from agf_core.inference.prediction import Features, FileResult, P, PathLike, predict
+from agf_core.inference.prediction import Features, FileResult, P, predict
 
 SLOWEST_READING = 8_192  # bytes per second: the time limit grows by reading at this rate
 SECONDS_BETWEEN_REPORTS = 1.0  # on bytes read
@@ -67,7 +67,7 @@ class _DiedError(Exception):
         super().__init__(reason)
         self.remedy = remedy
 
-    def error_of(self, path: PathLike) -> errors.AudioError:
+    def error_of(self, path: errors.AnyPath) -> errors.AudioError:
         """Return the error of the only file in progress."""
         name, process = errors.shown(path), f"the process that decodes it {self}"
         if self.remedy:
@@ -276,13 +276,13 @@ class _Process:
                 raise _DiedError(reason, remedy if waiting else "") from None
             if not line.endswith(b"\n"):  # the last one, perhaps cut off
                 raise _death(self._process.wait())
-            message = json.loads(line)
+            message: dict[str, Any] = json.loads(line)
             if "read" not in message:
                 return message
             read, waiting = read + message["read"], message["waiting"]
 
 
-def _end(process: subprocess.Popen) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout):
@@ -290,7 +290,7 @@ def _end(process: subprocess.Popen) -> None:
             pipe.close()  # type: ignore[union-attr]
 
 
-def _forward(process: subprocess.Popen, lines: SimpleQueue[bytes]) -> None:
+def _forward(process: subprocess.Popen[bytes], lines: SimpleQueue[bytes]) -> None:
     """Forward the output of a process, and an empty line when it has ended."""
     assert process.stdout is not None
     with suppress(ValueError):  # closed by the main process
@@ -358,7 +358,7 @@ def serve() -> None:
     os._exit(0)  # files in progress are not waited for: one may hang
 
 
-def _result(tagger: Any, path: PathLike) -> dict[str, Any]:
+def _result(tagger: Any, path: errors.AnyPath) -> dict[str, Any]:
     """Return the result of a file as JSON holds it."""
     try:
         result = tagger.predict_one(path)

@@ -71,7 +71,7 @@ def network_to_onnx(network: GenreNet, spec: InputSpec) -> bytes:
     for part in (model.graph, *model.graph.node, *model.graph.value_info):
         del part.metadata_props[:]  # source positions of layers
     _halve(model.graph)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def _halve(graph: GraphProto) -> None:

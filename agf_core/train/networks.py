@@ -104,11 +104,11 @@ class TaskBranch(nn.Module):
     def features(self, trunk_output: Tensor) -> Tensor:
         """Return the transfer feature, (batch, 256 * width)."""
         maps = self.convolutions(trunk_output)  # (batch, channels, 2, 4)
-        return self.transfer(self.pooled_norm(maps.mean(dim=(2, 3))))
+        return cast(Tensor, self.transfer(self.pooled_norm(maps.mean(dim=(2, 3)))))
 
     def forward(self, trunk_output: Tensor) -> Tensor:
         """Return the task's logits, (batch, n_classes)."""
-        return self.head(self.features(trunk_output))
+        return cast(Tensor, self.head(self.features(trunk_output)))
 
 
 class TaskModel(nn.Module, ABC):

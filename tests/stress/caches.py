@@ -35,7 +35,7 @@ from agf_core.finetune.frozen_features import frozen_features
 from agf_core.train.export import network_from_bundle
 from agf_core.utils import atomic
 from tests.stress.damage import blank, cut, empty, exaggerate, flip, flip_head, shuffle
-from tests.stress.learning import small_model
+from tests.stress.training import small_model
 from tests.stress.workplace import versions, write_noise
 
 SOUNDS = 6

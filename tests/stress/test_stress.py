@@ -7,7 +7,7 @@ import sys
 import pytest
 from beets_helpers import open_library
 
-from tests.stress import caches, damage, imports, kills, learning, models, world
+from tests.stress import caches, damage, imports, kills, models, training, world
 from tests.stress.workplace import CLIPS, workplace
 
 
@@ -28,8 +28,8 @@ def test_what_is_to_be_interrupted_can_be_from_a_shell_in_the_background_too():
     assert said == "True\n"
 
 
-def test_learning_that_is_killed_or_stopped():
-    counts = learning.run(kills=1, interrupts=1, whole=0)
+def test_training_that_is_killed_or_stopped():
+    counts = training.run(kills=1, interrupts=1, whole=0)
     assert counts["finished by a second run"] == 1
 
 

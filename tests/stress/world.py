@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from mediafile import MediaFile
 
 from agf_core.bundle.registry import ModelStore
-from tests.stress import learning
+from tests.stress import training
 from tests.stress.workplace import Workplace, clips, sound, versions, workplace
 
 OPTIONS = "agfgenre:\n  min_confidence: 0"
@@ -322,19 +322,19 @@ def closed_terminal(place: Workplace) -> None:
 
 
 @contextmanager
-def learner(place: Workplace) -> Iterator[Path]:
+def training_place(place: Workplace) -> Iterator[Path]:
     """Fill the library with what can be trained on in seconds; give the folder of the new model."""
-    learning.fill(place)
+    training.fill(place)
     with TemporaryDirectory() as models, (place.home / "config.yaml").open("a") as config:
-        config.write(f"  min_tracks: 4\n  model: {learning.small_model(Path(models))}\n")
+        config.write(f"  min_tracks: 4\n  model: {training.small_model(Path(models))}\n")
         config.flush()
-        before = place.in_library(), learning.contents(place)
+        before = place.in_library(), training.contents(place)
         yield place.home / "agfgenre"
-        assert (place.in_library(), learning.contents(place)) == before
-        assert not learning.models_lying_about(place)
+        assert (place.in_library(), training.contents(place)) == before
+        assert not training.models_lying_about(place)
 
 
-def learn(place: Workplace, *arguments: str, **options) -> tuple[int, str]:
+def train(place: Workplace, *arguments: str, **options) -> tuple[int, str]:
     """Run `beet agftrain`; return the exit status and what it says on standard error."""
     process = place.start("agftrain", "--deep", "-q", *arguments, **options)
     _, said = process.communicate()
@@ -345,26 +345,26 @@ def learn(place: Workplace, *arguments: str, **options) -> tuple[int, str]:
 @situation
 def full_disk_of_the_cache(place: Workplace) -> None:
     """No room for features: one clear line; with room, training ends."""
-    with learner(place) as models:
+    with training_place(place) as models:
         place.cache.mkdir(parents=True)
         with small_disk(place.cache, 64 * 1024):
-            status, said = learn(place)
+            status, said = train(place)
         assert status == 1
         assert said.count("cannot be written (No space left on device)") == 1, said
         assert not models.exists()
-        assert learn(place)[0] == 0
+        assert train(place)[0] == 0
 
 
 @situation
 def full_disk_of_the_models(place: Workplace) -> None:
     """No room for the new model: one clear line, and the old one stays."""
-    with learner(place) as models:
-        assert learn(place, "--name", "old")[0] == 0
-        old = learning.contents_of(models)
+    with training_place(place) as models:
+        assert train(place, "--name", "old")[0] == 0
+        old = training.contents_of(models)
         with small_disk(models, size_of(models) + 30_000):
-            status, said = learn(place, "--name", "new")
-            assert learning.contents_of(models) == old
-            assert learning.active(place) == "old"
+            status, said = train(place, "--name", "new")
+            assert training.contents_of(models) == old
+            assert training.active(place) == "old"
         assert status == 1
         assert "the model cannot be saved" in said, said
         assert "No space left on device" in said, said
@@ -373,34 +373,34 @@ def full_disk_of_the_models(place: Workplace) -> None:
 @situation
 def read_only_cache(place: Workplace) -> None:
     """A cache that may not be written is one clear line."""
-    with learner(place) as models:
+    with training_place(place) as models:
         place.cache.mkdir(parents=True)
         place.cache.chmod(0o555)
-        status, said = learn(place, under=POWERLESS)
+        status, said = train(place, under=POWERLESS)
         assert status == 1
         assert said.count("cannot be written (Permission denied)") == 1, said
         assert not models.exists()
 
 
 @situation
-def two_learn_at_once(place: Workplace) -> None:
+def two_train_at_once(place: Workplace) -> None:
     """A second `beet agftrain` ends with one clear line; one that was killed is in nobody's way."""
-    with learner(place) as models:
+    with training_place(place) as models:
         first = place.start("agftrain", "--deep", "-q", "--name", "first")
         while not (checkpoints := list(place.cache.rglob("*.safetensors"))):
             assert first.poll() is None, first.communicate()
             time.sleep(0.01)
         first.send_signal(signal.SIGSTOP)  # or it might have ended before the second begins
-        status, said = learn(place, "--name", "second")
+        status, said = train(place, "--name", "second")
         assert status == 1
         assert said.count("another `beet agftrain` is training on this library") == 1, said
         assert all(path.exists() for path in checkpoints)
         assert not models.exists()
         first.kill()
         first.communicate()
-        assert learn(place, "--name", "third")[0] == 0
+        assert train(place, "--name", "third")[0] == 0
         assert ModelStore(models).names() == ["third"]
-        assert learning.active(place) == "third"
+        assert training.active(place) == "third"
 
 
 @situation
@@ -410,9 +410,9 @@ def without_network(place: Workplace) -> None:
     (place.home / "watch").mkdir()
     (place.home / "watch" / "sitecustomize.py").write_text(WATCH.format(trace=os.fspath(trace)))
     paths = [str(place.home / "watch"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    with learner(place):
+    with training_place(place):
         watched = ("env", f"PYTHONPATH={os.pathsep.join(paths)}")
-        assert learn(place, under=watched)[0] == 0
+        assert train(place, under=watched)[0] == 0
         process = place.start("agfgenre", "-q", "-p", "-f", under=watched)
         process.communicate()
         assert process.returncode == 0

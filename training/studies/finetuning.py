@@ -32,7 +32,8 @@ from agf_core.data.tracks import Track
 from agf_core.errors import CorpusError
 from agf_core.evaluation import FINE_TUNED, Comparison, compare, score_sheet
 from agf_core.features.cache import FeatureCache
-from agf_core.finetune.finetuner import FineTuneConfig, FineTuner, TrainingData
+from agf_core.finetune.config import FineTuneConfig, TrainingData
+from agf_core.finetune.finetuner import FineTuner
 from agf_core.finetune.frozen_features import frozen_features, segments_of
 from agf_core.finetune.held_out import HeldOut
 from agf_core.groups.codebook import Observations

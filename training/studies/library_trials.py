@@ -33,7 +33,8 @@ from agf_core.bundle import format as bundle_format
 from agf_core.data.tracks import Track
 from agf_core.evaluation import compare
 from agf_core.features.cache import FeatureCache
-from agf_core.finetune.finetuner import FineTuner, TrainingData
+from agf_core.finetune.config import TrainingData
+from agf_core.finetune.finetuner import FineTuner
 from agf_core.train.dataset import FeatureDataset
 from agf_core.train.export import network_from_bundle
 from training.cli import one_line_errors

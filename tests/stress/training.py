@@ -1,6 +1,6 @@
 """Ends `beet agftrain` at random moments, and looks at what it leaves behind.
 
-python -m tests.stress.learning [--kills 50] [--interrupts 20] [--whole 0] [--seed 0]
+python -m tests.stress.training [--kills 50] [--interrupts 20] [--whole 0] [--seed 0]
 
 A small model is trained on a library of generated music with two genres, low noise by some artists
 and high noise by others. Every other time a personal model of other genres is active already. `beet
