@@ -7,7 +7,7 @@ import sys
 import pytest
 from beets_helpers import open_library
 
-from tests.stress import caches, damage, imports, kills, models, training, world
+from tests.stress import caches, damage, imports, kills, models, training, world, writing
 from tests.stress.workplace import CLIPS, workplace
 
 
@@ -15,6 +15,11 @@ def test_a_run_that_is_killed_or_stopped():
     counts = kills.run(kills=2, interrupts=1, undos=3, tracks=11, folder=CLIPS)
     assert (counts["runs ended by SIGKILL"], counts["runs ended by SIGINT"]) == (2, 1)
     assert (counts["undos ended by SIGKILL"], counts["undos ended by SIGINT"]) == (2, 1)
+
+
+def test_writing_that_is_killed():
+    counts = writing.main_on("here", kills=4)
+    assert counts["kills"] == counts["last file new"] + counts["last file old"] == 4
 
 
 def test_what_is_to_be_interrupted_can_be_from_a_shell_in_the_background_too():

@@ -130,6 +130,8 @@ class RollbackJournal:
             If the file cannot be written; it is what it was.
         """
         try:
+            if entry.patch.new_size != entry.patch.old_size:
+                os.ftruncate(number, entry.patch.old_size)  # which some file systems refuse
             content = entry.to_bytes()
             self._file.seek(0)
             if self._file.write(content) != len(content):
