@@ -1,9 +1,7 @@
 """Compare a fine-tuned model with its base model on unseen artists."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,6 @@ from agf_core.metrics import Score
 
 FINE_TUNED = "this model"  # its name in a report
 RESAMPLES = 1_000
-LARGEST_PICTURE = 5_000  # pixels, in which the names of a hundred genres are still legible
 CONFIDENCES = np.arange(20) / 20  # the steps of `by_confidence`
 SURE_ENOUGH = 0.9  # share of resamples in which a better model must win
 
@@ -143,37 +140,3 @@ def by_confidence(probabilities: np.ndarray, truth: np.ndarray) -> dict[str, dic
 
 def _rounded(score: Score) -> list[float]:
     return [round(x, 4) for x in (score.value, score.low, score.high)]
-
-
-def draw_confusion(path: Path, genres: Sequence[str], confusion: Sequence[Sequence[int]]) -> None:
-    """Draw the confusion matrix as a PNG.
-
-    Parameters
-    ----------
-    confusion : sequence [shape=(n_genres, n_genres)]
-        Numbers of tracks: a row for each true genre, a column for each predicted one.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    counts = np.array(confusion)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = 2.5 + 0.45 * len(genres)  # inches
-    resolution = min(100, LARGEST_PICTURE / side)
-    figure = Figure(figsize=(side, side), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    # A dollar sign in the name of a genre must not begin a formula.
-    names = [genre.replace("$", r"\$") for genre in genres]
-    axes.set_xticks(range(len(genres)), names, rotation=90)
-    axes.set_yticks(range(len(genres)), names)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("genre of the tag")
-    for row, column in np.argwhere(counts):
-        dark = shares[row, column] > 0.5
-        text = str(counts[row, column])
-        axes.text(column, row, text, ha="center", va="center", color="white" if dark else "black")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # characters that the font lacks are drawn as boxes
-        figure.savefig(path, format="png", dpi=resolution)

@@ -22,6 +22,14 @@ from agf_core.groups.codebook import Observations
 
 LONGEST_SECONDS = 90.0  # seconds of a track, from its middle, that are used
 
+DESCRIPTORS = {
+    "m": "MFCCs",
+    "d": "differences of MFCCs",
+    "e": "Essentia's descriptors",
+    "s": "genre labels",
+}
+"""What artist groups are made of, by the letter of their task."""
+
 
 def spectrogram_kind(spec: InputSpec) -> str:
     """Return the kind under which log-mel spectrograms of whole clips are in the cache."""

@@ -154,5 +154,3 @@ COMPARED = replace(
     networks=replace(PAPER.networks, epochs=50, validate_every=10),
 )
 """The paper's cases on the development corpora, whose clips end at different bandwidths."""
-
-RECIPES = {recipe.name: recipe for recipe in (PAPER, OURS)}

@@ -14,8 +14,7 @@ from training.paper.cases import ALONE, Case
 from training.paper.experiment import Experiment
 from training.paper.groups import shuffle
 from training.recipes import Recipe
-from training.splits import leave_out
-from training.targets import truth_of
+from training.splits import Split, truth_of
 
 STYLES = ("Ambient", "Blues", "Country", "Disco")
 RECIPE = Recipe(
@@ -51,7 +50,8 @@ def test_what_groups_contribute_is_gone_when_artists_are_shuffled(tmp_path):
     accuracy = {case: [] for case in CASES}
     for seed in (1, 2, 3):
         tracks, spectra, frames = corpus(seed)
-        part = leave_out(tracks, 0)
+        folds = np.array([track.fold for track in tracks])
+        part = Split(np.flatnonzero(folds), np.array([], int), np.flatnonzero(folds == 0))
         artists = [track.artist for track in tracks]
 
         def targets(task, shuffled, tracks=tracks, artists=artists, frames=frames, part=part):

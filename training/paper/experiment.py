@@ -32,8 +32,7 @@ from training.paper.cases import TASKS, Case, wide_multiplier
 from training.paper.progress import Follower
 from training.paper.stacked_mlp import train_transfers
 from training.recipes import Recipe
-from training.splits import Split
-from training.targets import places
+from training.splits import Split, places
 
 FOLLOWED = {"name", "tasks", "shared", "width", "frames_pooled", "input", "networks", "transfer"}
 """What cases do of a recipe; tasks and shared are their own."""

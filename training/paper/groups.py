@@ -24,11 +24,10 @@ from agf_core.groups.lda import ArtistGroups, group_targets
 from agf_core.utils import atomic
 from training import cli
 from training.errors import RunError
-from training.features import stored_descriptors
+from training.features import DESCRIPTORS, stored_descriptors
 from training.paper import cli as paper_cli
 from training.paper import cluster
 from training.paper.prepare import Prepared
-from training.targets import DESCRIPTORS
 
 METHOD_VERSION = 2  # how groups are found; what another one has left is made anew
 

@@ -21,8 +21,8 @@ from training.errors import RunError
 from training.paper import cli as paper_cli
 from training.paper.cases import ALONE, Case
 from training.paper.run import Setting, enough_memory, open_experiment
+from training.splits import truth_of
 from training.statistics import Scored, score, signed
-from training.targets import truth_of
 
 MARKER = "<!-- Below this line: written by `python -m training.paper.leak`. -->"
 NAMES = ("log_loss", "macro_f1", "accuracy")

@@ -54,8 +54,7 @@ from training.paper.groups import GroupsJob
 from training.paper.prepare import Prepared
 from training.paper.progress import mlp_share, steps, write_curves
 from training.recipes import Recipe, seeded
-from training.splits import Split
-from training.targets import truth_of
+from training.splits import Split, truth_of
 
 PACKAGES = ("beets-agf", "torch", "numpy", "scipy", "scikit-learn", "librosa", "essentia")
 SPECTROGRAM_MEMORY_SHARE = 0.4  # of a GPU's; features and networks need the rest

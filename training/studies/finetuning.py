@@ -13,8 +13,6 @@ MODEL is the folder of one, such as `training.pretrained.release` leaves in its 
 
 tests one fold of that library after the other, while only a share of the other artists is tagged,
 with and without artist groups, and draws what the untagged artists add. Stopped, it goes on.
-
-`training.studies.library_trials` runs the plugin's commands on libraries instead.
 """
 
 import argparse
@@ -45,7 +43,7 @@ from training.cli import add_collection, one_line_errors
 from training.datasets.collection import read_csv
 from training.datasets.folders import genres_of
 from training.features import describe, spectrograms
-from training.targets import truth_of
+from training.splits import truth_of
 
 CONFIGS = {"quick": FineTuneConfig(networks=None), "whole": FineTuneConfig()}
 MIN_TRACKS = 10  # of a genre, as in `beet agftrain`

@@ -22,8 +22,7 @@ from agf_core.groups.lda import ArtistGroups
 from training import cli, markdown
 from training.datasets.collection import read_csv
 from training.datasets.folders import genres_of
-from training.features import describe
-from training.targets import DESCRIPTORS
+from training.features import DESCRIPTORS, describe
 
 SEVERAL = "no one genre"
 MARKER = "<!-- Below this line: written by `python -m training.studies.inspect_groups`. -->"
