@@ -1,9 +1,10 @@
 """Adjust probabilities to the class prior of a collection, and estimate that prior.
 
 The probabilities of a model hold for music with the class balance of its training set. For another
-class balance they are reweighted. The balance of a collection can be estimated without labels, from
-the probabilities alone (Saerens, Latinne and Decaestecker, "Adjusting the Outputs of a
-Classifier to New a Priori Probabilities", Neural Computation 14, 2002).
+class balance they are reweighted. The balance of a collection is estimated from its tags, and where
+there are none from the mean of the probabilities, which is the first step of the method of Saerens,
+Latinne and Decaestecker ("Adjusting the Outputs of a Classifier to New a Priori Probabilities",
+Neural Computation 14, 2002). Its further steps amplify what a model does wrong on a collection.
 
 A prior is an np.ndarray [shape=(n_labels,), dtype=float64]: shares above 0 that sum to 1.
 """
@@ -13,9 +14,8 @@ import numpy as np
 SMALLEST_SHARE = 1e-9
 ROUNDING = 1e-3  # by which the sum of stored shares may differ from 1
 FEWEST_TRACKS = 0.5  # that a genre counts as, even without a training track
-PRIOR_TRACKS = 20.0  # that the prior of the model counts as, beside the predicted tracks
-MOST_STEPS = 1_000
-CONVERGED_CHANGE = 1e-6  # change of a share in a step, below which the estimate has converged
+PRIOR_TRACKS = 20.0  # that the prior of the model counts as, beside the tracks of a collection
+TRAINING_SHARE = 0.25  # of the model's prior in an estimate: no genre becomes 4 times as rare
 
 
 def check_prior(prior: np.ndarray, n_labels: int) -> None:
@@ -66,31 +66,42 @@ def adjust_prior(probabilities: np.ndarray, trained: np.ndarray, wanted: np.ndar
     return result
 
 
-def estimate(probabilities: np.ndarray, trained: np.ndarray) -> np.ndarray:
-    """Estimate the class prior of tracks from the predictions of a model.
+def estimate(
+    trained: np.ndarray,
+    probabilities: np.ndarray,
+    tagged: np.ndarray,
+    n_others: int,
+    training_share: float = TRAINING_SHARE,
+) -> np.ndarray:
+    """Estimate the class prior of a collection, of which some tracks are tagged.
 
-    The most probable prior, found by expectation maximisation as in Saerens et al. (2002), but with
-    a Dirichlet distribution around the prior of the model, which counts as `PRIOR_TRACKS` tracks:
-    few predictions never make a genre impossible.
+    Every track counts once: a tagged one for its genre, any other for the mean prediction of those
+    that have been analysed. The prior of the model counts as `PRIOR_TRACKS` further tracks in both,
+    and makes up a share of the result.
 
     Parameters
     ----------
-    probabilities : np.ndarray [shape=(n_tracks, n_labels)]
-        Calibrated.
     trained : np.ndarray [shape=(n_labels,)]
         The prior of the model.
+    probabilities : np.ndarray [shape=(n_tracks, n_labels)]
+        Calibrated predictions of a sample of the tracks without a tag; may be empty.
+    tagged : np.ndarray [shape=(n_labels,)]
+        Number of tracks of each genre.
+    n_others : int
+        Number of tracks without a tag.
+    training_share : float
+        Share of the model's prior in the result, below 1.
 
     Raises
     ------
     ValueError
-        When there is no track, or the sizes differ, or a row is not made of probabilities.
+        When the sizes differ, or a row is not made of probabilities.
     """
-    check_probabilities(probabilities, len(trained))
-    shares: np.ndarray = np.array(trained)
-    for _ in range(MOST_STEPS):
-        tracks = adjust_prior(probabilities, trained, shares).sum(axis=0) + PRIOR_TRACKS * trained
-        before, shares = shares, tracks / tracks.sum()
-        if np.abs(shares - before).max() < CONVERGED_CHANGE:
-            break
-    result: np.ndarray = np.maximum(shares, SMALLEST_SHARE)
+    if len(probabilities):
+        check_probabilities(probabilities, len(trained))
+    predicted = probabilities.sum(axis=0) + PRIOR_TRACKS * trained
+    predicted /= predicted.sum()
+    tracks = tagged + (n_others + PRIOR_TRACKS) * predicted
+    result: np.ndarray = (1 - training_share) * tracks / tracks.sum()
+    result += training_share * trained
     return result

@@ -234,6 +234,7 @@ class StoringTagger:
     def __init__(self, tagger: FilePredictor, store: EmbeddingStore) -> None:
         self.metadata, self.model_id = tagger.metadata, tagger.model_id
         self.labels, self.prior = tagger.metadata.labels, tagger.metadata.prior
+        self.fine_tuned = "base_model" in tagger.metadata.recipe
         self.store = store
         self._tagger = tagger
         self._base_id = self.metadata.head.base_id if self.metadata.head else self.model_id
@@ -244,7 +245,7 @@ class StoringTagger:
 
         def unknown() -> Iterator[P]:
             for path in paths:
-                result = self._stored(path)
+                result = self.stored(path)
                 ahead.append(result)
                 if result is None:
                     yield path
@@ -265,7 +266,8 @@ class StoringTagger:
             results.close()
             self.store.add(self._base_id, new)
 
-    def _stored(self, path: P) -> FileResult[P] | None:
+    def stored(self, path: P) -> FileResult[P] | None:
+        """Return the result of a file from its stored features; None where there are none."""
         key = self.store.key_of(path)
         features = self.store.features(self._base_id, key) if key else None
         if features is None or not _fits(self.metadata, features):

@@ -26,6 +26,13 @@ class Tagger(Protocol):
     def prior(self) -> np.ndarray | None:
         """The prior that its probabilities hold for, None if unknown."""
 
+    @property
+    def fine_tuned(self) -> bool:
+        """Whether the model was fine-tuned on a library."""
+
+    def stored(self, path: P) -> FileResult[P] | None:
+        """Return the result of a file without analysing it; None where that is impossible."""
+
     def predict_files(self, paths: Iterable[P]) -> Generator[FileResult[P]]:
         """Predict from many files."""
 
@@ -40,7 +47,7 @@ class PriorAdjustedTagger:
     wanted : np.ndarray [shape=(n_labels,)]
         The prior that the probabilities shall hold for.
     name : str
-        Of that prior, which becomes part of the `model_id`.
+        Of that prior, which becomes part of the `model_id`; empty if that shall stay the same.
     known : mapping, optional
         Results of `tagger` by path, which are not computed again.
     """
@@ -54,8 +61,8 @@ class PriorAdjustedTagger:
     ) -> None:
         if tagger.prior is None:
             raise ValueError(f"the prior of {tagger.model_id} is not known")
-        self.labels = tagger.labels
-        self.model_id = f"{tagger.model_id}+{name}"
+        self.labels, self.fine_tuned = tagger.labels, tagger.fine_tuned
+        self.model_id = f"{tagger.model_id}+{name}" if name else tagger.model_id
         self.prior = wanted
         self._tagger, self._trained, self._known = tagger, tagger.prior, known or {}
 
@@ -69,6 +76,11 @@ class PriorAdjustedTagger:
                 yield self._adjusted(next(results) if known is None else known)
         finally:
             results.close()
+
+    def stored(self, path: P) -> FileResult[P] | None:
+        """Return the result of a file without analysing it; None where that is impossible."""
+        result = self._known.get(path) or self._tagger.stored(path)
+        return self._adjusted(result) if result else None
 
     def _adjusted(self, result: FileResult[P]) -> FileResult[P]:
         if result.prediction is None:

@@ -96,10 +96,11 @@ class AGFGenrePlugin(BeetsPlugin):
             vocabulary = Vocabulary.from_config(self.config)
             tagger = setup.load_tagger(settings)
             from beetsplug.agfgenre.tag import context, library_prior  # which need numpy
+            from beetsplug.agfgenre.tag.library_tags import LibraryTags
 
-            tagger = library_prior.with_prior(tagger, lib, settings, self._log, may_analyse=False)
-            learn_as = read_learn_as(self.config)
-            known = context.of_library(lib, tagger.labels, vocabulary, learn_as, settings)
+            tags = LibraryTags(lib, tagger.labels, vocabulary, read_learn_as(self.config))
+            tagger = library_prior.with_prior(tagger, tags, lib, settings, self._log)
+            known = context.of_library(tags, settings)
             self._import = settings, vocabulary, tagger, known
         settings, vocabulary, tagger, known = self._import
         tagging = run.Run(lib, tagger, vocabulary, settings, self._log, context=known)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from beets.logging import BeetsLogger
     from confuse import ConfigView
 
+    from beetsplug.agfgenre.tag.library_tags import TaggedTrack
     from beetsplug.agfgenre.train.run import TrainingRun
 
     Command = Callable[[Library, optparse.Values, list[str]], None]
@@ -107,6 +108,7 @@ def _tag(
     lib: Library, query: list[str], settings: Settings, config: ConfigView, log: BeetsLogger
 ) -> None:
     from beetsplug.agfgenre.tag import context, library_prior  # which need numpy
+    from beetsplug.agfgenre.tag.library_tags import LibraryTags
 
     vocabulary, learn_as = Vocabulary.from_config(config), read_learn_as(config)
     tagger = setup.load_tagger(settings)
@@ -116,8 +118,10 @@ def _tag(
     if not (albums or tracks):
         log.info("nothing in the library matches")
         return
-    tagger = library_prior.with_prior(tagger, lib, settings, log)
-    known = context.of_library(lib, tagger.labels, vocabulary, learn_as, settings)
+    tags = LibraryTags(lib, tagger.labels, vocabulary, learn_as)
+    of_run = _analysed_by_run(albums, tracks, settings)
+    tagger = library_prior.with_prior(tagger, tags, lib, settings, log, of_run)
+    known = context.of_library(tags, settings)
     done = "would tag" if settings.pretend else "tagged"
     with closing(Journal(lib)) as journal:
         run = Run(lib, tagger, vocabulary, settings, log, journal, known)
@@ -130,6 +134,21 @@ def _tag(
     log.info("{}", run.summary.text(done))
     if run.summary.all_failed:
         raise UserError("agfgenre: none of the files could be analysed")
+
+
+def _analysed_by_run(
+    albums: Matches[Album] | tuple[()], tracks: Matches[Item], settings: Settings
+) -> Callable[[TaggedTrack], bool]:
+    """Return what tells whether a run will analyse a track, if that is not analysed yet."""
+    of_albums, alone = albums.ids if albums else frozenset(), tracks.ids
+    all_of_them = settings.explain or not settings.open_only
+
+    def will_analyse(track: TaggedTrack) -> bool:
+        return (all_of_them or track.is_open) and (
+            track.number in alone or track.album in of_albums
+        )
+
+    return will_analyse
 
 
 def _matches(

@@ -54,7 +54,7 @@ DEFAULTS: dict[str, Any] = {
     "threads": 0,
     "model": "",
     "context": True,
-    "prior": "shipped",
+    "prior": "library",
     "min_tracks": 10,
     "learn_as": False,
     "groups": "",
@@ -211,7 +211,7 @@ class Settings:
     threads: int = 0
     model: str = ""
     context: bool = True
-    prior: str = SHIPPED
+    prior: str = LIBRARY
     write: bool = False
     pretend: bool = False
     quiet: bool = False
@@ -244,7 +244,7 @@ class Settings:
             threads=value_of(values, "threads", *THREADS),
             model=_model_folder(config),
             context=switch(values, "context"),
-            prior=value_of(values, "prior", prior, "balanced, shipped or library"),
+            prior=value_of(values, "prior", prior, "library, shipped or balanced"),
             write=ui.should_write(options.get("write")),
             pretend=bool(options.get("pretend")),
             quiet=bool(options.get("quiet")),

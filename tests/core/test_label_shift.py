@@ -21,40 +21,54 @@ def predictions_of(balance, n, seed=0):
     return weights / weights.sum(axis=1, keepdims=True), truth
 
 
-@pytest.mark.parametrize(
-    "balance", [[0.25] * 4, [0.05, 0.15, 0.3, 0.5], [0.0, 0.0, 0.2, 0.8], TRAINED]
-)
-def test_a_prior_is_estimated_and_lowers_the_log_loss(balance):
-    found = label_shift.estimate(predictions_of(balance, 2_000)[0], TRAINED)
-    assert found == pytest.approx(balance, abs=0.04)
-    assert found.sum() == pytest.approx(1)
+NO_TAGS = np.zeros(4)
+
+
+@pytest.mark.parametrize("balance", [[0.25] * 4, [0.05, 0.15, 0.3, 0.5], [0.0, 0.0, 0.2, 0.8]])
+@pytest.mark.parametrize("tagged", [0, 1_000])
+def test_an_estimate_lowers_the_log_loss(balance, tagged):
+    probabilities, _ = predictions_of(balance, 2_000)
     others, truth = predictions_of(balance, 2_000, seed=1)
-    by_estimate, by_truth = (
-        metrics.log_loss(label_shift.adjust_prior(others, TRAINED, wanted), truth)
-        for wanted in (found, np.maximum(balance, 1e-9))
-    )
-    assert by_estimate == pytest.approx(by_truth, abs=0.04)  # what the caution costs
-    if balance is not TRAINED:
-        assert by_estimate < metrics.log_loss(others, truth) - 0.05
+    tags = np.array(balance) * tagged
+    found = label_shift.estimate(TRAINED, probabilities, tags, 2_000 - tagged)
+    label_shift.check_prior(found, 4)
+    before, after = np.abs(TRAINED - balance).sum(), np.abs(found - balance).sum()
+    assert after < (0.6 if tagged else 0.8) * before
+    adjusted = label_shift.adjust_prior(others, TRAINED, found)
+    assert metrics.log_loss(adjusted, truth) < metrics.log_loss(others, truth) - 0.04
 
 
-def test_a_few_tracks_make_no_genre_impossible():
-    certain = np.tile([1.0, 0, 0, 0], (20, 1))
-    found = label_shift.estimate(certain, TRAINED)
-    assert found == pytest.approx([0.75, 0.15, 0.075, 0.025])
-    many = label_shift.estimate(np.tile(certain, (1_000, 1)), TRAINED)
-    assert many[0] > 0.999
-    assert many.min() >= label_shift.SMALLEST_SHARE
+def test_every_track_counts_once():
+    certain = np.tile([0, 0, 0, 1.0], (40, 1))
+    found = label_shift.estimate(TRAINED, certain, np.array([0, 0, 40, 0]), 40, training_share=0)
+    assert found == pytest.approx((TRAINED * 20 + [0, 0, 40, 40]) / 100)
 
 
-def test_uninformative_predictions_leave_the_prior_of_training():
-    assert label_shift.estimate(np.tile(TRAINED, (500, 1)), TRAINED) == pytest.approx(TRAINED)
+def test_tracks_that_have_not_been_analysed_count_like_the_others():
+    certain = np.tile([0, 0, 0, 1.0], (20, 1))  # of 60: their mean is shrunk by half
+    found = label_shift.estimate(TRAINED, certain, np.array([0, 0, 20, 0]), 60, training_share=0)
+    mean = (TRAINED + np.array([0, 0, 0, 1])) / 2
+    assert found == pytest.approx((80 * mean + [0, 0, 20, 0]) / 100)
+
+
+def test_no_genre_becomes_impossible():
+    certain = np.tile([1.0, 0, 0, 0], (100_000, 1))
+    found = label_shift.estimate(TRAINED, certain, np.array([1e6, 0, 0, 0]), len(certain))
+    assert found[1:] == pytest.approx(TRAINED[1:] / 4, rel=1e-3)
+    assert found.sum() == pytest.approx(1)
+
+
+def test_without_anything_known_the_prior_of_training_stays():
+    for n_others in (0, 1, 50_000):
+        found = label_shift.estimate(TRAINED, np.zeros((0, 4)), NO_TAGS, n_others)
+        assert found == pytest.approx(TRAINED)
+    found = label_shift.estimate(TRAINED, np.tile(TRAINED, (500, 1)), NO_TAGS, 500)
+    assert found == pytest.approx(TRAINED)
 
 
 @pytest.mark.parametrize(
     ("probabilities", "words"),
     [
-        (np.zeros((0, 4)), "no track"),
         (np.full((5, 3), 1 / 3), "have shape"),
         (np.full(4, 0.25), "have shape"),
         (np.full((5, 4), 0.3), "sum to 1"),
@@ -64,7 +78,7 @@ def test_uninformative_predictions_leave_the_prior_of_training():
 )
 def test_nothing_is_estimated_from_nonsense(probabilities, words):
     with pytest.raises(ValueError, match=words):
-        label_shift.estimate(probabilities, TRAINED)
+        label_shift.estimate(TRAINED, probabilities, NO_TAGS, 5)
 
 
 def test_reweighting_there_and_back_changes_nothing():
@@ -92,9 +106,13 @@ class Tagger:
     labels = tuple("abcd")
     model_id = "ears-1"
     prior = TRAINED
+    fine_tuned = False
 
     def __init__(self):
         self.analysed, self.closed = [], False
+
+    def stored(self, path):
+        return FileResult(path, Prediction(self.labels, TRAINED)) if path == "stored" else None
 
     def predict_files(self, paths):
         try:
@@ -132,6 +150,14 @@ def test_a_known_prediction_is_not_computed_again():
     for result in (results[1], results[3]):
         assert result.prediction.probabilities == pytest.approx(expected)
         assert result.lost == 2.0
+
+
+def test_a_stored_prediction_is_reweighted_without_analysing():
+    tagger = Tagger()
+    adjusted = PriorAdjustedTagger(tagger, EVEN, "balanced")
+    assert adjusted.stored("stored").prediction.probabilities == pytest.approx(EVEN)
+    assert adjusted.stored("x") is None
+    assert tagger.analysed == []
 
 
 def test_stopping_early_stops_the_tagger():

@@ -182,14 +182,14 @@ def gather(table: Path, music: Path | None, work: Path, recipe: Recipe, device: 
     return ReleaseData(tracks, more, cache, folder, recipe, read_ontology(), device)
 
 
-def score(data: ReleaseData) -> tuple[dict[str, Any], float]:
-    """Score the recipe by leaving one collection out.
+def left_out_logits(data: ReleaseData) -> tuple[np.ndarray, list[str]]:
+    """Predict every scored collection by a student and a head that have seen none of it.
 
     Returns
     -------
-    scores : dict
-        As the model's description holds them.
-    temperature : float
+    logits : np.ndarray [shape=(n_tracks, n_genres)]
+        NaN for tracks of other collections.
+    collections : list of str
     """
     tracks, genres = data.tracks, data.ontology.genres
     collections = scored_collections(tracks, genres)
@@ -201,7 +201,20 @@ def score(data: ReleaseData) -> tuple[dict[str, Any], float]:
     def by_student(collection: str) -> np.ndarray:
         return found[student_of[collection]]
 
-    logits = leave_one_collection_out(tracks, genres, by_student, collections)
+    return leave_one_collection_out(tracks, genres, by_student, collections), collections
+
+
+def score(data: ReleaseData) -> tuple[dict[str, Any], float]:
+    """Score the recipe by leaving one collection out.
+
+    Returns
+    -------
+    scores : dict
+        As the model's description holds them.
+    temperature : float
+    """
+    tracks, genres = data.tracks, data.ontology.genres
+    logits, collections = left_out_logits(data)
     probabilities, temperature = calibrate_by_collection(
         logits, tracks, genres, collections, CONFIDENCE
     )

@@ -1,31 +1,28 @@
-"""The class prior of a library, estimated from predictions of a sample of its tracks.
+"""The class prior of a library, estimated from its tags and from predictions of a sample.
 
 For each model there is a JSON file beside the library, ``library.db-agfgenre/prior-<16
-digits>.json``. One that is damaged, or another model's, is made again.
+digits>.json``, with the estimate in use. One that is damaged, another model's or a former version's
+is made again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from beets.ui import UserError
 from beets.util import syspath
 
-from agf_core.bundle.old_keys import with_present_keys
 from agf_core.errors import BundleError
 from agf_core.inference.prediction import FileResult, Prediction
 from agf_core.inference.prior_adjusted import PriorAdjustedTagger
-from agf_core.label_shift import check_prior, check_probabilities, estimate
+from agf_core.label_shift import check_prior, estimate
 from agf_core.utils import atomic
 from beetsplug.agfgenre.config import BALANCED, LIBRARY, SHIPPED
 from beetsplug.agfgenre.console import Progress, plural
-from beetsplug.agfgenre.database import BATCH_SIZE, folder_beside, uninterrupted
+from beetsplug.agfgenre.database import folder_beside, uninterrupted
 from beetsplug.agfgenre.tag.setup import ModelError
 
 if TYPE_CHECKING:
@@ -34,89 +31,45 @@ if TYPE_CHECKING:
 
     from agf_core.inference.prior_adjusted import Tagger
     from beetsplug.agfgenre.config import Settings
+    from beetsplug.agfgenre.tag.library_tags import LibraryTags, TaggedTrack
 
-SAMPLE_TRACKS = 500  # tracks that are analysed, at most
-FEWEST_TRACKS = 30  # analysed tracks that an estimate needs
-GROWTH_FACTOR = 1.5  # times as many tracks as there were: estimated again
-LARGEST_FILE = 2**24  # bytes of a file
-STORED_DIGITS = 6  # of a stored probability
+SAMPLE_TRACKS = 500  # tracks whose predictions count, at most
+NOTICEABLE_CHANGE = (
+    0.05  # share of the library that must have moved before another estimate is used
+)
+LARGEST_FILE = 2**20  # bytes of a file
+VERSION = 2
 GENRES_SHOWN = 5  # genres
 
 
-@dataclass
-class StoredEstimate:
-    """A library's class prior for a model, and the predictions it was estimated from.
-
-    Attributes
-    ----------
-    predictions : dict
-        Probabilities by the ids of tracks.
-    tracks : int
-        How many the library had when the prior was estimated.
-    prior : list of float or None
-        The estimate, if there is one.
-    """
-
-    predictions: dict[int, list[float]] = field(default_factory=dict)
-    tracks: int = 0
-    prior: list[float] | None = None
-
-    @classmethod
-    def read(cls, path: Path, tagger: Tagger) -> StoredEstimate:
-        """Read the file of a model; an empty estimate if it is missing or cannot be valid."""
-        try:
-            values = with_present_keys(json.loads(atomic.read(path, LARGEST_FILE)))
-            if values["model"] != tagger.model_id:
-                raise ValueError("the file is another model's")
-            stored = cls(
-                {int(number): row for number, row in values["predictions"].items()},
-                int(values["tracks"]),
-                values["prior"],
-            )
-            n = len(tagger.labels)
-            check_probabilities(np.array(list(stored.predictions.values()), np.float64), n)
-            if stored.prior is not None:
-                check_prior(np.array(stored.prior, np.float64), n)
-        except Exception:  # whatever is wrong with the file
-            return cls()
-        return stored
-
-    def write(self, path: Path, tagger: Tagger) -> None:
-        """Write the file of a model; `UserError` where that fails."""
-        values = {"model": tagger.model_id, "tracks": self.tracks, "prior": self.prior}
-        text = json.dumps(values | {"predictions": self.predictions})
-        try:
-            with uninterrupted(), atomic.written(path) as file:
-                file.write(text.encode("ascii"))
-        except OSError as error:
-            raise UserError(
-                f"agfgenre: {path} cannot be written ({error.strerror}); make room there or allow "
-                "writing, and run again; nothing is changed"
-            ) from error
-
-
 def with_prior(
-    tagger: Tagger, lib: Library, settings: Settings, log: BeetsLogger, *, may_analyse: bool = True
+    tagger: Tagger,
+    tags: LibraryTags,
+    lib: Library,
+    settings: Settings,
+    log: BeetsLogger,
+    will_analyse: Callable[[TaggedTrack], bool] = lambda track: False,
 ) -> Tagger:
     """Return a tagger whose predictions hold for the prior of the settings, if that is possible.
 
+    A model that was fine-tuned on a library has that library's prior, and is not adjusted to it.
+
     Parameters
     ----------
-    may_analyse : bool
-        Whether a sample of the library may be analysed to estimate its prior; otherwise the last
-        estimate is used.
+    will_analyse : callable
+        Whether the run will analyse a track anyway: such tracks may be analysed at once, to
+        estimate the prior. Others count by what is stored of them.
 
     Raises
     ------
     ModelError
         If the model cannot be run.
-    UserError
-        If the estimate cannot be stored.
     """
-    if settings.prior == SHIPPED:
+    if settings.prior == SHIPPED or (settings.prior == LIBRARY and tagger.fine_tuned):
         return tagger
     if tagger.prior is None:
-        log.warning(
+        report = log.warning if settings.prior == BALANCED else log.debug
+        report(
             "the model {} does not state its training prior, so `prior: {}` has no effect",
             *(tagger.model_id, settings.prior),
         )
@@ -124,7 +77,7 @@ def with_prior(
     if settings.prior == BALANCED:
         n = len(tagger.labels)
         return PriorAdjustedTagger(tagger, np.full(n, 1 / n), BALANCED)
-    return _LibraryPrior(tagger, tagger.prior, lib, settings, log).adjusted(may_analyse)
+    return _LibraryPrior(tagger, tagger.prior, tags, lib, settings, log).adjusted(will_analyse)
 
 
 class _LibraryPrior:
@@ -134,71 +87,74 @@ class _LibraryPrior:
         self,
         tagger: Tagger,
         training_prior: np.ndarray,
+        tags: LibraryTags,
         lib: Library,
         settings: Settings,
         log: BeetsLogger,
     ) -> None:
         self._tagger, self._training_prior, self._lib = tagger, training_prior, lib
-        self._settings, self._log = settings, log
+        self._tags, self._settings, self._log = tags, settings, log
         folder = folder_beside(lib)
         name = hashlib.sha256(tagger.model_id.encode()).hexdigest()[:16]
         self._path = folder and folder / f"prior-{name}.json"
-        self._stored = StoredEstimate.read(self._path, tagger) if self._path else StoredEstimate()
         self._results: dict[bytes | str, FileResult[Any]] = {}  # of this run
 
-    def adjusted(self, may_analyse: bool) -> Tagger:
-        """Return the tagger adjusted to the library's prior; as it is if there is no estimate."""
-        if may_analyse:
-            with self._lib.transaction() as transaction:
-                numbers = [row[0] for row in transaction.query("SELECT id FROM items")]
-            if self._stored.prior is None or len(numbers) >= GROWTH_FACTOR * self._stored.tracks:
-                self._estimate(numbers)
-        prior = self._stored.prior
-        if prior is None:
-            return self._tagger
-        name = hashlib.sha256(json.dumps(prior).encode()).hexdigest()[:8]
-        return PriorAdjustedTagger(
-            self._tagger, np.array(prior), f"{LIBRARY}-{name}", self._results
-        )
+    def adjusted(self, will_analyse: Callable[[TaggedTrack], bool]) -> Tagger:
+        """Return the tagger adjusted to the library's prior; as it is where the prior is equal.
 
-    def _estimate(self, numbers: Sequence[int]) -> None:
-        """Estimate the prior again, if enough tracks can be analysed."""
-        stored = self._stored
-        chosen = sorted(numbers, key=_drawn)[:SAMPLE_TRACKS]
-        if len(chosen) >= FEWEST_TRACKS:
-            self._analyse([number for number in chosen if number not in stored.predictions])
-        there = {n: stored.predictions[n] for n in chosen if n in stored.predictions}
-        if len(there) >= FEWEST_TRACKS:
-            shares = estimate(np.array(list(there.values())), self._training_prior)
-            self._stored = StoredEstimate(there, len(numbers), shares.tolist())
-            self._store()
-            self._report("estimated genres of the library: {}", _top(self._tagger.labels, shares))
-        elif stored.prior is None:
-            self._log.warning(
-                "fewer than {} tracks could be analysed, too few to estimate the genres of the "
-                "library, so `prior: {}` has no effect",
-                *(FEWEST_TRACKS, LIBRARY),
-            )
+        An estimate stays in use until another differs from it noticeably: otherwise every run would
+        decide anew on all tracks that have no genre.
+        """
+        genres = [track.genre for track in self._tags.tracks if track.genre is not None]
+        others = [track for track in self._tags.tracks if track.genre is None]
+        tagged = np.bincount(genres, minlength=len(self._training_prior)).astype(np.float64)
+        predicted = self._predictions(others, will_analyse)
+        found = estimate(self._training_prior, predicted, tagged, len(others))
+        used = self._read()
+        before = self._training_prior if used is None else used
+        if np.abs(found - before).sum() / 2 >= NOTICEABLE_CHANGE:
+            used = found
+            self._write(used)
+            self._report("estimated genres of the library: {}", _top(self._tagger.labels, used))
+        if used is None:
+            return self._with_results(self._training_prior, "")  # they need not be computed again
+        digest = hashlib.sha256(json.dumps(used.tolist()).encode()).hexdigest()[:8]
+        return self._with_results(used, f"{LIBRARY}-{digest}")
 
-    def _analyse(self, numbers: Sequence[int]) -> None:
-        """Analyse tracks; store the predictions also if stopped."""
-        items = [(number, self._lib.get_item(number)) for number in numbers]
-        there = [(number, syspath(item.path)) for number, item in items if item]
-        if not there:
-            return
-        what = plural(len(there), "track")
+    def _with_results(self, prior: np.ndarray, name: str) -> Tagger:
+        return PriorAdjustedTagger(self._tagger, prior, name, self._results)
+
+    def _predictions(
+        self, others: Sequence[TaggedTrack], will_analyse: Callable[[TaggedTrack], bool]
+    ) -> np.ndarray:
+        """Return predictions of a sample of the tracks without a tag, (n_tracks, n_genres)."""
+        known = [track for track in others if track.analysed_by or will_analyse(track)]
+        found, missing = [], []
+        for track in sorted(known, key=_drawn)[:SAMPLE_TRACKS]:
+            item = self._lib.get_item(track.number)
+            if item is None:
+                continue
+            path = syspath(item.path)
+            stored = self._tagger.stored(path) if track.analysed_by else None
+            if stored and stored.prediction:
+                found.append(stored.prediction.probabilities)
+            elif will_analyse(track) and not track.analysed_by.startswith(self._tagger.model_id):
+                missing.append(path)
+        found += self._analyse(missing)
+        return np.array(found).reshape(len(found), len(self._training_prior))
+
+    def _analyse(self, paths: Sequence[bytes | str]) -> list[np.ndarray]:
+        """Analyse files; return the predictions of those that can be analysed."""
+        if not paths:
+            return []
+        what = plural(len(paths), "track")
         self._report("analysing {} to estimate the genres of the library", what)
-        progress = Progress(0 if self._settings.quiet else len(there), self._log)
-        results = self._tagger.predict_files(path for _, path in there)
+        progress = Progress(0 if self._settings.quiet else len(paths), self._log)
+        results = self._tagger.predict_files(paths)
         try:
-            for (number, path), result in zip(there, results, strict=True):
-                self._results[path] = result
-                if result.prediction:
-                    row = result.prediction.probabilities
-                    self._stored.predictions[number] = row.round(STORED_DIGITS).tolist()
+            for result in results:
+                self._results[result.path] = result
                 progress.step()
-                if len(self._results) % BATCH_SIZE == 0:
-                    self._store()
         except BundleError as error:
             raise ModelError(f"agfgenre: {error}") from None
         except KeyboardInterrupt:
@@ -207,20 +163,48 @@ class _LibraryPrior:
         finally:
             results.close()
             progress.close()
-            self._store()
+        found = [self._results[path].prediction for path in paths]
+        return [prediction.probabilities for prediction in found if prediction]
 
-    def _store(self) -> None:
-        if self._path and not self._settings.pretend:
-            self._stored.write(self._path, self._tagger)
+    def _read(self) -> np.ndarray | None:
+        """Read the estimate in use; None where the file is missing or cannot be valid."""
+        if self._path is None:
+            return None
+        try:
+            values = json.loads(atomic.read(self._path, LARGEST_FILE))
+            if (values["version"], values["model"]) != (VERSION, self._tagger.model_id):
+                return None
+            prior = np.array(values["prior"], np.float64)
+            check_prior(prior, len(self._training_prior))
+        except Exception:  # whatever is wrong with the file
+            return None
+        return prior
+
+    def _write(self, prior: np.ndarray) -> None:
+        if self._path is None or self._settings.pretend:
+            return
+        values = {
+            "version": VERSION,
+            "model": self._tagger.model_id,
+            "prior": prior.tolist(),
+        }
+        try:
+            with uninterrupted(), atomic.written(self._path) as file:
+                file.write(json.dumps(values).encode("ascii"))
+        except OSError as error:
+            self._log.warning(
+                "{} cannot be written ({}); the next run estimates the genres of the library again",
+                *(self._path, error.strerror),
+            )
 
     def _report(self, message: str, what: str) -> None:
         if not self._settings.quiet:
             self._log.info(message, what)
 
 
-def _drawn(number: int) -> bytes:
+def _drawn(track: TaggedTrack) -> bytes:
     """Return the key by which a sample is drawn: random, but the same for the same library."""
-    return hashlib.sha256(str(number).encode()).digest()
+    return hashlib.sha256(str(track.number).encode()).digest()
 
 
 def _top(labels: Sequence[str], shares: np.ndarray) -> str:

@@ -96,6 +96,11 @@ class Matches(Generic[T]):
         chosen._ids = [self._ids[place] for place in places]
         return chosen
 
+    @property
+    def ids(self) -> frozenset[int]:
+        """Return the ids of the matches."""
+        return frozenset(self._ids)
+
     def leave_out(self, ids: Container[int]) -> None:
         """Leave out some of the matches."""
         self._ids = [number for number in self._ids if number not in ids]

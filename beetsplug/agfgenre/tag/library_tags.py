@@ -1,0 +1,107 @@
+"""The tags of a whole library, read once in a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from beets.dbcore.query import TrueQuery
+from beets.library import Item
+
+from agf_core.data.artist_names import fold_artist_name
+from agf_core.data.genre_names import fold_genre_name
+from beetsplug.agfgenre.fields import CONTEXT_FIELDS, is_set_by_plugin
+from beetsplug.agfgenre.tag.prefilter import Matches
+
+if TYPE_CHECKING:
+    from beets.library import Library
+
+    from beetsplug.agfgenre.fields import TrackOrAlbum
+    from beetsplug.agfgenre.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class TaggedTrack:
+    """What the library has about a track.
+
+    Attributes
+    ----------
+    number : int
+        Its id.
+    artist : str
+        The artist's key; empty for nobody.
+    album : int or None
+        Id of its album.
+    genre : int or None
+        The index of the model's label that the user's genre is; None if it is none.
+    is_open : bool
+        Whether it has no genre that it would keep.
+    analysed_by : str
+        The model whose prediction is stored; empty where there is none.
+    """
+
+    number: int
+    artist: str
+    album: int | None
+    genre: int | None
+    is_open: bool
+    analysed_by: str
+
+
+class LibraryTags:
+    """Genres that the user has given, as labels of a model; those that this plugin set are none.
+
+    Parameters
+    ----------
+    lib : Library
+    labels : tuple of str
+        The model's.
+    vocabulary : Vocabulary
+    learn_as : mapping
+        See `beetsplug.agfgenre.vocabulary.read_learn_as`.
+    """
+
+    def __init__(
+        self,
+        lib: Library,
+        labels: tuple[str, ...],
+        vocabulary: Vocabulary,
+        learn_as: Mapping[str, str],
+    ) -> None:
+        self.labels, self._lib = labels, lib
+        self._vocabulary, self._learn_as = vocabulary, learn_as
+        self._place = {fold_genre_name(self._main(label)): i for i, label in enumerate(labels)}
+
+    @cached_property
+    def tracks(self) -> list[TaggedTrack]:
+        """All tracks of the library, read when this is first used."""
+        found = Matches(self._lib, Item, TrueQuery()).values(*CONTEXT_FIELDS, "agf_model")
+        return list(map(self._track, found))
+
+    def genre_of(self, obj: TrackOrAlbum | Mapping[str, Any]) -> int | None:
+        """Return the index of the label that the user's genre of a track is; None if it is none."""
+        genres = self._vocabulary.genres_of(obj["genres"])
+        if not genres or is_set_by_plugin(obj, genres[:1]):
+            return None
+        return self._place.get(fold_genre_name(self._main(genres[0].strip())))
+
+    def _track(self, values: Mapping[str, Any]) -> TaggedTrack:
+        return TaggedTrack(
+            values["id"],
+            artist_key(values),
+            values["album_id"],
+            self.genre_of(values),
+            not self._vocabulary.genres_of(values["genres"]),
+            values["agf_model"] or "",
+        )
+
+    def _main(self, genre: str) -> str:
+        mapped = self._learn_as.get(fold_genre_name(genre))
+        return self._vocabulary.main(genre) if mapped is None else mapped
+
+
+def artist_key(obj: TrackOrAlbum | Mapping[str, Any]) -> str:
+    """Return what the artist of a track or an album is known by; empty for nobody."""
+    return fold_artist_name(obj.get("artist") or obj["albumartist"] or "")
