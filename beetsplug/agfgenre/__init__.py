@@ -1,7 +1,8 @@
 """A beets plugin that sets genres by analysing the audio, offline.
 
-It adds the commands ``beet agfgenre``, ``agftrain`` and ``agfmodels`` and, with ``auto: yes``, a
-stage to the importer. Nothing heavy is imported before there is something to analyse.
+It adds the commands ``beet agfgenre``, ``agftrain``, ``agfsimilar`` and ``agfmodels`` and, with
+``auto: yes``, a stage to the importer. Nothing heavy is imported before there is something to
+analyse.
 """
 
 from __future__ import annotations
@@ -57,10 +58,11 @@ class AGFGenrePlugin(BeetsPlugin):
             self._log.warning("{}; `auto: no` is used", _without_prefix(error))
 
     def commands(self) -> list[Subcommand]:
-        """Return ``beet agfgenre``, ``agftrain`` and ``agfmodels``."""
+        """Return ``beet agfgenre``, ``agftrain``, ``agfsimilar`` and ``agfmodels``."""
         return [
             commands.tag_command(self.config, self._log),
             commands.train_command(self.config, self._log),
+            commands.similar_command(self.config, self._log),
             commands.models_command(self.config, self._log),
         ]
 

@@ -1,10 +1,11 @@
-"""The commands ``beet agfgenre``, ``beet agftrain`` and ``beet agfmodels``."""
+"""The commands ``beet agfgenre``, ``agftrain``, ``agfsimilar`` and ``agfmodels``."""
 
 from __future__ import annotations
 
 from contextlib import closing
 from difflib import get_close_matches
 from optparse import SUPPRESS_HELP
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beets import ui
@@ -20,6 +21,7 @@ from beets.ui import Subcommand, UserError
 
 from agf_core import missing_for_learning
 from beetsplug.agfgenre.config import DEFAULTS, Settings, TrainSettings
+from beetsplug.agfgenre.console import plural
 from beetsplug.agfgenre.summary import Summary
 from beetsplug.agfgenre.tag import setup, undo
 from beetsplug.agfgenre.tag.journal import Journal
@@ -237,6 +239,35 @@ def train_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
             raise
         if not better:
             raise SystemExit(NOT_BETTER)
+
+    command.func = _stoppable(run)
+    return command
+
+
+def similar_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
+    """Return ``beet agfsimilar``."""
+    command = Subcommand("agfsimilar", help="list tracks that sound like those of a query")
+    command.parser.set_usage("%prog [options] QUERY")
+    command.parser.add_format_option(target="item")
+    add = command.parser.add_option
+    add("-n", "--count", type="int", default=10, help="how many tracks (default: 10)")
+    add("--not-same-artist", action="store_true", help="leave out tracks by the same artist")
+    add("--to", metavar="QUERY2", default="", help="list a smooth path to the track of QUERY2")
+    add("--playlist", metavar="FILE", help="write an M3U8 playlist instead of a list")
+
+    def run(lib: Library, options: optparse.Values, query: list[str]) -> None:
+        from beetsplug.agfgenre.playlist import write_playlist
+        from beetsplug.agfgenre.similar import Request, find_similar  # which need numpy
+
+        _warn_of_unknown_options(config, log)
+        request = Request(query, options.to, options.count, bool(options.not_same_artist))
+        found = find_similar(lib, request, Settings.from_config(config, {}), log)
+        if options.playlist:
+            write_playlist(lib, Path(options.playlist), found, log)
+            log.info("wrote {} to {}", plural(len(found), "track"), options.playlist)
+            return
+        for item in found:
+            ui.print_(format(item))
 
     command.func = _stoppable(run)
     return command

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from beets.dbcore.query import InvalidQueryArgumentValueError, InvalidQueryError
-from beets.library import Item, parse_query_parts
+from beets.library import Item, parse_query_parts, parse_query_string
 from beets.ui import UserError
 from beets.util import syspath
 
@@ -58,6 +58,16 @@ class LibraryFeatures:
         return predict_genres(metadata, self.embeddings, self.log_probabilities)
 
 
+def matching_items(lib: Library, query: Sequence[str] | str) -> Matches[Item]:
+    """Return the tracks that match a query, in words or in one text; beets' error otherwise."""
+    try:
+        if isinstance(query, str):
+            return Matches(lib, Item, *parse_query_string(query, Item))
+        return Matches(lib, Item, *parse_query_parts(list(query), Item))
+    except InvalidQueryArgumentValueError as error:
+        raise InvalidQueryError(query, error) from None  # which beets shows in a line
+
+
 def read_features(
     lib: Library, query: Sequence[str], model: Bundle, log: BeetsLogger
 ) -> LibraryFeatures:
@@ -77,10 +87,7 @@ def read_features(
     UserError
         If nothing matches, no track that matches has stored features, or they cannot be read.
     """
-    try:
-        items = Matches(lib, Item, *parse_query_parts(list(query), Item))
-    except InvalidQueryArgumentValueError as error:
-        raise InvalidQueryError(query, error) from None  # which beets shows in a line
+    items = matching_items(lib, query)
     if not len(items):
         raise UserError("agfgenre: nothing in the library matches")
     paths = [syspath(values["path"]) for values in items.values("path")]

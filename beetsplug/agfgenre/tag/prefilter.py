@@ -90,6 +90,11 @@ class Matches(Generic[T]):
                 if row := rows.get(number):
                     yield {"id": number} | {f: types[f].from_sql(row[f]) for f in fields}
 
+    @property
+    def ids(self) -> list[int]:
+        """The ids of all matches."""
+        return list(self._ids)
+
     def at(self, places: Iterable[int]) -> Matches[T]:
         """Return the matches at some places, in that order."""
         chosen = copy(self)

@@ -1,0 +1,140 @@
+"""`beet agfsimilar` on generated music."""
+
+import os
+from pathlib import Path
+
+import pytest
+from beets import ui
+from beets.dbcore.query import InvalidQueryError
+from test_agftrain import (
+    add,
+    everything,
+    library,  # noqa: F401 (a fixture)
+    start_folder,  # noqa: F401 (a fixture)
+)
+
+
+@pytest.fixture
+def music(library):  # noqa: F811
+    """Twelve low and twelve high tracks, two by each artist, all analysed."""
+    for i in range(24):
+        kind = "LH"[i % 2]
+        add(library, f"{kind}{i:02}", "", f"Artist {i // 4} {kind}", i)
+    library.beet("agfgenre", "--explain", "-p", "-q")
+    return library
+
+
+def listed(music, capsys, *options):
+    capsys.readouterr()
+    music.beet("agfsimilar", "-f", "$title", *options)
+    return capsys.readouterr().out.split()
+
+
+def logged(music, text):
+    return any(text in line for line in music.log.lines)
+
+
+def test_what_sounds_alike_is_found_and_nothing_is_changed(music, capsys):
+    before = everything(music)
+    found = listed(music, capsys, "title:L00", "-n", "11")
+    assert len(set(found)) == 11
+    assert "L00" not in found
+    assert all(title.startswith("L") for title in found[:8])
+    assert listed(music, capsys, "title:L00", "-n", "3") == found[:3]
+    assert everything(music) == before
+    (line,) = listed(music, capsys, "title:L00", "-n", "1", "-f", "$title:$agf_similarity")
+    title, similarity = line.split(":")
+    assert title == found[0]
+    assert 0 < float(similarity) <= 1
+
+
+def test_tracks_of_the_same_artist_are_left_out_on_demand(music, capsys):
+    found = listed(music, capsys, "title:L00", "--not-same-artist", "-n", "30")
+    assert "L02" not in found
+    assert len(found) == 22
+    assert logged(music, "only 22 tracks found that can be listed")
+
+
+def test_a_recording_is_listed_once(music, capsys):
+    add(music, "Lcopy", "", "artist 0 l", 0)
+    add(music, "Lother", "", "Artist 5 L", 20)
+    for title, new in (("Lcopy", "L00"), ("Lother", "l20")):
+        item = music.get(title)
+        item.title = new
+        item.store()
+    music.beet("agfgenre", "--explain", "-p", "-q")
+    found = listed(music, capsys, "title:L00", "-n", "30")
+    assert "L00" not in found
+    assert len([title for title in found if title.casefold() == "l20"]) == 1
+
+
+def test_a_path_leads_from_one_track_to_the_other(music, capsys):
+    found = listed(music, capsys, "title:L00", "--to", "title:H01", "-n", "8")
+    assert (found[0], found[-1]) == ("L00", "H01")
+    assert len(found) == len(set(found))
+    assert 3 <= len(found) <= 8
+    lows = [title.startswith("L") for title in found]
+    assert lows == sorted(lows, reverse=True)
+
+
+def test_a_playlist_is_written_whole_and_only_over_its_like(music):
+    folder = Path(os.fsdecode(music.lib.directory))
+    inside, outside = folder / "lists" / "near.m3u8", folder.parent / "near.m3u8"
+    for path in (inside, outside):
+        music.beet("agfsimilar", "title:L00", "-n", "3", "--playlist", str(path))
+    assert logged(music, f"wrote 3 tracks to {outside}")
+    lines = inside.read_text().splitlines()
+    assert lines[0] == "#EXTM3U"
+    assert [line.startswith("#") for line in lines[2:]] == [True, False] * 3
+    for line in lines[3::2]:
+        assert not Path(line).is_absolute()
+        assert (inside.parent / line).is_file()
+    for line in outside.read_text().splitlines()[3::2]:
+        assert Path(line).is_absolute()
+        assert Path(line).is_file()
+    music.beet("agfsimilar", "title:L00", "-n", "2", "--playlist", str(inside))
+    assert len(inside.read_text().splitlines()) == 6
+    assert [path.name for path in inside.parent.iterdir()] == ["near.m3u8"]
+    inside.write_text("#EXTM3U\nmine.mp3\n")
+    with pytest.raises(ui.UserError, match="is no playlist of this plugin"):
+        music.beet("agfsimilar", "title:L00", "--playlist", str(inside))
+    assert inside.read_text() == "#EXTM3U\nmine.mp3\n"
+    with pytest.raises(ui.UserError, match="cannot be written"):
+        music.beet("agfsimilar", "title:L00", "--playlist", str(inside / "x.m3u8"))
+
+
+def test_names_with_line_breaks_do_not_break_a_playlist(music):
+    folder = Path(os.fsdecode(music.lib.directory))
+    item = music.get("L02")
+    new = folder / "a\nb.wav"
+    os.rename(os.fsdecode(item.path), new)
+    item.path, item.title = os.fsencode(new), "two\nlines"
+    item.store()
+    music.beet("agfgenre", "--explain", "-p", "-q")
+    music.beet("agfsimilar", "title:L00", "-n", "30", "--playlist", str(folder / "a.m3u8"))
+    assert logged(music, "has a line break in its name")
+    assert "b.wav" not in (folder / "a.m3u8").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "a query is needed"),
+        (["title:Absent"], "title:Absent: nothing matches"),
+        (["title:L00", "--to", "title:Absent"], "title:Absent: nothing matches"),
+        (["title:L00", "--to", "title:L00"], "both queries lead to the same track"),
+        (["title:L00", "-n", "0"], "-n must be 1 or more"),
+        (["title:L00", "--to", "title:L02", "-n", "1"], "-n must be 1 or more, and 2"),
+        (["title:New"], "title:New: none that matches is analysed yet"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(music, arguments, problem):
+    add(music, "New", "", "Somebody", 99)
+    with pytest.raises(ui.UserError, match=problem):
+        music.beet("agfsimilar", *arguments)
+
+
+def test_an_odd_query_is_one_line(music):
+    for query in (["year:x"], ["title:L00", "--to", "year:x"], ["title:L00", "--to", "'"]):
+        with pytest.raises((ui.UserError, InvalidQueryError)):
+            music.beet("agfsimilar", *query)
