@@ -142,7 +142,7 @@ def _analysed_by_run(
     albums: Matches[Album] | tuple[()], tracks: Matches[Item], settings: Settings
 ) -> Callable[[TaggedTrack], bool]:
     """Return what tells whether a run will analyse a track, if that is not analysed yet."""
-    of_albums, alone = albums.ids if albums else frozenset(), tracks.ids
+    of_albums, alone = set(albums.ids if albums else ()), set(tracks.ids)
     all_of_them = settings.explain or not settings.open_only
 
     def will_analyse(track: TaggedTrack) -> bool:

@@ -92,7 +92,7 @@ class Matches(Generic[T]):
 
     @property
     def ids(self) -> list[int]:
-        """The ids of all matches."""
+        """The ids of the matches, in their order."""
         return list(self._ids)
 
     def at(self, places: Iterable[int]) -> Matches[T]:
@@ -100,11 +100,6 @@ class Matches(Generic[T]):
         chosen = copy(self)
         chosen._ids = [self._ids[place] for place in places]
         return chosen
-
-    @property
-    def ids(self) -> frozenset[int]:
-        """Return the ids of the matches."""
-        return frozenset(self._ids)
 
     def leave_out(self, ids: Container[int]) -> None:
         """Leave out some of the matches."""
