@@ -24,6 +24,8 @@ templates_path = ["_templates"]
 
 html_theme = "furo"
 html_title = f"beets-agf {release}"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_theme_options = {
     "source_repository": _project["urls"]["Source"],
     "source_branch": "main",
