@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SHRINKAGE = 0.1  # of the scatter within artists, towards a multiple of the identity
+SEARCH_SHRINKAGE = 1.0  # the same where neighbours are searched for: see docs/results/similar.md
 ARTISTS_AT_ONCE = 1000  # for the sake of memory
 FEWEST_PAIRS = 30  # tracks, less one for each artist, below which the scatter is not estimated
 

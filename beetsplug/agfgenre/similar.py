@@ -12,7 +12,7 @@ from agf_core.data.artist_names import fold_artist_name
 from agf_core.data.genre_names import fold_genre_name
 from agf_core.errors import BundleError
 from agf_core.inference.neighbours import Neighbours
-from agf_core.inference.whitening import Whitening
+from agf_core.inference.whitening import SEARCH_SHRINKAGE, Whitening
 from beetsplug.agfgenre.console import plural
 from beetsplug.agfgenre.library_features import matching_items, read_features
 from beetsplug.agfgenre.models import chosen_model
@@ -106,7 +106,7 @@ class Search:
             self._artists[row] = artist
             if artist and values["title"]:
                 self._recordings[row] = artist, fold_genre_name(values["title"])
-        whitening = Whitening.fit(features.embeddings, self._artists)
+        whitening = Whitening.fit(features.embeddings, self._artists, SEARCH_SHRINKAGE)
         self._neighbours = Neighbours(whitening.apply(features.embeddings))
 
     def rows(self, lib: Library, query: Sequence[str] | str, shown: str) -> list[int]:
