@@ -93,16 +93,23 @@ def test_tables_of_the_development_corpora_become_a_collection(tmp_path, monkeyp
         + "".join(f"c{i},me/clips,{i}.mp3,artist {i},Punk; Rock,Rock,Rock=1,{i}\n" for i in (0, 1))
         + "c2,me/clips,2.mp3,artist 2,,,Pop=0.5; Rock=0.5,1\n"
     )
-    songs.write_text(head.format("") + "s0,you/songs,a/0.mp3,,,Pop,0\n")
+    rows = (
+        "s0,you/songs,a/0.mp3,,,Pop,0",
+        "s1,you/songs,1.mp3,,,,",
+        "s2,you/songs,2.mp3,Ärtist 0,,,1",
+    )
+    songs.write_text(head.format("") + "\n".join(rows) + "\n")
     options = [str(clips), str(songs), "--audio", str(tmp_path / "music"), "--table", str(table)]
     monkeypatch.setattr("sys.argv", ["folders", *options])
     folders.main()
-    assert "all: 4 tracks by 4 artists, 2 main genres" in capsys.readouterr().out
-    first, _, third, song = read_csv(table).tracks
+    assert "all: 6 tracks by 5 artists, 2 main genres" in capsys.readouterr().out
+    first, _, third, song, without_fold, accented = read_csv(table).tracks
     assert first.path.resolve() == tmp_path / "music/me/clips/0.mp3"
     assert (first.labels, first.source, first.fold) == (("Punk", "Rock"), "me/clips", 0)
     assert third.genre_weights == (("Pop", 0.5), ("Rock", 0.5))
     assert (song.artist, song.source, song.fold) == ("s0", "you/songs", 0)  # nobody else's
+    assert without_fold.fold is None
+    assert (accented.artist, accented.fold) == (first.artist, first.fold)
     clips.write_text("a,b\n1,2\n")
     with pytest.raises(SystemExit, match=r"lacks the columns artist_key, file, fold, .*; add them"):
         folders.main()

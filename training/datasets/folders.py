@@ -10,9 +10,11 @@ import argparse
 import csv
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from agf_core.audio import decode
+from agf_core.data.artist_names import fold_artist_name
 from agf_core.data.tracks import Track
 from agf_core.errors import CorpusError
 from training.cli import one_line_errors
@@ -43,7 +45,8 @@ def read_tables(tables: Sequence[Path], audio: Path, name: str) -> Collection:
     Parameters
     ----------
     tables : sequence of Path
-        CSVs with at least the columns of `COLUMNS`; ``genre_weights`` may be there, too.
+        CSVs with at least the columns of `COLUMNS`; ``genre_weights`` may be there, too. Clips
+        without a fold are in no test part. An artist's fold is that of the first clip.
     audio : Path
         Holds each repository as ``owner/name``.
     name : str
@@ -67,15 +70,19 @@ def read_tables(tables: Sequence[Path], audio: Path, name: str) -> Collection:
             Track(
                 track_id=row["track_id"],
                 path=audio / row["repository"] / row["file"],
-                artist=row["artist_key"] or row["track_id"],
+                artist=fold_artist_name(row["artist_key"]) or row["track_id"],
                 genre=row["genre"],
                 labels=split_cell(row["labels"]),
-                fold=int(row["fold"]),
+                fold=int(row["fold"]) if row["fold"] else None,
                 source=row["repository"],
                 genre_weights=read_weights(row.get("genre_weights", "")),
             )
             for row in rows
         ]
+    of_artist: dict[str, int | None] = {}  # tables may spell an artist in two ways
+    for track in tracks:
+        of_artist.setdefault(track.artist, track.fold)
+    tracks = [replace(track, fold=of_artist[track.artist]) for track in tracks]
     return Collection(name, tuple(tracks), split_by_folds(tracks))
 
 
