@@ -89,6 +89,10 @@ def test_the_ontology_is_made_of_classes_that_teachers_have_and_names_lastgenre_
     rock = ontology.genres.index("Rock")
     assert ontology.table[class_names().index("as:Grunge"), 14 + rock] == 1
     assert ontology.table[class_names().index("msd:jazz"), rock] == 0
+    reggae, filled = ontology.genres.index("Reggae"), ontology.evidence_table
+    assert not ontology.table[:, reggae].any()  # musicnn has no such tag
+    np.testing.assert_array_equal(filled[:, reggae], ontology.table[:, 14 + reggae])
+    np.testing.assert_array_equal(filled[:, rock], ontology.table[:, rock])
 
 
 def test_a_class_that_no_teacher_has_is_named(tmp_path):

@@ -53,10 +53,9 @@ def evidence(outputs: Sequence[np.ndarray], ontology: Ontology) -> np.ndarray:
     -------
     np.ndarray [shape=(n_tracks, n_teachers, n_genres)]
     """
+    table = ontology.evidence_table
     found = [
-        np.log(1 / (1 + np.exp(-rows.astype(np.float32))) @ ontology.table + EVIDENCE_FLOOR).mean(
-            axis=0
-        )
+        np.log(1 / (1 + np.exp(-rows.astype(np.float32))) @ table + EVIDENCE_FLOOR).mean(axis=0)
         for rows in outputs
     ]
     return np.stack(found).reshape(len(outputs), len(TEACHERS), len(ontology.genres))
@@ -111,7 +110,7 @@ def fit_head(evidence: np.ndarray, targets: np.ndarray, counts: np.ndarray) -> H
 
 def fill_head(head: ClassHead, ontology: Ontology, numbers: HeadNumbers) -> None:
     """Write the ontology and the fitted numbers into a head, in place."""
-    head.table.copy_(torch.from_numpy(ontology.table))
+    head.table.copy_(torch.from_numpy(ontology.evidence_table))
     head.terms.copy_(torch.from_numpy(ontology.terms.reshape(-1)))
     head.teacher_weights.copy_(torch.from_numpy(numbers.weights))
     head.genre_bias.copy_(torch.from_numpy(numbers.bias))
