@@ -132,7 +132,7 @@ OURS = Recipe(
         excerpt_pieces=5,  # of two segments
     ),
     networks=TrainConfig(
-        epochs=8,
+        epochs=6,
         batch_size=64,
         learning_rate=2e-3,
         muon=0.03,

@@ -25,10 +25,10 @@ import numpy as np
 STRETCH_FRAMES = 187  # of 256 samples: what musicnn analyses at once
 STRETCH_SAMPLES = STRETCH_FRAMES * 256  # samples
 
-IsolatedTagger = Callable[[np.ndarray], np.ndarray]
+Analyse = Callable[[np.ndarray], np.ndarray]
 
 
-def musicnn() -> IsolatedTagger:
+def musicnn() -> Analyse:
     """Return what gives musicnn's layer before the last (200) and the logits of its tags (50)."""
     import librosa
     import musicnn
@@ -65,10 +65,10 @@ def musicnn() -> IsolatedTagger:
     return analyse
 
 
-def efficientat(folder: str, indices: str) -> IsolatedTagger:
+def efficientat(folder: str, indices: str) -> Analyse:
     """Return what gives mn04_as's layer before the last (512) and the logits of some classes."""
+    import soxr  # comes with librosa
     import torch
-    from scipy.signal import resample_poly
 
     os.chdir(folder)  # where it looks for its weights and labels
     sys.path.insert(0, os.getcwd())
@@ -83,7 +83,7 @@ def efficientat(folder: str, indices: str) -> IsolatedTagger:
     @torch.inference_mode()
     def analyse(samples: np.ndarray) -> np.ndarray:
         n = len(samples) // STRETCH_SAMPLES
-        twice = resample_poly(samples, 2, 1).astype(np.float32)
+        twice = soxr.resample(samples, 16_000, 32_000)  # nothing above 8 kHz is left
         found: list[torch.Tensor] = []
         hook = last.register_forward_pre_hook(lambda _, given: found.append(given[0]))
         logits, _ = model(
