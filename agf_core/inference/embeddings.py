@@ -9,12 +9,10 @@ version's, its disk is full or another process holds it, is done without. `Embed
 then holds the reason, one sentence.
 """
 
-import hashlib
-import os
 import sqlite3
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ import numpy as np
 from agf_core.bundle.format import Metadata
 from agf_core.errors import AnyPath
 from agf_core.inference.prediction import Features, FileResult, P, predict
+from agf_core.utils.file_identity import file_identity
 
 T = TypeVar("T")
 Row = tuple[int, bytes, bytes, bytes]  # index of a file, and its features as they are stored
@@ -100,7 +99,7 @@ class EmbeddingStore:
     def key_of(self, path: AnyPath) -> str:
         """Return the key of the sound in a file; "" where it is unknown or the file has changed."""
         try:
-            file = _file_id(path)
+            file = file_identity(path)
         except OSError:
             return ""
         row = self._attempt(
@@ -129,7 +128,7 @@ class EmbeddingStore:
         places: dict[bytes, list[int]] = defaultdict(list)
         for i, path in enumerate(paths, start):
             with suppress(OSError):
-                places[_file_id(path)].append(i)
+                places[file_identity(path)].append(i)
         marks = ", ".join("?" * len(places))
         found = self._attempt(
             lambda connection: connection.execute(
@@ -161,6 +160,27 @@ class EmbeddingStore:
 
         if there:
             self._attempt(write)
+
+    def follow(self, changes: Mapping[AnyPath, bytes]) -> None:
+        """Record that files hold the sounds of files that were.
+
+        Parameters
+        ----------
+        changes : mapping
+            For the path of each file, the identity (`file_identity`) of the file that it was before
+            it was moved, copied or given other tags.
+        """
+        pairs = []
+        for path, before in changes.items():
+            with suppress(OSError):  # it is gone
+                pairs.append((file_identity(path), before))
+
+        def write(connection: sqlite3.Connection) -> None:
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.executemany("UPDATE OR REPLACE files SET file = ? WHERE file = ?", pairs)
+
+        self._attempt(write)
 
     def close(self) -> None:
         """Close the file; it is opened again when it is needed."""
@@ -295,19 +315,10 @@ def _blob(key: str) -> bytes:
     return bytes.fromhex(key)
 
 
-def _file_id(path: AnyPath) -> bytes:
-    """Return an identity of a file that changes when the file does."""
-    status = os.stat(path)
-    facts = b"\0".join(
-        [os.fsencode(path), str(status.st_size).encode(), str(status.st_mtime_ns).encode()]
-    )
-    return hashlib.sha256(facts).digest()[:16]
-
-
 def _files(results: Iterable[FileResult[Any]]) -> Iterator[tuple[bytes, bytes]]:
     for result in results:
         with suppress(OSError):  # it has just been removed
-            yield _file_id(result.path), _blob(result.key)
+            yield file_identity(result.path), _blob(result.key)
 
 
 def _encoded(features: Features) -> tuple[bytes, bytes, bytes]:

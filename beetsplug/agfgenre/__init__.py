@@ -19,6 +19,7 @@ from beets.util import displayable_path
 from beetsplug.agfgenre import commands
 from beetsplug.agfgenre.config import DEFAULTS, Settings, replace_odd_section, switch
 from beetsplug.agfgenre.fields import FIELDS
+from beetsplug.agfgenre.file_changes import FileChanges
 from beetsplug.agfgenre.summary import Summary
 from beetsplug.agfgenre.tag import rollback, run, setup
 from beetsplug.agfgenre.vocabulary import Vocabulary, read_learn_as
@@ -50,6 +51,7 @@ class AGFGenrePlugin(BeetsPlugin):
         self._imported = Summary()
         self._library_only_reported = False
         self.register_listener("library_opened", rollback.repair)
+        FileChanges().listen(self)
         try:
             if switch(self.config, "auto"):
                 self.import_stages = [self.imported]

@@ -102,3 +102,46 @@ def test_a_store_that_cannot_be_read_is_an_error_of_one_line(library):  # noqa: 
     connection.close()
     with pytest.raises(ui.UserError, match="made by a newer version of beets-agf"):
         read_features(library.lib, [], bundle_format.load(), Log())
+
+
+def test_features_stay_known_when_beets_changes_and_moves_files(library):  # noqa: F811
+    library.configure(min_confidence=0)
+    library.lib.path_formats = [("default", "$artist/$title")]
+    for i in range(3):
+        path = os.fsdecode(add(library, f"H{i}", "", f"Artist {i}", i).path)
+        os.utime(path, (1, 1))
+    model = bundle_format.load()
+    library.beet("agfgenre", "-w")  # writes tags to the files it has just analysed
+    assert library.genres("H0")
+    assert read_features(library.lib, [], model, Log()).n_missing == 0
+    library.beet("modify", "-y", "title:H0", "artist=Another")
+    assert b"Another" in library.get("H0").path
+    library.beet("move", "title:H1")
+    library.beet("write")
+    library.beet("agfgenre", "--undo", "-w")
+    found = read_features(library.lib, [], model, Log())
+    assert found.n_missing == 0
+    tagger = GenreTagger(model)
+    for i, item in enumerate(found.items):
+        expected = tagger.embed_file(os.fsdecode(item.path))
+        assert_allclose(found.embeddings[i], expected, rtol=2e-3, atol=1e-3)
+    # A change that beets knows nothing of makes a file unknown, until it is opened again.
+    os.utime(os.fsdecode(library.get("H2").path), (2, 2))
+    assert read_features(library.lib, [], model, Log()).n_missing == 1
+    library.beet("agfgenre", "--explain", "-p")
+    assert read_features(library.lib, [], model, Log()).n_missing == 0
+
+
+def test_features_stay_known_through_an_import(library):  # noqa: F811
+    library.configure(auto=True, min_confidence=0)
+    model = bundle_format.load()
+    folder = library.incoming / "album"
+    folder.mkdir(parents=True)
+    for i in range(2):
+        item = add(library, f"H{i}", "", "Somebody", i)
+        os.rename(os.fsdecode(item.path), folder / f"{i}.wav")
+        item.remove()
+    library.beet("import", "-A", "-q", "-c", str(folder))
+    found = read_features(library.lib, [], model, Log())
+    assert len(found.items) == 2
+    assert found.n_missing == 0
