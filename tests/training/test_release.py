@@ -145,7 +145,8 @@ def test_a_temperature_is_fitted_on_the_other_collections():
 
 def test_a_model_is_trained_scored_and_saved(data, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "FEWEST_LABELLED", 10)
-    scores, temperature = release.score(data)
+    scores, temperature = release.score(data, {1: data})
+    assert scores["means"]["this model, seed 1"] == scores["means"]["this model"]
     assert list(scores["by_collection"]) == ["north", "south"]
     assert scores["means"]["this model"]["all"][0] > 0.9
     assert scores["means"]["its teachers"]["all"][0] > 0.9

@@ -16,10 +16,11 @@ folder of work; without this option, it uses them.
 import argparse
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
@@ -204,8 +205,16 @@ def left_out_logits(data: ReleaseData) -> tuple[np.ndarray, list[str]]:
     return leave_one_collection_out(tracks, genres, by_student, collections), collections
 
 
-def score(data: ReleaseData) -> tuple[dict[str, Any], float]:
+def score(
+    data: ReleaseData, other_seeds: Mapping[int, ReleaseData] = MappingProxyType({})
+) -> tuple[dict[str, Any], float]:
     """Score the recipe by leaving one collection out.
+
+    Parameters
+    ----------
+    data : ReleaseData
+    other_seeds : mapping of ReleaseData
+        The same for other seeds, whose scores stand beside.
 
     Returns
     -------
@@ -214,15 +223,19 @@ def score(data: ReleaseData) -> tuple[dict[str, Any], float]:
     temperature : float
     """
     tracks, genres = data.tracks, data.ontology.genres
-    logits, collections = left_out_logits(data)
-    probabilities, temperature = calibrate_by_collection(
-        logits, tracks, genres, collections, CONFIDENCE
-    )
+
+    def predict(data: ReleaseData) -> tuple[np.ndarray, float]:
+        logits, collections = left_out_logits(data)
+        return calibrate_by_collection(logits, tracks, genres, collections, CONFIDENCE)
+
+    collections = scored_collections(tracks, genres)
+    probabilities, temperature = predict(data)
     outputs = [track.classes for track in data.excerpts()]
     teachers = evidence(outputs, data.ontology)
     by_teachers = leave_one_collection_out(tracks, genres, lambda _: teachers, collections)
     rows = {
         "this model": probabilities,
+        **{f"this model, seed {seed}": predict(other)[0] for seed, other in other_seeds.items()},
         "its teachers": softmax(by_teachers),
         **{f"by hand, {name}": p for name, p in by_hand(outputs, data.ontology).items()},
     }
@@ -329,6 +342,9 @@ def main() -> None:
         "--output", type=Path, default=bundle_format.SHIPPED, help="the model's folder"
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--other-seeds", type=int, nargs="+", default=[], help="score the recipe with these, too"
+    )
     parser.add_argument("--students", nargs="+", choices=LEFT_OUT, help="train these alone")
     arguments = parser.parse_args()
     with one_line_errors():
@@ -336,18 +352,18 @@ def main() -> None:
 
 
 def _release(arguments: argparse.Namespace) -> None:
-    data = gather(
-        arguments.table,
-        arguments.unlabelled,
-        arguments.work,
-        seeded(OURS, arguments.seed),
-        arguments.device,
-    )
+    def of_seed(seed: int) -> ReleaseData:
+        recipe = seeded(OURS, seed)
+        return gather(
+            arguments.table, arguments.unlabelled, arguments.work, recipe, arguments.device
+        )
+
+    data = of_seed(arguments.seed)
     if arguments.students:
         for student in arguments.students:
             data.train(student)
         return
-    scores, temperature = score(data)
+    scores, temperature = score(data, {seed: of_seed(seed) for seed in arguments.other_seeds})
     print(json.dumps(scores, indent=1))
     model = train_final(data, temperature, scores, arguments.output)
     print(f"saved {model.model_id} to {model.folder}")
