@@ -190,6 +190,38 @@ def essentia_vector(samples: np.ndarray, folder: Path | None = None) -> np.ndarr
     return vector.astype(np.float32)
 
 
+class FromSpectrograms(OnDemand[np.ndarray]):
+    """MFCCs of spectrograms that are there already (`m`), or their differences (`d`).
+
+    Items are np.ndarray [shape=(n_observations, 25), dtype=float32], computed on access. They are
+    those of `mfcc`, but of the mel bands of the network's input, of its excerpt, and of one frame
+    in `FRAMES_APART`: words cost as many products as there are frames.
+
+    Parameters
+    ----------
+    spectrograms : sequence of np.ndarray [shape=(frames, n_mels)]
+        Decibels.
+    source : str
+        ``m`` or ``d``.
+    """
+
+    FRAMES_APART = 8
+
+    def __init__(self, spectrograms: Sequence[np.ndarray], source: str) -> None:
+        self.spectrograms, self.source = spectrograms, source
+
+    def __len__(self) -> int:
+        return len(self.spectrograms)
+
+    def item(self, index: int) -> np.ndarray:
+        """Return the descriptors of one track."""
+        from scipy.fft import dct
+
+        decibels = self.spectrograms[index].astype(np.float32)
+        rows: np.ndarray = dct(decibels, axis=1, norm="ortho")[:, :N_MFCC]
+        return (np.diff(rows, axis=0) if self.source == "d" else rows)[:: self.FRAMES_APART]
+
+
 class Stored(OnDemand[np.ndarray]):
     """Descriptors in a cache, each read on access: a corpus need not fit in memory.
 

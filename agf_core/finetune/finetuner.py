@@ -19,10 +19,11 @@ from agf_core.bundle import format as bundle_format
 from agf_core.data.sampling import album_weights
 from agf_core.data.splits import artist_folds
 from agf_core.data.tracks import genre_targets
+from agf_core.finetune.auxiliary import WithGroupHeads
 from agf_core.finetune.config import FineTuneConfig, TrainingData
 from agf_core.finetune.heads import network_with_heads
 from agf_core.finetune.held_out import HeldOut, map_to_genres
-from agf_core.groups.lda import ArtistGroups, group_targets
+from agf_core.groups.lda import group_targets
 from agf_core.label_shift import training_prior
 from agf_core.train.class_head import Head
 from agf_core.train.config import TrainConfig
@@ -30,6 +31,7 @@ from agf_core.train.dataset import FeatureDataset, SegmentDataset
 from agf_core.train.loop import best_entry, extract_features, fit, one_thread, predict
 from agf_core.train.networks import GenreNet, MultiTaskNet
 
+GENRE = "g"
 TEMPERATURE_PRIOR = 25  # tracks that the temperature of the base model counts as
 
 
@@ -40,8 +42,6 @@ class FineTuned:
     Attributes
     ----------
     network : GenreNet
-    groups : dict of ArtistGroups
-        By task.
     features : FeatureDataset
         Of the tagged tracks, by `network`.
     epochs : tuple of int
@@ -49,7 +49,6 @@ class FineTuned:
     """
 
     network: GenreNet
-    groups: dict[str, ArtistGroups]
     features: FeatureDataset
     epochs: tuple[int, int]
 
@@ -226,37 +225,23 @@ class FineTuner:
         """
         data, config = self.data, self.config
         torch.manual_seed(config.transfer.seed)
-        targets: dict[str, np.ndarray] = {"g": self._targets}
-        groups: dict[str, ArtistGroups] = {}
-        if config.networks is not None:
-            for task in data.observations:
-                groups[task], targets[task] = self._groups(task, train, config.networks.seed)
-        network = network_with_heads(
-            self.base_network,
-            self._label_names,
-            data.genres,
-            {task: found.n_groups for task, found in groups.items()},
-        )
+        network = network_with_heads(self.base_network, self._label_names, data.genres)
         features, network_epochs = data.features, 0
         if config.networks is not None and data.segments is not None:
-            for i, net in enumerate(network.networks):
-                net = cast(MultiTaskNet, net)
-                wanted = {task: targets[task] for task in net.tasks if task in targets}
-                if not wanted:
+            groups = self._group_targets(train, config.networks.seed)
+            for i, net in enumerate(cast(list[MultiTaskNet], list(network.networks))):
+                if GENRE not in net.tasks:
                     continue
-                train_config = replace(
-                    config.networks, validate_every=config.networks.validate_every * len(wanted)
-                )
-                took = self._fit(
-                    net,
+                network_epochs = self._fit(
+                    WithGroupHeads(net, GENRE, [g.shape[1] for g in groups]) if groups else net,
                     data.segments.thinned(config.validation_thinning),
-                    wanted,
-                    _for_epochs(train_config, epochs and epochs[0] / len(wanted)),
+                    self._targets,
+                    _for_epochs(config.networks, epochs and epochs[0]),
                     train,
                     validation,
                     f"{name}-network-{i}",
+                    np.hstack(groups) if groups else None,
                 )
-                network_epochs = max(network_epochs, took)
             tagged = data.segments.subset(np.arange(data.n_tagged))
             features = extract_features(
                 cast(list[MultiTaskNet], [net.eval() for net in network.networks]),
@@ -268,51 +253,70 @@ class FineTuner:
             mlp_epochs = self._fit(
                 network.mlp,
                 features,
-                {"g": self._targets[: data.n_tagged]},
+                self._targets[: data.n_tagged],
                 _for_epochs(config.transfer, epochs and epochs[1]),
                 train[train < data.n_tagged],
                 validation,
                 f"{name}-transfer",
             )
-        return FineTuned(network.eval(), groups, features, (network_epochs, mlp_epochs))
+        return FineTuned(network.eval(), features, (network_epochs, mlp_epochs))
 
-    def _groups(self, task: str, train: np.ndarray, seed: int) -> tuple[ArtistGroups, np.ndarray]:
-        """Fit groups on artists of training tracks alone; return the targets of all tracks."""
+    def _group_targets(self, train: np.ndarray, seed: int) -> list[np.ndarray]:
+        """Fit groups on artists of training tracks alone; return the targets of all tracks.
+
+        Zeros where nothing is known of an artist. A task that cannot be fitted is left out.
+        """
         data = self.data
         rest = np.setdiff1d(np.arange(len(data.tracks)), train)
         held_out = {data.tracks[i].artist for i in rest}
         artists = [track.artist for track in data.described]
         fitted = np.array([i for i, artist in enumerate(artists) if artist not in held_out])
-        found, rows = group_targets(task, data.observations[task], artists, fitted, seed=seed)
-        of_artist = dict(zip(artists, rows, strict=True))
-        return found, np.stack([of_artist[track.artist] for track in data.tracks])
+        targets = []
+        for task, observations in data.observations.items():
+            try:
+                _, rows = group_targets(task, observations, artists, fitted, seed=seed)
+            except ValueError as error:
+                self.announce(f"artist groups {task} are left out: {error}", None)
+                continue
+            of_artist = dict(zip(artists, np.nan_to_num(rows), strict=True))
+            targets.append(np.stack([of_artist[track.artist] for track in data.tracks]))
+        return targets
 
     def _fit(
         self,
-        model: MultiTaskNet | Head,
+        model: MultiTaskNet | WithGroupHeads | Head,
         dataset: SegmentDataset | FeatureDataset,
-        targets: Mapping[str, np.ndarray],
+        genres: np.ndarray,
         train_config: TrainConfig,
         train: np.ndarray,
         validation: np.ndarray | None,
         name: str,
+        groups: np.ndarray | None = None,
     ) -> int:
-        """Train a model and return its best epoch."""
+        """Train a model and return its best epoch.
+
+        Parameters
+        ----------
+        genres : np.ndarray [shape=(n_tracks, n_genres)]
+        groups : np.ndarray [shape=(n_tracks, n_groups)], optional
+            Their targets, for which untagged tracks are trained on, too.
+        """
         if train_config.epochs == 0:
             return 0
         history = fit(
             model,
             dataset,
-            targets,
+            {GENRE: genres if groups is None else np.nan_to_num(genres)},
             train_config,
             train=train,
             valid=validation,
+            auxiliary=groups,
             patience=0 if validation is None else self.config.patience,
             checkpoint=self.work / f"{name}.safetensors" if self.work else None,
-            title="networks" if isinstance(model, MultiTaskNet) else "last layers",
+            title="networks" if isinstance(dataset, SegmentDataset) else "last layers",
             progress=self.progress,
         )
-        best = -1 if validation is None else best_entry(history, f"{next(iter(targets))}_log_loss")
+        best = -1 if validation is None else best_entry(history)
         return int(history[best]["epoch"])
 
     def predict_base(self, train: np.ndarray, test: np.ndarray) -> np.ndarray:

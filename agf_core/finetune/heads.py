@@ -1,11 +1,11 @@
-"""Replace the heads of a trained network, for other genres and artist groups.
+"""Replace the heads of a trained network, for other genres.
 
 A genre of the same name keeps its weights in the heads.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import nn
@@ -16,9 +16,9 @@ from agf_core.train.networks import GenreNet, MultiTaskNet, TaskBranch, Transfer
 
 
 def network_with_heads(
-    base_network: GenreNet, known: Sequence[str], genres: Sequence[str], groups: Mapping[str, int]
+    base_network: GenreNet, known: Sequence[str], genres: Sequence[str]
 ) -> GenreNet:
-    """Return a copy of a network with heads for other genres and artist groups.
+    """Return a copy of a network with heads for other genres.
 
     Parameters
     ----------
@@ -28,26 +28,14 @@ def network_with_heads(
         Its genres.
     genres : sequence of str
         The new genres; known ones keep their weights.
-    groups : mapping
-        Number of groups of each task but g. A task that the network lacks gets a copy of the branch
-        of the genre task.
     """
     network = copy.deepcopy(base_network)
-    own = cast(list[MultiTaskNet], list(network.networks))
-    genre_net = next((net for net in own if "g" in net.tasks), own[0])
-    added = [task for task in groups if not any(task in net.tasks for net in own)]
-    kept_columns = _columns(own)
-    for task in added:
-        genre_net.branches[task] = copy.deepcopy(genre_net.branch(genre_net.tasks[0]))
-    for net in own:
-        for task in net.tasks:
-            branch = net.branch(task)
-            if task == "g":
-                _replace_head(branch, namesakes(known, genres))
-            elif task in groups:
-                _replace_head(branch, [None] * groups[task])
+    rows = namesakes(known, genres)
+    for net in cast(list[MultiTaskNet], list(network.networks)):
+        if "g" in net.tasks:
+            _replace_head(net.branch("g"), rows)
         channels_last(net)
-    network.mlp = _grown(network.mlp, kept_columns, _columns(own), namesakes(known, genres))
+    network.mlp = _with_genres(network.mlp, rows)
     return network
 
 
@@ -66,50 +54,26 @@ def _replace_head(branch: TaskBranch, rows: Sequence[int | None]) -> None:
     branch.n_classes = len(rows)
 
 
-def _columns(networks: Sequence[MultiTaskNet]) -> list[tuple[int, str, int]]:
-    """Return a key of every column of the features of networks, in order."""
-    return [
-        (n, task, column)
-        for n, net in enumerate(networks)
-        for task in net.tasks
-        for column in range(net.branch(task).n_features)
-    ]
-
-
-def _grown(
-    mlp: Head, before: Sequence[Any], after: Sequence[Any], rows: Sequence[int | None]
-) -> Head:
-    """Return a head over more features and other genres that does what `mlp` did for the old."""
-    if isinstance(mlp, ClassHead):
-        return CorrectedHead(len(after), mlp, [-1 if row is None else row for row in rows])
-    if isinstance(mlp, CorrectedHead):
-        known = [-1 if row is None else mlp.rows[row] for row in rows]
-        result = CorrectedHead(len(after), mlp.base, known)
-        result.correction = _grown_mlp(mlp.correction, before, after, rows)
+def _with_genres(head: Head, rows: Sequence[int | None]) -> Head:
+    """Return a head for other genres that does what `head` did for the known ones."""
+    if isinstance(head, ClassHead):
+        n_features = head.classes.in_features
+        return CorrectedHead(n_features, head, [-1 if row is None else row for row in rows])
+    if isinstance(head, CorrectedHead):
+        known = [-1 if row is None else head.rows[row] for row in rows]
+        result = CorrectedHead(_n_features(head.correction), head.base, known)
+        result.correction = _mlp_with_genres(head.correction, rows)
         return result
-    return _grown_mlp(mlp, before, after, rows)
+    return _mlp_with_genres(head, rows)
 
 
-def _grown_mlp(
-    mlp: TransferMLP, before: Sequence[Any], after: Sequence[Any], rows: Sequence[int | None]
-) -> TransferMLP:
-    result = TransferMLP(len(after), len(rows), direct=mlp.direct is not None)
-    place = {column: i for i, column in enumerate(after)}
-    (first, last), (old_first, old_last) = (
-        [cast(nn.Linear, layer) for layer in net.layers if isinstance(layer, nn.Linear)]
-        for net in (result, mlp)
-    )
-    columns = [place[column] for column in before]
-    with torch.no_grad():
-        first.weight.zero_()
-        first.weight[:, columns] = old_first.weight
-        first.bias.copy_(old_first.bias)
-        new_last = _with_rows(old_last, rows)
-        last.weight.copy_(new_last.weight)
-        last.bias.copy_(new_last.bias)
-        if mlp.direct is not None and result.direct is not None:
-            new_direct = _with_rows(mlp.direct, rows)
-            result.direct.weight.zero_()
-            result.direct.weight[:, columns] = new_direct.weight
-            result.direct.bias.copy_(new_direct.bias)
+def _n_features(mlp: TransferMLP) -> int:
+    return cast(nn.Linear, mlp.layers[1]).in_features
+
+
+def _mlp_with_genres(mlp: TransferMLP, rows: Sequence[int | None]) -> TransferMLP:
+    result = copy.deepcopy(mlp)
+    result.layers[-1] = _with_rows(cast(nn.Linear, mlp.layers[-1]), rows)
+    if mlp.direct is not None:
+        result.direct = _with_rows(mlp.direct, rows)
     return result

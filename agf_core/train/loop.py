@@ -74,6 +74,7 @@ def fit(
     *,
     train: np.ndarray,
     valid: np.ndarray | None = None,
+    auxiliary: np.ndarray | None = None,
     patience: int = 0,
     checkpoint: Path | None = None,
     title: str = "training",
@@ -95,6 +96,9 @@ def fit(
         Per task, a distribution over its classes for every track; a row of NaN where there is none.
     train, valid : np.ndarray [dtype=int]
         Indices of tracks; the validation split `valid` is scored, never trained on.
+    auxiliary : np.ndarray [shape=(n_tracks, n_more)], optional
+        Further targets of every track, which the loss of `model` gets behind those of each task
+        (`agf_core.finetune.auxiliary`); they are not scored.
     patience : int
         Stop after so many validations without a lower log loss of the first task, the only one
         scored then; `model` gets its best state, which may be that before the first epoch. 0 trains
@@ -122,7 +126,7 @@ def fit(
         raise ValueError("patience needs a validation split")
     usable = _with_targets(targets, train)
     optimisers = {task: optimisers_of(model, task, config, data.device) for task in targets}
-    steps = _steps(model, data, targets, optimisers, config)
+    steps = _steps(model, data, targets, auxiliary, optimisers, config)
     tasks = list(targets)
     n_epochs = config.epochs * len(tasks)
     scored = {tasks[0]: targets[tasks[0]]} if patience else targets
@@ -194,9 +198,12 @@ def _steps(
     model: TaskModel,
     data: TrackDataset,
     targets: Mapping[str, np.ndarray],
+    auxiliary: np.ndarray | None,
     optimisers: Mapping[str, Mapping[str, torch.optim.Optimizer]],
     config: TrainConfig,
 ) -> dict[str, Step]:
+    if auxiliary is not None:
+        targets = {task: np.hstack([rows, auxiliary]) for task, rows in targets.items()}
     return {
         task: Step(
             model,

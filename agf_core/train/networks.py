@@ -236,6 +236,10 @@ class TransferMLP(TaskModel):
         logits = cast(Tensor, self.layers(x))
         return logits if self.direct is None else logits + self.direct(x)
 
+    def architecture(self) -> dict[str, Any]:
+        """Return what is needed to build it again, as JSON can hold it."""
+        return {"direct": self.direct is not None}
+
 
 class GenreNet(nn.Module):
     """The network of a model: one or more trained networks and the MLP on their features.

@@ -198,7 +198,8 @@ def train_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
     add("-t", "--threads", type="int", help="number of files analysed at a time (0: one a core)")
     add(
         "--groups",
-        help="with --deep: artist groups to train on beside the genre, letters of m, d, e and s",
+        help="with --deep: artist groups that are auxiliary tasks, letters of m, d, e and s, or "
+        "none (default: all that are possible)",
     )
     add("--name", help="name of the new model (default: the date)")
 

@@ -111,7 +111,8 @@ class Number(confuse.Template[N]):
 
 SWITCH, YES_OR_NO = confuse.TypeTemplate(bool), "yes or no"
 THREADS = Number(int, 0), "a whole number from 0 up"
-GROUPS = confuse.Optional(confuse.String(pattern=r"^(?!.*(.).*\1)[mdes]*$"))
+NO_GROUPS = "none"
+GROUPS = confuse.Optional(confuse.String(pattern=rf"^({NO_GROUPS}|(?!.*(.).*\2)[mdes]*)$"))
 
 
 def value_of(config: ConfigView, name: str, template: confuse.Template[T], what: str) -> T:
@@ -278,8 +279,8 @@ class TrainSettings:
     name : str
         Of the new model; empty for the date.
     groups : str
-        Artist groups to train on beside the genre, of m, d, e and s; empty for those of the base
-        model.
+        Artist groups that are auxiliary tasks, of m, d, e and s; empty for all that are possible,
+        `NO_GROUPS` for none.
     """
 
     min_tracks: int = 10
@@ -307,7 +308,7 @@ class TrainSettings:
         if options.get("quick") and options.get("deep"):
             raise UserError("agftrain: --quick cannot be combined with --deep")
         values = _with_options(config, options)
-        groups = value_of(values, "groups", GROUPS, "some of the letters m, d, e and s")
+        groups = value_of(values, "groups", GROUPS, "none or some of the letters m, d, e and s")
         return cls(
             min_tracks=value_of(values, "min_tracks", Number(int, 2), "a whole number from 2 up"),
             threads=value_of(values, "threads", *THREADS),

@@ -99,7 +99,7 @@ def test_a_network_read_from_its_bundle_predicts_the_same(network, tmp_path):
 
 
 def test_fine_tuning_begins_with_what_the_model_predicts(network, tmp_path):
-    own = network_with_heads(network, LABELS, ["rock", "Polka", "Jazz"], {})
+    own = network_with_heads(network, LABELS, ["rock", "Polka", "Jazz"])
     assert isinstance(own.mlp, CorrectedHead)
     x = torch.randn(2, 1, 43, 32)
     with torch.inference_mode():
@@ -109,12 +109,12 @@ def test_fine_tuning_begins_with_what_the_model_predicts(network, tmp_path):
         metadata = save(own.half().float(), tmp_path / "own")
         again = network_from_bundle(metadata)
         np.testing.assert_allclose(again(x), own(x), atol=1e-5)
-        twice = network_with_heads(again, ["rock", "Polka", "Jazz"], ["Polka", "Blues"], {})
+        twice = network_with_heads(again, ["rock", "Polka", "Jazz"], ["Polka", "Blues"])
         np.testing.assert_allclose(twice.eval()(x)[:, 0], own(x)[:, 1], atol=1e-4)
 
 
 def test_fine_tuning_leaves_the_base_as_it_is(network):
-    own = network_with_heads(network, LABELS, ["Rock", "Polka"], {})
+    own = network_with_heads(network, LABELS, ["Rock", "Polka"])
     trained = {id(p) for p in own.mlp.task_parameters("g")}
     assert not any(id(p) in trained for p in own.mlp.base.parameters())
 

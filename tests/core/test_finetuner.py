@@ -13,12 +13,13 @@ from agf_core.bundle import format as bundle_format
 from agf_core.data.sampling import album_weights, at_most, learnable_genres
 from agf_core.data.splits import artist_folds
 from agf_core.data.tracks import Track
+from agf_core.features.descriptors import FromSpectrograms
 from agf_core.features.spectrogram import InputSpec
+from agf_core.finetune.auxiliary import GROUP_SHARE, WithGroupHeads
 from agf_core.finetune.config import FineTuneConfig, TrainingData
 from agf_core.finetune.finetuner import TEMPERATURE_PRIOR, FineTuner
 from agf_core.finetune.frozen_features import segments_of
 from agf_core.finetune.heads import network_with_heads
-from agf_core.groups.lda import ArtistGroups
 from agf_core.metrics import Score
 from agf_core.train.config import TrainConfig
 from agf_core.train.dataset import FeatureDataset, SegmentDataset
@@ -133,7 +134,7 @@ def test_folds_keep_artists_whole_and_genres_even():
 
 def test_genres_of_the_same_name_keep_their_weights():
     before = base_network()
-    after = network_with_heads(before, KNOWN, ("Jazz", "Bebop", "rock"), {})
+    after = network_with_heads(before, KNOWN, ("Jazz", "Bebop", "rock"))
     x = torch.randn(2, 1, 32, 32)
     was, now = before(x), after.eval()(x)
     torch.testing.assert_close(now[:, [0, 2]], was[:, [1, 0]])
@@ -142,23 +143,13 @@ def test_genres_of_the_same_name_keep_their_weights():
     assert before(x).shape == (2, 3)  # as it was
 
 
-def test_a_new_task_is_a_copy_and_changes_no_output():
-    before = base_network()
-    after = network_with_heads(before, KNOWN, KNOWN, {"m": 4}).eval()
-    assert after.n_classes == {"g": 3, "m": 4}
-    x = torch.randn(2, 1, 32, 32)
-    torch.testing.assert_close(after(x), before(x))
-    features = after.features(x)
-    torch.testing.assert_close(features[:, :64], features[:, 64:])
-
-
-def test_trained_groups_get_a_new_head():
+def test_group_branches_of_a_base_model_stay_as_they_are():
     before = base_network({"g": 3, "s": 5})
-    after = network_with_heads(before, KNOWN, KNOWN, {"s": 2}).eval()
-    assert after.n_classes == {"g": 3, "s": 2}
+    after = network_with_heads(before, KNOWN, ("Bebop", "Jazz")).eval()
+    assert after.n_classes == {"g": 2, "s": 5}
     x = torch.randn(2, 1, 32, 32)
-    torch.testing.assert_close(after(x), before(x))
-    assert after.networks[0](x, "s").shape == (2, 2)
+    torch.testing.assert_close(after(x)[:, 1], before(x)[:, 1])
+    torch.testing.assert_close(after.networks[0](x, "s"), before.networks[0](x, "s"))
 
 
 # Fine-tuning
@@ -332,7 +323,7 @@ def test_networks_without_a_target_are_not_trained():
     )
 
 
-def test_validation_is_every_few_epochs_per_task_on_one_window_in_three(monkeypatch):
+def test_validation_is_every_few_epochs_on_one_window_in_three(monkeypatch):
     from agf_core.finetune import finetuner
 
     tracks, features, spectra = generated()
@@ -354,7 +345,7 @@ def test_validation_is_every_few_epochs_per_task_on_one_window_in_three(monkeypa
     test, rest = np.arange(12), np.arange(12, 48)
     FineTuner(model(network), network, data, config).predict_held_out(test, rest)
     (hop, every, entries), _ = seen
-    assert (hop, every) == (3 * SPEC.segment_frames, 2)
+    assert (hop, every) == (3 * SPEC.segment_frames, 1)
     assert entries[0] == {"epoch", "g_log_loss", "g_accuracy"}  # groups are not scored
 
 
@@ -436,21 +427,94 @@ def test_early_stopping_keeps_the_best_state_even_if_untrained():
         fit(TransferMLP(64, 2), features, {"g": targets}, schedule, train=train, patience=1)
 
 
-def test_groups_and_their_dictionary_are_found_in_the_collection():
+def tuner_with_groups(observations: dict, described: list[Track] | None = None) -> FineTuner:
+    """Half of the artists have no genre."""
     tracks, features, spectra = generated(n_artists=32, each=2)
-    network = base_network({"g": 3, "s": 2})
-    rows = [np.hstack([features.windows(i).numpy()] * 2) for i in range(64)]
+    tracks = [t if i < 32 else replace(t, genre="") for i, t in enumerate(tracks)]
+    network = base_network()
     data = TrainingData(
         tracks,
         ("Блюз", "🎹"),
-        FeatureDataset(rows),
+        features.subset(np.arange(32)),
         segments(spectra),
-        tracks,
-        {"s": [("x", t.genre) for t in tracks]},
+        tracks if described is None else described,
+        observations,
     )
-    fine_tuned = FineTuner(model(network), network, data, FAST).train(
-        np.arange(64), None, epochs=(2, 1)
-    )
-    assert isinstance(fine_tuned.groups["s"], ArtistGroups)
-    assert fine_tuned.network.n_classes == {"g": 2, "s": 2}
-    assert fine_tuned.features.rows.shape[1] == 128
+    return FineTuner(model(network), network, data, FAST)
+
+
+def every_sound() -> FromSpectrograms:
+    return FromSpectrograms(list(generated(n_artists=32, each=2)[2]), "m")
+
+
+def test_groups_are_dropped_after_training():
+    tuner = tuner_with_groups({"s": [("x", str(i % 2)) for i in range(64)], "m": every_sound()})
+    with_groups = tuner.train(np.arange(64), None, epochs=(2, 1))
+    assert with_groups.network.n_classes == {"g": 2}
+    assert with_groups.features.rows.shape[1] == 64
+    before = [name for name, _ in base_network().named_parameters()]
+    assert [name for name, _ in with_groups.network.named_parameters()] == before
+    assert len(with_groups.predict(np.arange(32))) == 32
+
+
+def test_untagged_tracks_are_trained_on_through_their_groups():
+    def trunk(observations: dict, silent: bool = False) -> torch.Tensor:
+        tuner = tuner_with_groups(observations)
+        if silent:
+            tuner.data.segments.rows[32 * 64 :] = -100
+        network = tuner.train(np.arange(64), None, epochs=(2, 0)).network
+        return network.networks[0].trunk[0].weight
+
+    sounds = {"m": every_sound()}
+    assert torch.equal(trunk(sounds), trunk(sounds))
+    assert not torch.equal(trunk(sounds), trunk(sounds, silent=True))
+    assert torch.equal(trunk({}), trunk({}, silent=True))
+
+
+def test_what_is_known_of_no_artist_leaves_a_task_out():
+    announced = []
+    tuner = tuner_with_groups({"s": [()] * 64})
+    tuner.announce = lambda phase, left: announced.append(phase)
+    tuner.train(np.arange(64), None, epochs=(1, 1))
+    assert announced == [
+        "artist groups s are left out: task s needs tracks by two artists or more, not 0"
+    ]
+
+
+def test_a_track_without_a_target_has_no_loss_of_that_task():
+    torch.manual_seed(0)
+    network = WithGroupHeads(base_network().networks[0], "g", [2, 3]).eval()
+    x = torch.randn(2, 1, 32, 32)
+    y = torch.zeros(2, 8)
+    assert network.loss(x, y, "g") == 0
+    y[0, 1] = 1
+    genre = -network(x, "g").log_softmax(1)[0, 1] / 2
+    torch.testing.assert_close(network.loss(x, y, "g"), genre)
+    y[1, 4] = 1  # of the first group task
+    features = network.network.features(x)
+    of_group = -network.heads(features)[1, :2].log_softmax(0)[1] / 2
+    torch.testing.assert_close(network.loss(x, y, "g"), genre + GROUP_SHARE / 2 * of_group)
+
+
+def test_training_with_groups_resumes_to_the_same_result(tmp_path, monkeypatch):
+    from agf_core.train import loop
+
+    def tuned(work: Path) -> np.ndarray:
+        tuner = tuner_with_groups({"m": every_sound()})
+        tuner.work = work
+        return tuner.predict_held_out(np.arange(8), np.arange(8, 64)).raw
+
+    whole = tuned(tmp_path / "whole")
+    epochs, train_epoch = [], loop._train_epoch
+
+    def stopped(*arguments):
+        epochs.append(1)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+        return train_epoch(*arguments)
+
+    monkeypatch.setattr(loop, "_train_epoch", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        tuned(tmp_path / "stopped")
+    assert list((tmp_path / "stopped").iterdir())
+    np.testing.assert_array_equal(tuned(tmp_path / "stopped"), whole)

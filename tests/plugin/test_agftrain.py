@@ -56,6 +56,33 @@ def start_folder(tmp_path_factory):
     return bundle_format.save(tmp_path_factory.mktemp("models") / "start", metadata, files).folder
 
 
+@pytest.fixture(scope="session")
+def student_folder(tmp_path_factory, start_folder):
+    """A base model as the shipped one: genres and styles are made of classes."""
+    import torch
+
+    from agf_core.train.class_head import ClassHead, HeadSizes
+    from agf_core.train.export import network_to_onnx, weights_to_safetensors
+    from agf_core.train.networks import GenreNet, MultiTaskNet
+
+    torch.manual_seed(0)
+    network = MultiTaskNet({"g": 2}, width=0.25)
+    head = ClassHead(network.n_features, HeadSizes(3, teachers=1, genres=2, styles=1, terms=1))
+    head.table[0, 0] = head.table[1, 1] = 1
+    whole = GenreNet([network], head).eval()
+    metadata = replace(
+        metadata_of(whole, bundle_format.load(start_folder).metadata.input, ("Chiptune", "Doom")),
+        architecture={"networks": [["g"]], "width": 0.25} | head.architecture(),
+        styles=(bundle_format.Style("sludge", "Doom"),),
+    )
+    files = {
+        bundle_format.NETWORK: network_to_onnx(whole, metadata.input),
+        bundle_format.WEIGHTS: weights_to_safetensors(whole, {}),
+        bundle_format.CARD: b"# Student\n",
+    }
+    return bundle_format.save(tmp_path_factory.mktemp("models") / "student", metadata, files).folder
+
+
 PLAN = FineTuneConfig(
     networks=TrainConfig(epochs=4, batch_size=8, learning_rate=3e-3, validate_every=2),
     transfer=TrainConfig(epochs=20, batch_size=8, learning_rate=3e-3, validate_every=5),
@@ -424,17 +451,70 @@ def test_only_relevant_tracks_are_analysed():
         assert prepare.relevant(tracks, groups) == tracks
 
 
-def test_untagged_tracks_feed_groups_of_sounds(library):
+def test_untagged_tracks_take_part_through_artist_groups(library, monkeypatch):
+    monkeypatch.setattr("beetsplug.agfgenre.train.deep.possible_sources", without_essentia)
     fill(library, 40)
     for i in range(100, 106):
         add(library, f"H{i}", "", f"Untagged {i}", i)
-    assert train(library, "--deep", "--groups", "m", "--name", "with-m") == 0
+    assert train(library, "--deep", "--name", "mine") == 0
     assert library.log.having("analysing 46 tracks")
-    assert library.log.having("computing descriptors of 46 tracks for artist groups (m)")
-    model = bundle_format.load(models(library) / "models" / "with-m")
-    assert model.metadata.tasks.keys() == {"g", "s", "m"}
-    assert model.metadata.architecture["networks"] == [["g", "s", "m"]]
+    assert library.log.having("6 tracks without a genre take part through artist groups (mds)")
+    assert not library.log.having("essentia")
+    model = bundle_format.load(models(library) / "models" / "mine")
+    base = bundle_format.load()
+    assert model.metadata.tasks == base.metadata.tasks
+    assert model.metadata.architecture["networks"] == base.metadata.architecture["networks"]
+    for file in (bundle_format.NETWORK, bundle_format.WEIGHTS):
+        sizes = [(one.folder / file).stat().st_size for one in (base, model)]
+        assert sizes[1] == pytest.approx(sizes[0], rel=0.02)
     assert model.metadata.trained_on["tracks"] == 40
+
+
+def without_essentia(sources):
+    return sources.replace("e", ""), "task e is left out: essentia is not installed"
+
+
+def test_groups_that_need_essentia_are_reported_where_they_were_chosen(library, monkeypatch):
+    monkeypatch.setattr("beetsplug.agfgenre.train.deep.possible_sources", without_essentia)
+    fill(library)
+    assert train(library, "--deep", "--groups", "e") in (0, 3)
+    assert library.log.having("task e is left out: essentia is not installed")
+
+
+def test_a_model_with_styles_is_fine_tuned(library, monkeypatch, student_folder):
+    import torch
+
+    from agf_core.train.export import network_from_bundle
+
+    monkeypatch.setattr("agf_core.bundle.format.SHIPPED", student_folder)
+    monkeypatch.setattr("beetsplug.agfgenre.train.run.compare_with_previous", lambda *_: {})
+    fill(library)
+    assert train(library, "--deep", "--groups", "ms", "--name", "mine") == 0
+    model = bundle_format.load(models(library) / "models" / "mine")
+    assert model.metadata.styles == ()
+    tagger, network = GenreTagger(model), network_from_bundle(model)
+    spec = model.metadata.input
+    windows = np.random.default_rng(0).normal(0, 1, (1, 1, spec.segment_frames, spec.n_mels))
+    spectrogram = (windows[0, 0] * 10 - 40).astype(np.float32)
+    logits = (
+        network(torch.from_numpy(windows).float()).detach().numpy()[0] / model.metadata.temperature
+    )
+    expected = np.exp(logits) / np.exp(logits).sum()
+    found = tagger.predict_log_mel(spectrogram).probabilities
+    np.testing.assert_allclose(found, expected, atol=0.01)
+
+
+@pytest.mark.parametrize("how", ["option", "configuration"])
+def test_without_groups_untagged_tracks_are_left_alone(library, how):
+    fill(library)
+    for i in range(100, 106):
+        add(library, f"H{i}", "", f"Untagged {i}", i)
+    options = ["--groups", "none"] if how == "option" else []
+    if how == "configuration":
+        library.configure(groups="none")
+    assert train(library, "--deep", *options) in (0, 3)
+    assert library.log.having("analysing 24 tracks")
+    assert not library.log.having("take part through artist groups")
 
 
 @pytest.mark.parametrize("groups", ["x", "mm", True, ["m"]])
@@ -442,7 +522,7 @@ def test_unknown_groups_are_reported(library, groups):
     library.configure(groups=groups)
     fill(library)
     assert train(library) == 1
-    assert "groups must be some of the letters m, d, e and s, not" in library.log.lines[-1]
+    assert "groups must be none or some of the letters m, d, e and s, not" in library.log.lines[-1]
 
 
 def test_groups_are_for_deep_training_alone(library):
@@ -472,14 +552,14 @@ def test_other_names_for_the_models_genres_want_other_checkpoints(library, monke
 
 def test_tracks_that_cannot_be_described_leave_a_task_out(library, monkeypatch):
     def nothing(tracks, *arguments, **options):
-        stored = descriptors.Stored(None, "", [t.track_id for t in tracks], "m")
+        stored = descriptors.Stored(None, "", [t.track_id for t in tracks], "e")
         stored.missing.update(stored.track_ids)
         return stored
 
     monkeypatch.setattr(prepare, "extract", nothing)
     fill(library)
-    assert train(library, "--deep", "--groups", "m") in (0, 3)
-    assert library.log.having("artist groups m are left out: most tracks have no descriptors")
+    assert train(library, "--deep", "--groups", "me") in (0, 3)
+    assert library.log.having("artist groups e are left out: most tracks have no descriptors")
 
 
 def test_genres_that_no_model_can_hold_are_set_aside_before_learning(library, capsys):

@@ -26,6 +26,7 @@ from agf_core.train.export import (
     network_to_onnx,
     weights_to_safetensors,
 )
+from beetsplug.agfgenre.config import NO_GROUPS
 from beetsplug.agfgenre.models import cache_folder
 from beetsplug.agfgenre.train import workspace
 from beetsplug.agfgenre.train.prepare import Preparation, relevant
@@ -36,8 +37,11 @@ if TYPE_CHECKING:
     from beetsplug.agfgenre.train.training_set import TrainingSet
 
 
+ALL_GROUPS = "mdse"
+
+
 class DeepRun(TrainingRun):
-    """Fine-tunes the networks, with artist groups beside the genre; needs PyTorch."""
+    """Fine-tunes the networks, with artist groups as auxiliary tasks; needs PyTorch."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -61,7 +65,7 @@ class DeepRun(TrainingRun):
         preparation = Preparation(
             base, network, self._cache, self._settings, self._log, self._announce
         )
-        groups = self._groups(base)
+        groups = self._groups()
         tracks, genres, left_out = self._choose(training_set.tracks)
         self._print(training_set.lines(genres, left_out))
         analysed = preparation.analyse(relevant(tracks, groups))
@@ -109,24 +113,26 @@ class DeepRun(TrainingRun):
         self._announce("saving the model")
         fields = {
             "tasks": trained.network.n_classes,
-            "architecture": base.metadata.architecture | {"networks": trained.network.tasks},
+            "architecture": base.metadata.architecture | trained.network.mlp.architecture(),
+            "styles": (),
             "temperature": temperature,
             "recipe": recipe(self._config, base),
         }
-        groups = groups_from_bundle(base) | trained.groups
+        groups = groups_from_bundle(base)
         return fields, {
             bundle_format.NETWORK: network_to_onnx(trained.network, base.metadata.input),
             bundle_format.WEIGHTS: weights_to_safetensors(trained.network, groups),
         }
 
-    def _groups(self, base: bundle_format.Bundle) -> str:
-        """Return the artist groups to train on: those of the settings, or the base model's.
+    def _groups(self) -> str:
+        """Return the artist groups to train on: those of the settings, or all that are possible.
 
-        Those that need essentia are left out without it.
+        Those that need Essentia are left out without it.
         """
-        wanted = self._settings.groups or "".join(t for t in base.metadata.tasks if t != "g")
-        possible, left_out = possible_sources(wanted)
-        if left_out:
+        if self._settings.groups == NO_GROUPS:
+            return ""
+        possible, left_out = possible_sources(self._settings.groups or ALL_GROUPS)
+        if left_out and self._settings.groups:
             self._log.info("{}", left_out)
         return possible
 

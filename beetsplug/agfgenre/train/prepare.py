@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from beets.ui import UserError
 
 from agf_core.data.sampling import at_most
-from agf_core.features.descriptors import extract
+from agf_core.features.descriptors import FromSpectrograms, Stored, extract
 from agf_core.features.spectrogram_cache import CachedSpectrograms, cache_spectrograms
 from agf_core.finetune.config import TrainingData
 from agf_core.finetune.frozen_features import frozen_features, segments_of
@@ -110,7 +110,8 @@ class Preparation:
         """
         with_genre = at_most([t for t in tracks if t.genre], MOST_OF_AN_ALBUM, MOST_IN_ALL)
         others = [t for t in tracks if not t.genre] if groups else []
-        others = at_most(others, MOST_OF_AN_ALBUM, MOST_IN_ALL - len(with_genre))
+        most = min(len(with_genre), MOST_IN_ALL - len(with_genre))
+        others = at_most(others, MOST_OF_AN_ALBUM, most)
         name = self._base.metadata.name
         self._announce(f"computing features of {plural(len(with_genre), 'track')} with {name}")
         progress = self._progress(len(with_genre), "Computing features")
@@ -121,6 +122,9 @@ class Preparation:
         finally:
             progress.close()
         both = [*with_genre, *others]
+        if others:
+            n = plural(len(others), "track")
+            self._announce(f"{n} without a genre take part through artist groups ({groups})")
         segments = segments_of(self._base, self._excerpts(both)) if with_segments else None
         observations = self._observations(tracks, groups)
         return TrainingData(both, genres, features, segments, list(tracks), observations)
@@ -128,29 +132,34 @@ class Preparation:
     def _observations(self, tracks: Sequence[Track], groups: str) -> dict[str, Observations]:
         """Return what artist groups are computed from, of all tracks, by task."""
         found: dict[str, Observations] = {}
-        spec = self._base.metadata.input
         for task in groups:
             if task == "s":
                 found[task] = [track.labels for track in tracks]
-                continue
-            n = plural(len(tracks), "track")
-            self._announce(f"computing descriptors of {n} for artist groups ({task})")
-            stored = extract(
-                tracks,
-                task,
-                self._cache,
-                seconds=spec.excerpt_seconds,
-                fmax=spec.fmax,
-                processes=self._processes,
-                progress=not self._settings.quiet and sys.stderr.isatty(),
-            )
-            if 2 * len(stored.missing) > len(tracks):
-                self._log.warning(
-                    "artist groups {} are left out: most tracks have no descriptors for them", task
-                )
-            else:
-                found[task] = stored
+            elif task in "md":
+                found[task] = FromSpectrograms(self._excerpts(tracks), task)
+            elif (described := self._described(tracks, task)) is not None:
+                found[task] = described
         return found
+
+    def _described(self, tracks: Sequence[Track], task: str) -> Stored | None:
+        """Return descriptors that need the audio again; None if most tracks have none."""
+        spec = self._base.metadata.input
+        n = plural(len(tracks), "track")
+        self._announce(f"computing descriptors of {n} for artist groups ({task})")
+        stored = extract(
+            tracks,
+            task,
+            self._cache,
+            seconds=spec.excerpt_seconds,
+            processes=self._processes,
+            progress=not self._settings.quiet and sys.stderr.isatty(),
+        )
+        if 2 * len(stored.missing) <= len(tracks):
+            return stored
+        self._log.warning(
+            "artist groups {} are left out: most tracks have no descriptors for them", task
+        )
+        return None
 
     def _excerpts(self, tracks: Sequence[Track]) -> CachedSpectrograms:
         return CachedSpectrograms(
@@ -168,10 +177,12 @@ def relevant(tracks: Sequence[Track], groups: str) -> list[Track]:
     ----------
     tracks : sequence of Track
     groups : str
-        Tasks of artist groups. Those of sound use every track, those of labels (s) the tracks of
-        artists who have labels.
+        Tasks of artist groups. Those of sound use untagged tracks, up to `MOST_IN_ALL`; those of
+        labels (s) the tracks of artists who have labels.
     """
     if set(groups) & set("mde"):
-        return list(tracks)
+        untagged = [track for track in tracks if not track.genre]
+        chosen = set(at_most(untagged, MOST_OF_AN_ALBUM, MOST_IN_ALL))
+        return [track for track in tracks if track.genre or track in chosen]
     labelled = {track.artist for track in tracks if track.labels} if "s" in groups else set()
     return [track for track in tracks if track.genre or track.artist in labelled]
