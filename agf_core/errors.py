@@ -1,12 +1,15 @@
-"""Errors that agf_core raises on purpose, and file names in messages."""
+"""Errors that agf_core raises on purpose, and text in messages."""
 
 import errno
 import os
+import unicodedata
 from typing import Any
 
 AnyPath = str | bytes | os.PathLike[Any]
 
 LONGEST_MESSAGE = 1_000  # characters
+LONGEST_PATH = 4_096
+JOINERS = "\u200c\u200d"  # which some scripts need, and which harm nothing
 
 
 class AgfError(Exception):
@@ -48,8 +51,7 @@ class BundleError(AgfError):
     """
 
     def __init__(self, message: str) -> None:
-        line = message if message.isprintable() else repr(message)[1:-1]
-        super().__init__(line[:LONGEST_MESSAGE])
+        super().__init__(printable(message))
 
 
 class CacheError(AgfError):
@@ -74,5 +76,21 @@ def naming(path: AnyPath, error: str) -> str:
 
 def shown(path: AnyPath) -> str:
     """Return the name of a file as printable text, whatever bytes it consists of."""
-    name = os.fsencode(path).decode(errors="backslashreplace")
-    return name if name.isprintable() else repr(name)[1:-1]
+    return printable(os.fsencode(path).decode(errors="backslashreplace"), LONGEST_PATH)
+
+
+def printable(text: str, longest: int = LONGEST_MESSAGE) -> str:
+    """Return text as one line that neither a terminal nor a page can be harmed by.
+
+    Control characters, line breaks, marks of direction and what is no text are escaped; a long text
+    is cut off.
+    """
+    cut = text if len(text) <= longest else text[: longest - 1] + "…"
+    return cut if cut.isprintable() else "".join(map(_printable, cut))
+
+
+def _printable(character: str) -> str:
+    harmless = character.isprintable() or character in JOINERS
+    if harmless or unicodedata.category(character) == "Zs":
+        return character
+    return character.encode("unicode_escape").decode("ascii")

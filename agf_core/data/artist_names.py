@@ -4,6 +4,7 @@
 import re
 import unicodedata
 
+LONGEST_NAME = 1_000  # characters that count
 ARTICLES = "the|a|an|die|der|das|los|las|les|la|le|el|il"
 NO_ARTIST = re.compile(
     r"various|va|v a|unknown|(various|unknown|no) artists?|artistes divers|divers artistes|"
@@ -29,7 +30,7 @@ def fold_artist_name(name: str) -> str:
     str
         Empty where the name is no artist ("Various Artists", "").
     """
-    name = " ".join(unicodedata.normalize("NFKC", name).split())
+    name = " ".join(unicodedata.normalize("NFKC", name[:LONGEST_NAME]).split())
     if guest := GUEST_CREDIT.search(name, 1):
         name = name[: guest.start()]
     whole = re.sub(rf"^(.+), ({ARTICLES})$", r"\2 \1", name.casefold())

@@ -18,6 +18,7 @@ from beets.util import displayable_path
 
 from beetsplug.agfgenre import commands
 from beetsplug.agfgenre.config import DEFAULTS, Settings, replace_odd_section, switch
+from beetsplug.agfgenre.console import make_printable
 from beetsplug.agfgenre.fields import FIELDS
 from beetsplug.agfgenre.file_changes import FileChanges
 from beetsplug.agfgenre.summary import Summary
@@ -40,6 +41,7 @@ class AGFGenrePlugin(BeetsPlugin):
 
     def __init__(self) -> None:
         super().__init__()
+        self._log.addFilter(make_printable)
         if odd := replace_odd_section(beets.config):
             self._log.warning(
                 "`agfgenre: {}` in the configuration is no list of options; the defaults are used",

@@ -8,7 +8,6 @@ from optparse import SUPPRESS_HELP
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from beets import ui
 from beets.dbcore.query import (
     AndQuery,
     InvalidQueryArgumentValueError,
@@ -20,8 +19,9 @@ from beets.library import Album, Item, parse_query_parts
 from beets.ui import Subcommand, UserError
 
 from agf_core import missing_for_learning
+from agf_core.errors import printable
 from beetsplug.agfgenre.config import DEFAULTS, Settings, TrainSettings
-from beetsplug.agfgenre.console import plural
+from beetsplug.agfgenre.console import LONGEST_LINE, plural, show
 from beetsplug.agfgenre.summary import Summary
 from beetsplug.agfgenre.tag import setup, undo
 from beetsplug.agfgenre.tag.journal import Journal
@@ -217,7 +217,7 @@ def train_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
         if settings.pretend:
             for line in training_set.preview(settings.min_tracks):
                 if not settings.quiet:
-                    ui.print_(line)
+                    show(line)
             return
         from agf_core.errors import CacheError, CheckpointError
 
@@ -268,7 +268,7 @@ def similar_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
             log.info("wrote {} to {}", plural(len(found), "track"), options.playlist)
             return
         for item in found:
-            ui.print_(format(item))
+            show(format(item))
 
     command.func = _stoppable(run)
     return command
@@ -285,7 +285,7 @@ def models_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
 
         models.manage(arguments, Settings.from_config(config, {}), log, open_page=options.open)
 
-    command.func = run
+    command.func = _stoppable(run)
     return command
 
 
@@ -297,12 +297,18 @@ def _warn_of_unknown_options(config: ConfigView, log: BeetsLogger) -> None:
 
 
 def _stoppable(command: Command) -> Command:
-    """Return a command that exits with a status of its own on Ctrl-C; beets' would be 0."""
+    """Return a command that exits with a status of its own on Ctrl-C; beets' would be 0.
+
+    Messages of its errors are made printable: they may have names of the library in them.
+    """
 
     def run(lib: Library, options: optparse.Values, arguments: list[str]) -> None:
         try:
             command(lib, options, arguments)
         except KeyboardInterrupt:
             raise SystemExit(INTERRUPTED) from None
+        except UserError as error:
+            error.args = (printable(str(error), LONGEST_LINE),)
+            raise
 
     return run

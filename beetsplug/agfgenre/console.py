@@ -1,4 +1,9 @@
-"""What a run prints: progress, changes, tables and numbers."""
+"""What a run prints: progress, changes, tables and numbers.
+
+Names and genres of a library may contain anything. All text goes through `printable`: lines by
+`show`, log lines by `make_printable`, errors by `agf_core.errors`, pages by `html_text` and
+`markdown_text`.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +11,16 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from html import escape
+from logging import LogRecord
 from typing import TYPE_CHECKING, Any
 
 from beets import ui
 from beets.library import Item
 from beets.util import displayable_path
+
+from agf_core.errors import printable
+from beetsplug.agfgenre.fields import stored_genres
 
 if TYPE_CHECKING:
     from beets.logging import BeetsLogger
@@ -18,6 +28,7 @@ if TYPE_CHECKING:
     from beetsplug.agfgenre.fields import TrackOrAlbum
 
 SECONDS_BETWEEN_LINES = 30.0
+LONGEST_LINE = 4_000  # characters
 
 
 class Progress:
@@ -79,17 +90,45 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
+def show(line: str) -> None:
+    """Print a line."""
+    ui.print_(printable(line, LONGEST_LINE))
+
+
+def make_printable(record: LogRecord) -> bool:
+    """Make a log line harmless to the terminal; a filter of a logger."""
+    record.msg, record.args = printable(record.getMessage(), LONGEST_LINE), ()
+    return True
+
+
+def html_text(text: str) -> str:
+    """Return text as a page of HTML can show it."""
+    return escape(printable(text))
+
+
+def markdown_text(text: str) -> str:
+    """Return text as a page of Markdown can show it, in which tags of HTML would count."""
+    return printable(text).replace("<", "&lt;")
+
+
 def show_changes(obj: TrackOrAlbum, fields: Sequence[str]) -> None:
     """Print a track or an album and how its fields differ from the library's."""
-    ui.print_(name_of(obj))
-    ui.show_model_changes(obj, fields=fields, print_obj=False)
+    show(name_of(obj))
+    new, old = map(_with_printable_genres, (obj, obj.get_fresh_from_db()))
+    ui.show_model_changes(new, old=old, fields=fields, print_obj=False)
+
+
+def _with_printable_genres(obj: TrackOrAlbum) -> TrackOrAlbum:
+    copy = obj.copy()
+    copy.genres = list(map(printable, stored_genres(obj)))
+    return copy
 
 
 def name_of(obj: TrackOrAlbum) -> str:
     """Return a track or an album as beets shows it; by its file or folder if it has no name."""
     if not (obj.title if isinstance(obj, Item) else obj.album):
-        return displayable_path(obj.path)
-    return format(obj)
+        return printable(displayable_path(obj.path))
+    return printable(format(obj))
 
 
 def duration(seconds: float) -> str:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import beets
 import platformdirs
-from beets import ui
 from beets.ui import UserError
 
 from agf_core import errors
@@ -20,7 +19,7 @@ from agf_core.bundle.old_keys import with_present_keys
 from agf_core.bundle.registry import SHIPPED_NAME, Entry, ModelStore
 from agf_core.inference.embeddings import EmbeddingStore, StoringTagger
 from agf_core.inference.worker import IsolatedTagger
-from beetsplug.agfgenre.console import columns
+from beetsplug.agfgenre.console import columns, show
 from beetsplug.agfgenre.model_summary import accuracy, card_lines, short
 
 if TYPE_CHECKING:
@@ -127,11 +126,11 @@ def manage(
 
 def _list(store: ModelStore, settings: Settings) -> None:
     for line in _table(store.entries(), "" if settings.model else store.active):
-        ui.print_(line)
+        show(line)
     if missing := _missing(store):
-        ui.print_(missing)
+        show(missing)
     if settings.model:
-        ui.print_(f"{settings.model} is used: the configuration says `model: {settings.model}`")
+        show(f"{settings.model} is used: the configuration says `model: {settings.model}`")
 
 
 def _show(
@@ -139,11 +138,11 @@ def _show(
 ) -> None:
     model = bundle_format.load(store.folder_of(name))
     for line in card_lines(model.metadata, settings.min_confidence):
-        ui.print_(line)
-    ui.print_(f"full model card: {model.folder / bundle_format.CARD}")
+        show(line)
+    show(f"full model card: {model.folder / bundle_format.CARD}")
     page = model.folder / PAGE_FILE
     if page.is_file():
-        ui.print_(f"full report: {page}")
+        show(f"full report: {page}")
         if open_page:
             webbrowser.open(page.resolve().as_uri())
     elif open_page:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from beets.ui import UserError
 from beets.util import displayable_path, syspath
 
+from agf_core.errors import printable
 from agf_core.utils import atomic
 
 if TYPE_CHECKING:
@@ -65,5 +66,5 @@ def _entry(lib: Library, item: Item, folder: Path) -> bytes:
         path = os.path.relpath(path, os.fsencode(folder))
     if b"\n" in path or b"\r" in path:
         return b""
-    title = " ".join(f"{item.artist} - {item.title}".split())
+    title = printable(" ".join(f"{item.artist} - {item.title}".split()))
     return f"#EXTINF:{round(item.length or 0)},{title}\n".encode() + path + b"\n"

@@ -137,7 +137,7 @@ def test_pretending_shows_what_albums_would_get_along_with_their_tracks(
     library, tagger, capsys, monkeypatch, by_ones, there
 ):
     if by_ones:
-        monkeypatch.setattr("beetsplug.agfgenre.tag.run.BATCH", 1)
+        monkeypatch.setattr("beetsplug.agfgenre.tag.run.BATCH_SIZE", 1)
     album = library.album("ab")
     album.genres = there
     album.store(inherit=False)

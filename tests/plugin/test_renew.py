@@ -92,7 +92,7 @@ def test_keeping_wins_over_renewing(tagged):
 def test_albums_go_along_with_their_tracks(
     library, tagger, monkeypatch, option, sounds, genres, batch
 ):
-    monkeypatch.setattr("beetsplug.agfgenre.tag.run.BATCH", batch)
+    monkeypatch.setattr("beetsplug.agfgenre.tag.run.BATCH_SIZE", batch)
     library.album("ab")
     library.beet("agfgenre", "-q")
     assert library.lib.albums().get().genres == ["Rock"]
@@ -107,7 +107,7 @@ def test_albums_go_along_with_their_tracks(
 
 
 def test_an_album_waits_for_all_of_its_tracks(library, tagger, monkeypatch):
-    monkeypatch.setattr("beetsplug.agfgenre.tag.run.BATCH", 1)
+    monkeypatch.setattr("beetsplug.agfgenre.tag.run.BATCH_SIZE", 1)
     library.album("ab")
     library.beet("modify", "-y", "-M", "-W", "title:b", "genres=Rock")
     tagger.sounds["b"] = ELECTRONIC
@@ -150,7 +150,7 @@ def test_nothing_is_written_while_tracks_are_selected(library, tagger, monkeypat
     library.configure(min_confidence=0.5)
     for title in "cde":
         library.track(title)
-    monkeypatch.setattr("beetsplug.agfgenre.tag.run.BATCH", 1)
+    monkeypatch.setattr("beetsplug.agfgenre.tag.run.BATCH_SIZE", 1)
     monkeypatch.setattr("beetsplug.agfgenre.tag.prefilter.OBJECTS_AT_ONCE", 1)
     states = []
     select = run.Run._is_wanted

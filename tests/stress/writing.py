@@ -122,7 +122,7 @@ class Writing:
         lib = self._library()
         rollback.repair(lib)
         lib._close()
-        self.counts["killed while recording or writing in place"] += bool(recorded)
+        self.counts["killed while the journal was locked"] += bool(recorded)
         self.counts["rolled back"] += content != self.paths[last].read_bytes()
         for copy in self._music.glob(f"{COPY_PREFIX}*"):
             copy.unlink()  # as the next run does, by the records of the killed one

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from beets import ui
 from beets.library import Album, Item
 from mediafile import UnreadableFileError
 
 from agf_core.data.genre_names import composed, fold_genre_name
-from beetsplug.agfgenre.console import name_of, show_changes
+from beetsplug.agfgenre.console import name_of, show, show_changes
 from beetsplug.agfgenre.fields import (
     genres_set_by_plugin,
     is_set_by_plugin,
@@ -187,18 +186,18 @@ class GenreApplier:
     def explain(self, obj: TrackOrAlbum, predictions: Sequence[Prediction]) -> None:
         """Show the most probable genres, if the user wants to see them."""
         if self._settings.explain:
-            ui.print_(name_of(obj))
+            show(name_of(obj))
             shares = rank(predictions)[:EXPLAINED]
-            ui.print_("  " + ", ".join(f"{genre} {share:.2f}" for genre, share in shares))
+            show("  " + ", ".join(f"{genre} {share:.2f}" for genre, share in shares))
             styles = rank_styles(predictions, shares[0][0])[:EXPLAINED_STYLES]
             if styles:
                 listed = ", ".join(f"{style} {share:.2f}" for style, share in styles)
-                ui.print_(f"  styles of {shares[0][0]}: {listed}")
+                show(f"  styles of {shares[0][0]}: {listed}")
 
     def explain_more(self, line: str) -> None:
         """Show one more line about a track, if there is anything in it."""
         if line:
-            ui.print_(f"  {line}")
+            show(f"  {line}")
 
     def fail(self, error: Exception | None) -> None:
         """Count and report a file that could not be analysed."""

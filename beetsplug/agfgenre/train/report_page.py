@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
+
+from beetsplug.agfgenre.console import html_text
 
 WIDTH, HEIGHT, MARGIN = 480, 260, 40  # pixels of the learning curve
 
@@ -34,8 +35,8 @@ def page(report: Mapping[str, Any], lines: Sequence[str]) -> str:
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8"><title>beet agftrain</title>',
         f"<style>{STYLE}</style></head><body>",
-        f"<h1>Training of {escape(str(report['date']))}</h1>",
-        f"<pre>{escape(chr(10).join(lines).strip())}</pre>",
+        f"<h1>Training of {html_text(str(report['date']))}</h1>",
+        f"<pre>{chr(10).join(map(html_text, lines)).strip()}</pre>",
         "<h2>Confusions</h2>",
         "<p>Held-out tracks: a row for each genre of the tags, a column for each prediction.</p>",
         _confusion(list(report["genres"]), report["confusion"]),
@@ -50,7 +51,7 @@ def page(report: Mapping[str, Any], lines: Sequence[str]) -> str:
 
 
 def _confusion(genres: Sequence[str], confusion: Sequence[Sequence[int]]) -> str:
-    head = "".join(f"<th>{escape(genre)}</th>" for genre in genres)
+    head = "".join(f"<th>{html_text(genre)}</th>" for genre in genres)
     rows = []
     for genre, counts in zip(genres, confusion, strict=True):
         total = max(1, sum(counts))
@@ -58,7 +59,7 @@ def _confusion(genres: Sequence[str], confusion: Sequence[Sequence[int]]) -> str
             f'<td style="background:rgb(66 133 244 / {count / total:.2f})">{count or ""}</td>'
             for count in counts
         )
-        rows.append(f"<tr><th>{escape(genre)}</th>{cells}</tr>")
+        rows.append(f"<tr><th>{html_text(genre)}</th>{cells}</tr>")
     return (
         f'<table class="shares"><thead><tr><td></td>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>"

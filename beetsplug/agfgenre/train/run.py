@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from beets import ui
 from beets.ui import UserError
 
 from agf_core import errors, metrics
@@ -25,7 +24,7 @@ from agf_core.data.tracks import Track
 from agf_core.evaluation import FINE_TUNED
 from agf_core.finetune.held_out import HeldOut
 from agf_core.inference.artist_context import adjust_without_own_album
-from beetsplug.agfgenre.console import duration
+from beetsplug.agfgenre.console import duration, markdown_text, show
 from beetsplug.agfgenre.models import REPORT_FILE, model_store
 from beetsplug.agfgenre.train import workspace
 from beetsplug.agfgenre.train.report import (
@@ -143,7 +142,7 @@ class TrainingRun(ABC):
     def _print(self, lines: Iterable[str]) -> None:
         if not self._settings.quiet:
             for line in lines:
-                ui.print_(line)
+                show(line)
 
     def _choose(
         self, tracks: Sequence[Track]
@@ -190,7 +189,7 @@ class TrainingRun(ABC):
             },
             **fields,
         )
-        card = "\n".join([f"# {name}", "", *report_lines(report)]) + "\n"
+        card = "\n".join([f"# {name}", "", *map(markdown_text, report_lines(report))]) + "\n"
         files = files | {bundle_format.CARD: card.encode()}
         try:
             folder = bundle_format.save(store.path(name), metadata, files).folder
