@@ -69,6 +69,12 @@ def why_not_opened(path: AnyPath, error: Exception) -> str:
     return f"{shown(path)} {reason}."
 
 
+def why_not_written(path: AnyPath, error: OSError) -> str:
+    """Return a sentence on why a file or folder cannot be written, and what to do."""
+    reason = f"{shown(path)} cannot be written ({error.strerror})"
+    return f"{reason}; make room there or allow writing, and run again"
+
+
 def naming(path: AnyPath, error: str) -> str:
     """Return an error with the name of the file before it, unless it contains it."""
     return error if shown(path) in error else f"{shown(path)}: {error}"

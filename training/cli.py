@@ -77,5 +77,5 @@ def line_of(error: OSError) -> str:
     """Return a line on what the system refused, and what to do."""
     where = shown(error.filename) if error.filename else "a file"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{where} cannot be written (the disk is full); free some space and run it again"
+        return f"{where} cannot be written (the disk is full); make room there and run again"
     return f"{where}: {error.strerror or error}; mend that and run the command again"

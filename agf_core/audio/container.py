@@ -150,7 +150,8 @@ def open_audio(path: AnyPath) -> Iterator[tuple[InputContainer, av.AudioStream]]
             raise UnreadableAudioError(f"{name} cannot be opened ({error}).") from error
         except LIBAV_ERRORS as error:
             raise UnreadableAudioError(
-                f"{name} is not audio in a supported format, or is too damaged to be recognised."
+                f"{name} is not audio in a supported format, or is damaged; "
+                "convert it, or replace it with an intact copy."
             ) from error
         with container:
             stream = container.streams.best("audio")
@@ -164,4 +165,6 @@ def open_audio(path: AnyPath) -> Iterator[tuple[InputContainer, av.AudioStream]]
             try:
                 yield container, stream
             except LIBAV_ERRORS as error:
-                raise UnreadableAudioError(f"{name} cannot be decoded ({error}).") from error
+                raise UnreadableAudioError(
+                    f"{name} cannot be decoded ({error}); replace it with an intact copy."
+                ) from error

@@ -182,7 +182,9 @@ def content_key(path: AnyPath) -> str:
                 if left <= 0:
                     break
         if left == KEY_BYTES:
-            raise UnreadableAudioError(f"{shown(path)} has no audio that can be read.")
+            raise UnreadableAudioError(
+                f"{shown(path)} has no audio that can be read; replace it with an intact copy."
+            )
         return digest.hexdigest()[:32]
 
 

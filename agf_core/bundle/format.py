@@ -26,7 +26,7 @@ import numpy as np
 
 from agf_core.bundle.library_head import LibraryHead
 from agf_core.bundle.old_keys import with_present_keys
-from agf_core.errors import BundleError
+from agf_core.errors import BundleError, why_not_written
 from agf_core.features.spectrogram import InputSpec
 from agf_core.label_shift import check_prior
 from agf_core.utils import atomic
@@ -329,7 +329,7 @@ def save(folder: Path, metadata: Metadata, files: Mapping[str, bytes]) -> Bundle
         else:
             new.rename(folder)
     except OSError as error:
-        raise BundleError(f"the model cannot be written to {folder} ({error.strerror})") from error
+        raise BundleError(why_not_written(folder, error)) from error
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
-from agf_core.errors import CacheError
+from agf_core.errors import CacheError, why_not_written
 from agf_core.utils import atomic
 
 LARGEST_ENTRY = 2**30  # bytes of an entry; ten hours of MFCCs are a tenth of that
@@ -63,10 +63,7 @@ class FeatureCache:
             with atomic.written(path, durable=False) as file:
                 file.write(atomic.sealed(_encoded(value), _name(path)))
         except OSError as error:
-            raise CacheError(
-                f"features cannot be stored: {path} cannot be written ({error.strerror}); "
-                "free some space there, or make the folder writable"
-            ) from error
+            raise CacheError(why_not_written(path, error)) from error
         return value
 
     def stored(

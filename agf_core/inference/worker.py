@@ -220,7 +220,7 @@ class IsolatedTagger:
             process = _Process()
         except OSError as error:
             raise errors.BundleError(
-                f"no worker process can be started ({error.strerror})"
+                f"no worker process can be started ({error.strerror}); end some programs, run again"
             ) from error
         folder = "" if self._folder == bundle_format.SHIPPED else os.fsdecode(self._folder)
         store = self._store and os.fsdecode(self._store)
@@ -229,7 +229,8 @@ class IsolatedTagger:
             greeting = process.receive()
         except _DiedError as end:
             raise errors.BundleError(
-                f"the model in {self._folder} cannot be run: its process {end}"
+                f"the model in {self._folder} cannot be run: its process {end}; "
+                f"{end.remedy or 'make or install the model again'}"
             ) from None
         if "error" in greeting:
             raise errors.BundleError(greeting["error"])

@@ -11,7 +11,7 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from agf_core.errors import CheckpointError
+from agf_core.errors import CheckpointError, why_not_written
 from agf_core.utils import atomic
 
 LARGEST_CHECKPOINT = 2**31  # bytes
@@ -66,10 +66,7 @@ def save(
         with atomic.written(path) as file:
             file.write(atomic.sealed(to_bytes(tensors, metadata), path.name))
     except OSError as error:
-        raise CheckpointError(
-            f"{path} cannot be written ({error.strerror}); free some space there, "
-            "or make the folder writable"
-        ) from error
+        raise CheckpointError(why_not_written(path, error)) from error
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

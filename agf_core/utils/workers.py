@@ -128,5 +128,5 @@ def _serve(connection: Connection, work: Callable[[Job], None]) -> None:
             except Exception as problem:
                 error = f"{type(problem).__name__}: {problem}"
                 if getattr(problem, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-                    error = CacheError(f"the disk is full ({problem}); free some space there")
+                    error = CacheError(f"the disk is full ({problem}); make room there, run again")
             connection.send(error)

@@ -135,7 +135,7 @@ def _tag(
             raise
     log.info("{}", run.summary.text(done))
     if run.summary.all_failed:
-        raise UserError("agfgenre: none of the files could be analysed")
+        raise UserError("agfgenre: none of the files could be analysed; see the lines above")
 
 
 def _analysed_by_run(
@@ -177,7 +177,7 @@ def _undo(lib: Library, query: list[str], settings: Settings, log: BeetsLogger) 
     summary = Summary()
     try:
         if not undo.restore(lib, query, settings, log, summary):
-            log.info("there is nothing to restore{}", " of what matches" if query else "")
+            log.info("there is nothing to restore{}", " of the tracks that match" if query else "")
             return
     except KeyboardInterrupt:
         log.info("{}; stopped, run again to continue", summary.text(done))

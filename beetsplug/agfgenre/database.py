@@ -48,7 +48,10 @@ def writing(lib: Library) -> Iterator[None]:
         yield
     except (DBAccessError, sqlite3.Error) as error:
         path = displayable_path(os.fsencode(lib.path))
-        raise UserError(f"agfgenre: the library {path} cannot be written: {error}") from error
+        raise UserError(
+            f"agfgenre: the library {path} cannot be written ({error}); make room there, allow "
+            "writing, or end what else uses it, and run again"
+        ) from error
 
 
 @contextmanager

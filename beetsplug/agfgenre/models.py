@@ -67,7 +67,7 @@ def chosen_model(configured: str) -> bundle_format.Bundle:
             return bundle_format.load(configured)
         except errors.BundleError as error:
             raise errors.BundleError(
-                f"{error} (the configuration says `model: {configured}`)"
+                f"{error} (the configuration has `model: {configured}`)"
             ) from None
     store = model_store()
     if missing := _missing(store):
@@ -121,7 +121,7 @@ def manage(
     except errors.BundleError as error:
         raise UserError(f"agfmodels: {error}") from None
     except OSError as error:
-        raise UserError(f"agfmodels: {name} cannot be changed ({error.strerror})") from None
+        raise UserError(f"agfmodels: {errors.why_not_written(store.folder, error)}") from None
 
 
 def _list(store: ModelStore, settings: Settings) -> None:
@@ -130,7 +130,7 @@ def _list(store: ModelStore, settings: Settings) -> None:
     if missing := _missing(store):
         show(missing)
     if settings.model:
-        show(f"{settings.model} is used: the configuration says `model: {settings.model}`")
+        show(f"{settings.model} is used: the configuration has `model: {settings.model}`")
 
 
 def _show(
@@ -146,16 +146,14 @@ def _show(
         if open_page:
             webbrowser.open(page.resolve().as_uri())
     elif open_page:
-        raise UserError(f"agfmodels: there is no {PAGE_FILE} beside this model")
+        raise UserError(f"agfmodels: {name} has no report; models by `beet agftrain` have one")
 
 
 def _use(store: ModelStore, name: str, settings: Settings, log: BeetsLogger) -> None:
     store.activate(name)
     log.info("{} is used from now on", name)
     if settings.model:
-        log.warning(
-            "but the configuration says `model: {}`, which takes precedence", settings.model
-        )
+        log.warning("but the configuration has `model: {}`, which takes precedence", settings.model)
 
 
 def _remove(store: ModelStore, name: str, settings: Settings, log: BeetsLogger) -> None:
@@ -163,7 +161,7 @@ def _remove(store: ModelStore, name: str, settings: Settings, log: BeetsLogger) 
         raise UserError("agfmodels: the shipped model is part of the plugin and cannot be removed")
     if settings.model and Path(settings.model).resolve() == store.path(name).resolve():
         raise UserError(
-            f"agfmodels: the configuration says `model: {settings.model}`; remove that line first"
+            f"agfmodels: the configuration has `model: {settings.model}`; remove that line first"
         )
     was_active = store.active == name
     store.remove(name)

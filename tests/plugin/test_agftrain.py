@@ -297,7 +297,7 @@ def unknown_artists(library):
         (one_artist, "all tracks with a genre are by one artist"),
         (four_artists, "only 4 artists have tracks of these 2 genres, and 5 or more"),
         (fifteen_tracks, "fewer than two genres have enough tracks and artists (🎹: 8 tracks by"),
-        (all_missing, "none of the tracks could be analysed"),
+        (all_missing, "no track could be analysed, see above"),
         (genres_of_five, "(Genre 0: 5 tracks by 5 artists; "),
         (unknown_artists, "no track has an artist"),
     ],

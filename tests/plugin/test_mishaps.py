@@ -171,7 +171,7 @@ def test_locked_library_is_one_clear_line_before_anything_is_done(disk_library):
     library = disk_library
     library.track("a")
     other = lock(library)
-    with pytest.raises(ui.UserError, match=r"library .*\.(db|blb) cannot be written: .*locked"):
+    with pytest.raises(ui.UserError, match=r"library .*\.(db|blb) cannot be written \(.*locked"):
         library.beet("agfgenre")
     library.beet("agfgenre", "-p")
     other.close()
@@ -184,7 +184,7 @@ def test_locked_library_is_one_clear_line_before_anything_is_done(disk_library):
 def test_read_only_library_is_one_clear_line_before_anything_is_done(disk_library):
     disk_library.track("a")
     disk_library.lib._connection().execute("PRAGMA query_only = 1")
-    with pytest.raises(ui.UserError, match="cannot be written: attempt to write a readonly"):
+    with pytest.raises(ui.UserError, match="cannot be written \\(attempt to write a readonly"):
         disk_library.beet("agfgenre")
     assert disk_library.tagger.analysed == disk_library.file_genres("a") == []
 
@@ -201,6 +201,6 @@ def test_library_that_is_locked_later_is_one_clear_line(disk_library):
     disk_library.track("a")
     others = []
     during(disk_library.tagger, lambda: others.append(lock(disk_library)))
-    with pytest.raises(ui.UserError, match=r"cannot be written: .*locked"):
+    with pytest.raises(ui.UserError, match=r"cannot be written \(.*locked"):
         disk_library.beet("agfgenre")
     others[0].close()

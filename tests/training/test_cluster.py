@@ -134,7 +134,7 @@ def run_prepare(table, work, monkeypatch):
         (MemoryError("no memory"), "MemoryError no memory; what is finished is kept"),
         (ValueError("two\nlines"), "ValueError two lines"),
         (OSError(errno.EIO, "Input/output error", "x.wav"), "x.wav: Input/output error; mend that"),
-        (OSError(errno.ENOSPC, "No space left on device"), "(the disk is full); free some space"),
+        (OSError(errno.ENOSPC, "No space left on device"), "(the disk is full); make room there"),
     ],
 )
 def test_what_is_not_the_sounds_fault_leaves_no_track_out(
@@ -179,7 +179,7 @@ def test_a_full_disk_is_one_line(table, tmp_path, here, monkeypatch, which):
         prepare.main()
     message = str(ended.value)
     assert "\n" not in message
-    assert "free some space" in message
+    assert "make room there" in message
     assert which in message
     monkeypatch.setattr(atomic, "replace", real)
     prepare.main()  # goes on

@@ -60,7 +60,7 @@ def test_a_csv_is_a_collection(table):
 
 def test_a_table_that_cannot_be_written_is_one_line(table, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(CollectionError, match=r"copy.csv cannot be written \(.*\); free"):
+    with pytest.raises(CollectionError, match=r"copy.csv cannot be written \(.*\); make"):
         write_csv(read_csv(table), tmp_path / "file" / "copy.csv")
 
 

@@ -41,6 +41,7 @@ from agf_core.constants import SHORTEST_SECONDS
 from agf_core.data.artist_names import fold_artist_name
 from agf_core.data.splits import hold_out_artists
 from agf_core.data.tracks import Track
+from agf_core.errors import why_not_written
 from agf_core.utils import atomic
 from agf_core.utils.workers import in_processes
 from training.errors import CollectionError
@@ -313,9 +314,7 @@ def write_csv(collection: Collection, table: Path) -> None:
         with atomic.written(table) as file:
             file.write(text.getvalue().encode())
     except OSError as error:
-        raise CollectionError(
-            f"{table} cannot be written ({error.strerror}); free some space, or give another path."
-        ) from error
+        raise CollectionError(why_not_written(table, error)) from error
 
 
 def check_clip(shortest: float, job: tuple[str, Path]) -> None:

@@ -110,7 +110,7 @@ def read_folder(folder: Path) -> list[Track]:
             digest = hashlib.sha256(name.as_posix().encode()).hexdigest()[:16]
             tracks.append(Track(f"unlabelled-{digest}", path, artist="", source=name.parts[0]))
     if not tracks:
-        raise CorpusError(f"there is no music in {folder}")
+        raise CorpusError(f"{folder} has no music; give a folder of audio files")
     return tracks
 
 

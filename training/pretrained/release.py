@@ -177,7 +177,10 @@ def gather(table: Path, music: Path | None, work: Path, recipe: Recipe, device: 
         else:
             tracks.append(track)
     if not tracks:
-        raise RunError(f"no track of {table} has been analysed by the teachers")
+        raise RunError(
+            f"the teachers have not analysed any track of {table}; run "
+            "training.pretrained.extract_teachers first"
+        )
     folder = work / f"{recipe.name}-{recipe.networks.seed}"
     more = read_folder(music) if music else []
     return ReleaseData(tracks, more, cache, folder, recipe, read_ontology(), device)

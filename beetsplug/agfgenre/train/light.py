@@ -52,7 +52,7 @@ class LightRun(TrainingRun):
         )
         if not data.embeddings.shape[1]:
             self._log.warning(
-                "{} is older than embeddings: only its genre probabilities are trained on",
+                "{} has no embeddings: the new model is trained on its genre probabilities alone",
                 base.metadata.name,
             )
         self._announce(f"training on {plural(len(tagged), 'track')}")
@@ -84,7 +84,7 @@ class LightRun(TrainingRun):
         if tagger.store.problem:
             self._log.warning("{}; features are not stored", tagger.store.problem)
         if not found:
-            raise UserError("agftrain: none of the tracks could be analysed; nothing is changed")
+            raise UserError("agftrain: no track could be analysed, see above; nothing is changed")
         return found
 
     def _predictor(self, tuner: LightTrainer) -> Predictor:

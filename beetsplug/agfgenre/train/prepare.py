@@ -86,7 +86,7 @@ class Preparation:
         finally:
             progress.close()
         if not keys:
-            raise UserError("agftrain: none of the tracks could be analysed; nothing is changed")
+            raise UserError("agftrain: no track could be analysed, see above; nothing is changed")
         found: dict[str, Track] = {}
         for track in tracks:
             if track.path in keys:

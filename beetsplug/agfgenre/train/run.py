@@ -118,7 +118,7 @@ class TrainingRun(ABC):
             self._log.info("{} is better and is used from now on", name)
             if self._settings.model:
                 self._log.warning(
-                    "but the configuration says `model: {}`, which takes precedence",
+                    "but the configuration has `model: {}`, which takes precedence",
                     self._settings.model,
                 )
         else:
@@ -126,9 +126,8 @@ class TrainingRun(ABC):
             try:
                 write_report(folder, report)
             except OSError as error:
-                raise UserError(
-                    f"agftrain: the report cannot be saved: {error}; nothing is changed"
-                ) from None
+                message = errors.why_not_written(folder, error)
+                raise UserError(f"agftrain: {message}; nothing is changed") from None
             than = " and ".join(name for name, one in comparisons.items() if not one.better)
             self._log.info("the new model is not clearly better than {}; nothing is changed", than)
         self._log.info("full report: {}", folder / REPORT_FILE)
@@ -195,8 +194,11 @@ class TrainingRun(ABC):
             folder = bundle_format.save(store.path(name), metadata, files).folder
             write_report(folder, report)
             store.activate(name)
-        except (errors.BundleError, OSError) as error:
+        except errors.BundleError as error:
             raise UserError(f"agftrain: the model cannot be saved: {error}") from None
+        except OSError as error:
+            message = errors.why_not_written(store.folder, error)
+            raise UserError(f"agftrain: the model cannot be saved: {message}") from None
         return name, folder
 
 

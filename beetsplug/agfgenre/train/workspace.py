@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from beets.ui import UserError
 
+from agf_core.errors import why_not_written
 from beetsplug.agfgenre.models import cache_folder
 
 if TYPE_CHECKING:
@@ -69,10 +70,8 @@ def locked(folder: Path) -> Iterator[None]:
             "wait until it ends, or stop it, and run again; nothing is changed"
         ) from None
     except OSError as error:
-        raise UserError(
-            f"agftrain: {folder / LOCK_FILE} cannot be written ({error.strerror}); make room there "
-            "or allow writing, and run again; nothing is changed"
-        ) from None
+        message = why_not_written(folder / LOCK_FILE, error)
+        raise UserError(f"agftrain: {message}; nothing is changed") from None
     try:
         yield
     finally:
