@@ -182,6 +182,39 @@ class EmbeddingStore:
 
         self._attempt(write)
 
+    def counts(self) -> dict[str, int]:
+        """Return the number of tracks with features of each model, by its id."""
+        rows = self._attempt(
+            lambda connection: connection.execute(
+                "SELECT model_id, (SELECT count(*) FROM tracks WHERE model = id) FROM models"
+            ).fetchall()
+        )
+        return dict(rows or ())
+
+    def remove(self, model_ids: Iterable[str]) -> None:
+        """Remove all features of models, and give their room back to the disk.
+
+        A process that is killed meanwhile leaves all of them or none.
+        """
+        ids = [(model_id,) for model_id in model_ids]
+
+        def write(connection: sqlite3.Connection) -> None:
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.executemany(
+                    "DELETE FROM tracks WHERE model = (SELECT id FROM models WHERE model_id = ?)",
+                    ids,
+                )
+                connection.executemany("DELETE FROM models WHERE model_id = ?", ids)
+                connection.execute(
+                    "DELETE FROM files WHERE sound NOT IN (SELECT sound FROM tracks)"
+                )
+            with suppress(sqlite3.OperationalError):  # no room for a copy: the next ones reuse it
+                connection.execute("VACUUM")
+
+        if self.path.is_file():
+            self._attempt(write)
+
     def close(self) -> None:
         """Close the file; it is opened again when it is needed."""
         with self._lock:

@@ -277,7 +277,7 @@ def similar_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
 def models_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
     """Return ``beet agfmodels``."""
     command = Subcommand("agfmodels", help="list models; show, use or remove one")
-    command.parser.set_usage("%prog [show NAME [--open] | use NAME | remove NAME]")
+    command.parser.set_usage("%prog [show NAME [--open] | use NAME | remove NAME | prune]")
     command.parser.add_option("--open", action="store_true", help="open the report in a browser")
 
     def run(lib: Library, options: optparse.Values, arguments: list[str]) -> None:

@@ -19,7 +19,7 @@ from agf_core.bundle.old_keys import with_present_keys
 from agf_core.bundle.registry import SHIPPED_NAME, Entry, ModelStore
 from agf_core.inference.embeddings import EmbeddingStore, StoringTagger
 from agf_core.inference.worker import IsolatedTagger
-from beetsplug.agfgenre.console import columns, show
+from beetsplug.agfgenre.console import columns, plural, show
 from beetsplug.agfgenre.model_summary import accuracy, card_lines, short
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 REPORT_FILE, PAGE_FILE = "report.json", "report.html"
 USE_SHIPPED = "switch to the plugin's own with `beet agfmodels use shipped`"
-USAGE = "beet agfmodels [show NAME [--open] | use NAME | remove NAME]"
+USAGE = "beet agfmodels [show NAME [--open] | use NAME | remove NAME | prune]"
 
 
 def model_store() -> ModelStore:
@@ -103,6 +103,9 @@ def manage(
     if command == "list" and not name:
         _list(store, settings)
         return
+    if command == "prune" and not name:
+        _prune(store, settings, log)
+        return
     commands: dict[str, Callable[..., None]] = {
         "show": partial(_show, open_page=open_page),
         "use": _use,
@@ -166,6 +169,33 @@ def _remove(store: ModelStore, name: str, settings: Settings, log: BeetsLogger) 
     was_active = store.active == name
     store.remove(name)
     log.info("removed {}{}", name, "; the shipped model is used from now on" * was_active)
+
+
+def _prune(store: ModelStore, settings: Settings, log: BeetsLogger) -> None:
+    """Remove stored features of models that are not installed any more."""
+    entries = store.entries()
+    if damaged := [entry.name for entry in entries if entry.model is None]:
+        raise UserError(
+            f"agfmodels: {damaged[0]} cannot be read, so whose features it needs is not known; "
+            "remove it first"
+        )
+    models = [entry.model for entry in entries if entry.model is not None]
+    try:
+        models += [bundle_format.load(settings.model)] if settings.model else []
+    except errors.BundleError as error:
+        raise UserError(f"agfmodels: {error}") from None
+    needed = {model.model_id for model in models} | {model.base_id for model in models}
+    stored = embedding_store()
+    counts = stored.counts() if stored.path.is_file() else {}
+    unused = {model: count for model, count in counts.items() if model not in needed}
+    stored.remove(unused)
+    stored.close()
+    if stored.problem:
+        raise UserError(f"agfmodels: {stored.problem}")
+    for model, count in unused.items():
+        log.info("removed what {} had stored of {}", model, plural(count, "track"))
+    if not unused:
+        log.info("all stored features are of installed models")
 
 
 def _missing(store: ModelStore) -> str:
