@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from beets.library import Item
 from beets.ui import UserError
@@ -159,10 +159,10 @@ def tidy(folder: Path, kept: int = RUNS_KEPT) -> None:
         with path.open(encoding="ascii") as file:
             if not _lock(file):
                 continue  # the run is going on
-            for change in _read(file):
-                if change.path is not None:
-                    with suppress(OSError):
-                        os.remove(copy_beside(os.path.realpath(change.path), path.stem))
+            for change in map(_decoded, file):
+                if change and (written := change.get("path")) is not None:
+                    with suppress(OSError, TypeError, ValueError):
+                        os.remove(copy_beside(os.path.realpath(written), path.stem))
         with suppress(OSError):
             path.rename(path.with_suffix(CLOSED_SUFFIX))
     for path in sorted(folder.glob(f"*{CLOSED_SUFFIX}"))[:-kept]:
@@ -185,7 +185,14 @@ def journals(lib: Library) -> Iterator[tuple[Path, list[Change]]]:
         paths = sorted(folder.glob(f"*{CLOSED_SUFFIX}"), reverse=True)
     for path in paths:
         with usable(folder), path.open(encoding="ascii") as file:
-            changes = list(_read(file))
+            lines = [line for line in map(_decoded, file) if line is not None]
+        try:
+            changes = [Change(**line) for line in lines]
+        except TypeError:
+            raise UserError(
+                f"agfgenre: a newer version of beets-agf has recorded the run {path.stem}; upgrade "
+                f"beets-agf to undo it, or remove {path} to undo the run before"
+            ) from None
         yield path, changes
 
 
@@ -238,11 +245,12 @@ def _line(change: Change) -> str:
     return json.dumps(asdict(change)) + "\n"
 
 
-def _read(file: TextIO) -> Iterator[Change]:
-    """Yield the changes of a journal; skip a line that was cut off when the run was killed."""
-    for line in file:
-        with suppress(ValueError, TypeError):
-            yield Change(**json.loads(line))
+def _decoded(line: str) -> dict[str, Any] | None:
+    """Return a change as a journal has it; None for a line cut off when the run was killed."""
+    with suppress(ValueError):
+        change = json.loads(line)
+        return change if isinstance(change, dict) else None
+    return None
 
 
 def _lock(file: TextIO) -> bool:
