@@ -67,7 +67,8 @@ class EmbeddingStore:
     """Features of tracks in a file.
 
     May be used from several threads and processes. No method raises: without a usable file nothing
-    is found and nothing is stored.
+    is found and nothing is stored. After a write that fails nothing more is stored, but what is
+    there is found as before.
 
     Parameters
     ----------
@@ -82,6 +83,7 @@ class EmbeddingStore:
 
     def __init__(self, path: Path) -> None:
         self.path, self.problem = path, ""
+        self._unreadable = False
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
@@ -159,7 +161,7 @@ class EmbeddingStore:
                 connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?)", files)
 
         if there:
-            self._attempt(write)
+            self._attempt(write, writes=True)
 
     def follow(self, changes: Mapping[AnyPath, bytes]) -> None:
         """Record that files hold the sounds of files that were.
@@ -180,7 +182,7 @@ class EmbeddingStore:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.executemany("UPDATE OR REPLACE files SET file = ? WHERE file = ?", pairs)
 
-        self._attempt(write)
+        self._attempt(write, writes=True)
 
     def counts(self) -> dict[str, int]:
         """Return the number of tracks with features of each model, by its id."""
@@ -213,18 +215,18 @@ class EmbeddingStore:
                 connection.execute("VACUUM")
 
         if self.path.is_file():
-            self._attempt(write)
+            self._attempt(write, writes=True)
 
     def close(self) -> None:
         """Close the file; it is opened again when it is needed."""
         with self._lock:
             self._close()
 
-    def _attempt(self, use: Callable[[sqlite3.Connection], T]) -> T | None:
+    def _attempt(self, use: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T | None:
         """Use the file; make it again if it is damaged, and do without it if it is unusable."""
         with self._lock:
             for last in (False, True):
-                if self.problem:
+                if self._unreadable or (writes and self.problem):
                     return None
                 try:
                     return use(self._opened())
@@ -232,6 +234,7 @@ class EmbeddingStore:
                     self._close()
                     if last or not _is_damage(error) or not self._removed():
                         self.problem = f"{self.path} cannot be used ({error})"
+                        self._unreadable = not writes
         return None
 
     def _opened(self) -> sqlite3.Connection:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beets.ui import UserError
-from beets.util import displayable_path, syspath
+from beets.util import syspath
 
-from agf_core.errors import printable
+from agf_core.errors import printable, shown, why_not_written
 from agf_core.utils import atomic
 
 if TYPE_CHECKING:
@@ -33,11 +33,10 @@ def write_playlist(lib: Library, path: Path, items: Iterable[Item], log: BeetsLo
         If it cannot be written, or a file is there that no playlist of this plugin is.
     """
     path = path.expanduser().absolute()
-    shown = displayable_path(os.fsencode(path))
     try:
         if path.exists() and not _is_ours(path):
             raise UserError(
-                f"agfsimilar: {shown} exists and is no playlist of this plugin; "
+                f"agfsimilar: {shown(path)} exists and is no playlist of this plugin; "
                 "it is left as it is, choose another name"
             )
         with atomic.written(path) as file:
@@ -46,10 +45,12 @@ def write_playlist(lib: Library, path: Path, items: Iterable[Item], log: BeetsLo
                 if line := _entry(lib, item, path.parent):
                     file.write(line)
                 else:
-                    name = displayable_path(item.path)
-                    log.warning("{} has a line break in its name, left out of the playlist", name)
+                    log.warning(
+                        "{} has a line break in its name, left out of the playlist",
+                        shown(item.path),
+                    )
     except OSError as error:
-        raise UserError(f"agfsimilar: {shown} cannot be written ({error.strerror})") from None
+        raise UserError(f"agfsimilar: {why_not_written(path, error)}") from None
 
 
 def _is_ours(path: Path) -> bool:
@@ -61,8 +62,8 @@ def _is_ours(path: Path) -> bool:
 
 def _entry(lib: Library, item: Item, folder: Path) -> bytes:
     """Return the lines on a track, or nothing where its path cannot be one line."""
-    path, music = os.fsencode(syspath(item.path)), os.fsencode(lib.directory)
-    if os.path.commonpath([music, os.fsencode(folder)]) == music:
+    path = os.fsencode(syspath(item.path))
+    if folder.is_relative_to(os.fsdecode(lib.directory)):
         path = os.path.relpath(path, os.fsencode(folder))
     if b"\n" in path or b"\r" in path:
         return b""

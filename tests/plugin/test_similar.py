@@ -103,17 +103,23 @@ def test_a_playlist_is_written_whole_and_only_over_its_like(music):
         music.beet("agfsimilar", "title:L00", "--playlist", str(inside / "x.m3u8"))
 
 
-def test_names_with_line_breaks_do_not_break_a_playlist(music):
+def test_odd_names_do_not_break_a_playlist(music):
     folder = Path(os.fsdecode(music.lib.directory))
+    odd = music.get("L04")
+    odd.title = "two\nlines \x1b[2J"
+    odd.store()
     item = music.get("L02")
     new = folder / "a\nb.wav"
     os.rename(os.fsdecode(item.path), new)
-    item.path, item.title = os.fsencode(new), "two\nlines"
+    item.path = os.fsencode(new)
     item.store()
     music.beet("agfgenre", "--explain", "-p", "-q")
     music.beet("agfsimilar", "title:L00", "-n", "30", "--playlist", str(folder / "a.m3u8"))
     assert logged(music, "has a line break in its name")
-    assert "b.wav" not in (folder / "a.m3u8").read_text()
+    playlist = (folder / "a.m3u8").read_text()
+    assert "b.wav" not in playlist
+    assert "two lines \\x1b[2J" in playlist
+    assert len(playlist.splitlines()) == 2 + 2 * 22
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 import pytest
 from beets_helpers import open_library
 
-from tests.stress import caches, damage, imports, kills, models, training, world, writing
+from tests.stress import caches, damage, imports, kills, models, store, training, world, writing
 from tests.stress.workplace import CLIPS, workplace
 
 
@@ -36,6 +36,14 @@ def test_what_is_to_be_interrupted_can_be_from_a_shell_in_the_background_too():
 def test_training_that_is_killed_or_stopped():
     counts = training.run(kills=1, interrupts=1, whole=0)
     assert counts["finished by a second run"] == 1
+
+
+def test_stored_features():
+    counts = store.run(kills=2)
+    assert counts["processes ended by SIGKILL"] == 2
+    assert counts["tracks stored by them, all found"] >= 2 * store.BATCH
+    assert counts["tracks stored by two at once, all found"] >= 2 * store.BATCH
+    assert counts["read-only stores that are read all the same"] == 1
 
 
 def test_damaged_caches():
