@@ -180,13 +180,17 @@ class LightTrainer:
         """Return tagged tracks by genre, so that artists of a genre stand together."""
         return np.argsort(self._truth, kind="stable")
 
-    def predict_others(self) -> np.ndarray:
-        """Return probabilities of the tracks without a genre, by a head trained on all others."""
-        n = len(self._truth)
-        weights = self._fit(np.ones(n, bool), self._strength, tolerance=ROUGH_TOLERANCE)
-        inputs = self._inputs_of(slice(n, None))
-        logs = log_softmax(inputs @ weights[:, :-1].T + weights[:, -1])
-        result: np.ndarray = np.exp(logs)
+    def predict_others(self, without_fold: int | None = None) -> np.ndarray:
+        """Return probabilities of the tracks without a genre, by a head trained on the tagged.
+
+        Parameters
+        ----------
+        without_fold : int, optional
+            A fold of `artist_folds` that is not trained on.
+        """
+        weights = self._fit(self._folds != without_fold, self._strength, tolerance=ROUGH_TOLERANCE)
+        inputs = self._inputs_of(slice(len(self._truth), None))
+        result: np.ndarray = np.exp(log_softmax(inputs @ weights[:, :-1].T + weights[:, -1]))
         return result
 
     def finish(self, held_out: HeldOut) -> tuple[LibraryHead, float]:

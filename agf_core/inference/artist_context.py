@@ -67,21 +67,21 @@ class ArtistContext:
         return cls(counts, shares, concentration)
 
     def weights(self, counts: np.ndarray) -> np.ndarray:
-        """Return what the probabilities of genres are multiplied by, (n_genres,).
+        """Return what the probabilities of genres are multiplied by, (..., n_genres).
 
         Parameters
         ----------
-        counts : np.ndarray [shape=(n_genres,)]
+        counts : np.ndarray [shape=(..., n_genres)]
             Of the artist's other tracks.
         """
         expected = counts + self.concentration * self.shares
-        result: np.ndarray = expected / expected.sum() / self.shares
+        result: np.ndarray = expected / expected.sum(axis=-1, keepdims=True) / self.shares
         return result
 
     def adjust(self, probabilities: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """Combine the probabilities of a track by its sound with the counts of other tracks."""
         weighted = np.maximum(probabilities, SMALLEST_PROBABILITY) * self.weights(counts)
-        result: np.ndarray = weighted / weighted.sum()
+        result: np.ndarray = weighted / weighted.sum(axis=-1, keepdims=True)
         return result
 
 
@@ -108,8 +108,47 @@ def adjust_without_own_album(
     for artist, album, genre in tracks:
         of_album[artist, album][genre] += 1
     counts = np.array([context.counts[a] - of_album[a, album] for a, album, _ in tracks])
-    rows = [context.adjust(row, n) for row, n in zip(probabilities, counts, strict=True)]
-    return np.array(rows), np.array(counts.sum(axis=1) > 0)
+    return context.adjust(probabilities, counts), np.array(counts.sum(axis=1) > 0)
+
+
+def adjust_without_itself(
+    probabilities: np.ndarray,
+    tracks: Sequence[tuple[str, Hashable, int]],
+    counted: Sequence[bool] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Adjust the predictions of tagged tracks, each as if it had no genre itself.
+
+    Nor does its album count where most of its tracks have the same genre: an album that was tagged
+    in one go must not vouch for itself.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n_tracks, n_genres)]
+    tracks : sequence of (str, hashable, int)
+        See `ArtistContext.of`.
+    counted : sequence of bool, optional
+        Whether the genre of a track counts for the others; by default it does.
+
+    Returns
+    -------
+    adjusted, counts : np.ndarray [shape=(n_tracks, n_genres)]
+        Probabilities, and how many of the tracks that count have each genre.
+    """
+    n_genres = probabilities.shape[1]
+    counted = [True] * len(tracks) if counted is None else counted
+    those = [track for track, counts in zip(tracks, counted, strict=True) if counts]
+    context = ArtistContext.of(those, n_genres)
+    of_album: dict[tuple[str, Hashable], np.ndarray] = defaultdict(lambda: np.zeros(n_genres))
+    for artist, album, genre in those:
+        of_album[artist, album][genre] += 1
+    counts = np.array([context.counts.get(artist, np.zeros(n_genres)) for artist, _, _ in tracks])
+    for row, (artist, album, genre), own in zip(counts, tracks, counted, strict=True):
+        mates = of_album[artist, album].copy()
+        mates[genre] -= own
+        row[genre] -= own
+        if mates[genre] >= mates.sum() - mates[genre]:  # with itself, it is more than half
+            row -= mates
+    return context.adjust(probabilities, counts), counts
 
 
 def _fit(seen: np.ndarray, others: np.ndarray, shares: np.ndarray) -> float:

@@ -1,8 +1,7 @@
 """A beets plugin that sets genres by analysing the audio, offline.
 
-It adds the commands ``beet agfgenre``, ``agftrain``, ``agfsimilar`` and ``agfmodels`` and, with
-``auto: yes``, a stage to the importer. Nothing heavy is imported before there is something to
-analyse.
+It adds the commands of `beetsplug.agfgenre.commands` and, with ``auto: yes``, a stage to the
+importer. Nothing heavy is imported before there is something to analyse.
 """
 
 from __future__ import annotations
@@ -62,10 +61,11 @@ class AGFGenrePlugin(BeetsPlugin):
             self._log.warning("{}; `auto: no` is used", _without_prefix(error))
 
     def commands(self) -> list[Subcommand]:
-        """Return ``beet agfgenre``, ``agftrain``, ``agfsimilar`` and ``agfmodels``."""
+        """Return ``beet agfgenre`` and the others."""
         return [
             commands.tag_command(self.config, self._log),
             commands.train_command(self.config, self._log),
+            commands.audit_command(self.config, self._log),
             commands.similar_command(self.config, self._log),
             commands.models_command(self.config, self._log),
         ]

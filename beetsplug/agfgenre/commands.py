@@ -1,4 +1,4 @@
-"""The commands ``beet agfgenre``, ``agftrain``, ``agfsimilar`` and ``agfmodels``."""
+"""The commands ``beet agfgenre``, ``agftrain``, ``agfaudit``, ``agfsimilar``, ``agfmodels``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from beets.ui import Subcommand, UserError
 
 from agf_core import missing_for_learning
 from agf_core.errors import printable
-from beetsplug.agfgenre.config import DEFAULTS, Settings, TrainSettings
+from beetsplug.agfgenre.config import DEFAULTS, AuditSettings, Settings, TrainSettings
 from beetsplug.agfgenre.console import LONGEST_LINE, plural, show
 from beetsplug.agfgenre.summary import Summary
 from beetsplug.agfgenre.tag import setup, undo
@@ -269,6 +269,39 @@ def similar_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
             return
         for item in found:
             show(format(item))
+
+    command.func = _stoppable(run)
+    return command
+
+
+def audit_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
+    """Return ``beet agfaudit``."""
+    command = Subcommand("agfaudit", help="find genres that are probably wrong")
+    command.parser.set_usage("%prog [options] [QUERY]")
+    command.parser.add_album_option()
+    command.parser.add_format_option()
+    add = command.parser.add_option
+    at_most = AuditSettings.at_most
+    how_many = f"how many to show (default: {at_most}; 0: all)"
+    add("-n", "--count", dest="at_most", type="int", default=at_most, help=how_many)
+    add("--json", action="store_true", default=False, help="show everything as JSON")
+    by_sound = "judge without the artist's other tracks: finds artists who are wrong throughout"
+    add("--by-sound", action="store_true", default=False, help=by_sound)
+    add("--fix", action="store_true", default=False, help="correct them one by one")
+    on, off, name, meaning = SWITCHES[-1]
+    add(*on, dest=name, action="store_true", help=f"with --fix: {meaning}")
+    add(*off, dest=name, action="store_false", help=f"opposite of {on[0]}")
+
+    def run(lib: Library, options: optparse.Values, query: list[str]) -> None:
+        _warn_of_unknown_options(config, log)
+        own = AuditSettings.from_config(config, vars(options))
+        settings = Settings.from_config(config, {"write": options.write})
+        vocabulary, learn_as = Vocabulary.from_config(config), read_learn_as(config)
+        if own.fix:
+            setup.check_writable(lib)
+        from beetsplug.agfgenre.audit.run import audit  # which needs numpy
+
+        audit(lib, query, vocabulary, learn_as, own, settings, log)
 
     command.func = _stoppable(run)
     return command

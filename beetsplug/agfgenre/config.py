@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -318,6 +319,59 @@ class TrainSettings:
             quiet=bool(options.get("quiet")),
             name=_model_name(options.get("name") or ""),
             groups=groups or "",
+        )
+
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """The options of ``beet agfaudit`` alone.
+
+    Attributes
+    ----------
+    albums : bool
+        Judge albums instead of tracks.
+    at_most : int
+        Tracks or albums that are shown; 0 for all.
+    template : str
+        Format to show them in; empty for the plugin's own.
+    json, fix, by_sound : bool
+        Show JSON; correct one by one; judge without the artist's other tracks.
+    min_tracks : int
+        Genres with fewer tracks are not trained on.
+    """
+
+    albums: bool = False
+    at_most: int = 20
+    template: str = ""
+    json: bool = False
+    fix: bool = False
+    by_sound: bool = False
+    min_tracks: int = 10
+
+    @classmethod
+    def from_config(cls, config: ConfigView, options: Mapping[str, Any]) -> AuditSettings:
+        """Combine the configuration with the options of the command.
+
+        Raises
+        ------
+        UserError
+            If a value makes no sense.
+        """
+        ways = [name for name in ("fix", "json", "format") if options.get(name)]
+        if len(ways) > 1:
+            raise UserError(f"agfaudit: --{ways[0]} cannot be combined with --{ways[1]}")
+        if options["fix"] and not sys.stdin.isatty():
+            raise UserError("agfaudit: --fix puts questions on a terminal, and there is none")
+        if options["at_most"] < 0:
+            raise UserError("agfaudit: -n must be 0 (all) or more")
+        return cls(
+            albums=options["album"],
+            at_most=options["at_most"],
+            template=options.get("format") or "",
+            json=options["json"],
+            fix=options["fix"],
+            by_sound=options["by_sound"],
+            min_tracks=value_of(config, "min_tracks", Number(int, 2), "a whole number from 2 up"),
         )
 
 

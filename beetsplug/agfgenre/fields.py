@@ -31,6 +31,7 @@ FIELDS: dict[str, types.Type[Any, Any]] = {
     "agf_style": types.STRING,
     "agf_style_confidence": types.NullFloat(CONFIDENCE_DIGITS),
     "agf_set": types.MULTI_VALUE_DSV,
+    "agf_kept": types.MULTI_VALUE_DSV,
 }
 
 _field_diff = diff._field_diff

@@ -109,6 +109,12 @@ class GenreApplier:
         self.summary.add(Outcome.TAGGED if genres else Outcome.REMOVED, type(album))
         return True
 
+    def choose(self, obj: TrackOrAlbum, genres: Sequence[str]) -> None:
+        """Give a track or an album genres that the user has chosen, which are not the plugin's."""
+        with self._read(obj) as file:
+            self._change(obj, genres, file, by_user=True)
+        self.summary.add(Outcome.TAGGED, type(obj))
+
     def _may_remove(self, obj: TrackOrAlbum) -> bool:
         settings = self._settings
         return (
@@ -118,7 +124,12 @@ class GenreApplier:
         )
 
     def _change(
-        self, obj: TrackOrAlbum, genres: Sequence[str], file: FileTags | None = None
+        self,
+        obj: TrackOrAlbum,
+        genres: Sequence[str],
+        file: FileTags | None = None,
+        *,
+        by_user: bool = False,
     ) -> None:
         """Record, set and show genres, and write the file."""
         wanted = self._wanted(obj, genres)
@@ -133,7 +144,7 @@ class GenreApplier:
             for genre in genres_set_by_plugin(obj)
             if fold_genre_name(genre) in there or not self._settings.write
         )
-        mark_set_by_plugin(obj, unique([*ours, *wanted[kept:]]))
+        mark_set_by_plugin(obj, () if by_user else unique([*ours, *wanted[kept:]]))
         obj.genres = wanted
         if not self._settings.quiet:
             show_changes(obj, SHOWN_FIELDS)

@@ -1,0 +1,1 @@
+"""``beet agfaudit``: find genres that are probably wrong, show them, and correct them."""
