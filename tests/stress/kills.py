@@ -5,7 +5,8 @@ python -m tests.stress.kills [--kills 50] [--interrupts 20] [--undos 20] [--trac
 
 A library of copies of the clips (or of the files in MUSIC) is tagged, a third of them with genres
 that are replaced. In three runs of four the tracks were analysed before, so that they do nothing
-but write. The run is ended by SIGKILL, or SIGINT, after a time drawn from how long it takes. Then
+but write. The run is ended by SIGKILL, or SIGINT, after a time drawn from how long it takes. After
+the next `beet` command, whatever it is,
 
 - the library must open and be sound,
 - each file must decode to the samples it had,
@@ -81,6 +82,7 @@ class Trial:
         time.sleep(after)
         process.send_signal(how)
         process.communicate()
+        self.counts["files rolled back"] += "it is what it was before" in self.place.beet("ls")
         library, files = self.place.in_library(), self.place.in_files()
         for path, samples in self.sounds.items():
             assert sound(path) == samples, f"{path} has changed its sound"
