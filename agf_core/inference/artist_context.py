@@ -1,9 +1,14 @@
-"""The genre of a track, given the genres of its artist's other tracks.
+"""What an artist's other tracks tell about the genre of a track.
 
-Artists keep to their genres. How closely is estimated from the tags of a collection, by leaving
-albums out: the shares of genres among an artist's tracks are taken to be drawn from a Dirichlet
-distribution around those of the collection, whose concentration is low where artists have one genre
-each, and high where an artist's tracks are of all genres.
+Artists keep to their genres, and to their sound. Two parts are combined with the prediction of a
+track, each with a weight that is estimated from the tags of a collection by leaving albums out:
+
+- The predictions of the artist's other tracks: log probabilities of a track are moved towards their
+  mean over the artist. The weight, the pooling, is 0 where that makes predictions worse.
+- The genres that other tracks have been given: the shares of genres among an artist's tracks are
+  taken to be drawn from a Dirichlet distribution around those of the collection, whose
+  concentration is low where artists have one genre each, and high where an artist's tracks are of
+  all genres.
 """
 
 from collections import defaultdict
@@ -15,7 +20,12 @@ import numpy as np
 CONCENTRATIONS = np.geomspace(0.1, 100, 13)  # that are tried
 USUAL_CONCENTRATION = 0.3  # of collections: the geometric mean
 CONCENTRATION_SPREAD = 1.5  # standard deviation of its logarithm
+POOLINGS = np.linspace(0, 1, 6)  # that are tried
+USUAL_POOLING, POOLING_SPREAD = 0.8, 0.3  # of collections, and its standard deviation
 SMALLEST_PROBABILITY = 1e-9
+
+TaggedTrack = tuple[str, Hashable, int]
+"""The artist's key, the album's, and the index of the genre."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,24 +37,35 @@ class ArtistContext:
     counts : dict
         Tracks of each genre by artist, np.ndarray [shape=(n_genres,)].
     shares : np.ndarray [shape=(n_genres,)]
-        Of the genres in the collection.
+        Of the genres, which the probabilities that are adjusted hold for.
     concentration : float
         In tracks.
+    pooling : float
+        From 0 to 1.
     """
 
     counts: dict[str, np.ndarray]
     shares: np.ndarray
     concentration: float
+    pooling: float = USUAL_POOLING
 
     @classmethod
-    def of(cls, tracks: Iterable[tuple[str, Hashable, int]], n_genres: int) -> "ArtistContext":
-        """Collect the artist, the album and the genre of tagged tracks.
+    def of(
+        cls,
+        tracks: Iterable[TaggedTrack],
+        n_genres: int,
+        prior: np.ndarray | None = None,
+        pooling: float = USUAL_POOLING,
+    ) -> "ArtistContext":
+        """Collect tagged tracks, and estimate the concentration.
 
         Parameters
         ----------
-        tracks : iterable of (str, hashable, int)
-            Of each: the artist's key, the album's, the index of the genre.
+        tracks : iterable of TaggedTrack
         n_genres : int
+        prior : np.ndarray [shape=(n_genres,)], optional
+            That the probabilities hold for; by default the shares of the genres among the tracks.
+        pooling : float
         """
         by_album: dict[str, dict[Hashable, np.ndarray]] = defaultdict(
             lambda: defaultdict(lambda: np.zeros(n_genres))
@@ -54,17 +75,29 @@ class ArtistContext:
         counts = {
             artist: np.sum(list(albums.values()), axis=0) for artist, albums in by_album.items()
         }
-        total = np.sum([np.ones(n_genres), *counts.values()], axis=0)
-        shares = total / total.sum()
+        if prior is None:
+            total = np.sum([np.ones(n_genres), *counts.values()], axis=0)
+            prior = total / total.sum()
         seen, others = [], []
         for artist, albums in by_album.items():
             for own in albums.values() if len(albums) > 1 else ():
                 seen.append(own / own.sum())
                 others.append(counts[artist] - own)
-        concentration = (
-            _fit(np.array(seen), np.array(others), shares) if seen else USUAL_CONCENTRATION
-        )
-        return cls(counts, shares, concentration)
+        concentration = USUAL_CONCENTRATION
+        if seen:
+            concentration = _fit(np.array(seen), np.array(others), prior)
+        return cls(counts, prior, concentration, pooling)
+
+    def pool(self, probabilities: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
+        """Combine the prediction of a track with those of the artist's other tracks.
+
+        Parameters
+        ----------
+        probabilities : np.ndarray [shape=(n_genres,)]
+        others : sequence of np.ndarray [shape=(n_genres,)]
+        """
+        logs = _logs(np.stack([probabilities, *others]))
+        return _pooled(logs[0], logs.sum(axis=0), len(logs), self.pooling)
 
     def weights(self, counts: np.ndarray) -> np.ndarray:
         """Return what the probabilities of genres are multiplied by, (..., n_genres).
@@ -85,30 +118,48 @@ class ArtistContext:
         return result
 
 
+@dataclass(frozen=True, eq=False)
+class WithoutOwnAlbum:
+    """Predictions of tagged tracks, each as if its album were new.
+
+    Attributes
+    ----------
+    pooled : np.ndarray [shape=(n_tracks, n_genres)]
+        With predictions of the artist's other albums.
+    adjusted : np.ndarray [shape=(n_tracks, n_genres)]
+        With the genres of these albums as well.
+    has_others : np.ndarray [shape=(n_tracks,), dtype=bool]
+        Whether the artist has other tagged albums.
+    pooling : float
+        See `fit_pooling`.
+    """
+
+    pooled: np.ndarray
+    adjusted: np.ndarray
+    has_others: np.ndarray
+    pooling: float
+
+
 def adjust_without_own_album(
-    probabilities: np.ndarray, tracks: Sequence[tuple[str, Hashable, int]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Adjust the predictions of tagged tracks, each as if its album had no genre yet.
+    probabilities: np.ndarray, tracks: Sequence[TaggedTrack]
+) -> WithoutOwnAlbum:
+    """Adjust the predictions of tagged tracks, each as if its album were new.
 
     Parameters
     ----------
     probabilities : np.ndarray [shape=(n_tracks, n_genres)]
-    tracks : sequence of (str, hashable, int)
-        See `ArtistContext.of`.
-
-    Returns
-    -------
-    adjusted : np.ndarray [shape=(n_tracks, n_genres)]
-    known : np.ndarray [shape=(n_tracks,), dtype=bool]
-        Whether the artist has other tagged albums.
+        By a model that has not seen the artists.
+    tracks : sequence of TaggedTrack
     """
     n_genres = probabilities.shape[1]
-    context = ArtistContext.of(tracks, n_genres)
-    of_album: dict[tuple[str, Hashable], np.ndarray] = defaultdict(lambda: np.zeros(n_genres))
-    for artist, album, genre in tracks:
-        of_album[artist, album][genre] += 1
-    counts = np.array([context.counts[a] - of_album[a, album] for a, album, _ in tracks])
-    return context.adjust(probabilities, counts), np.array(counts.sum(axis=1) > 0)
+    totals, sizes = _without_own_album(_logs(probabilities), tracks)
+    one_hot = np.eye(n_genres)[[genre for _, _, genre in tracks]]
+    counts = _without_own_album(one_hot, tracks)[0] - one_hot
+    pooling = fit_pooling(probabilities, tracks)
+    context = ArtistContext.of(tracks, n_genres, pooling=pooling)
+    pooled = _pooled(_logs(probabilities), totals, sizes[:, None], pooling)
+    adjusted = context.adjust(pooled, counts)
+    return WithoutOwnAlbum(pooled, adjusted, sizes > 1, pooling)
 
 
 def adjust_without_itself(
@@ -149,6 +200,79 @@ def adjust_without_itself(
         if mates[genre] >= mates.sum() - mates[genre]:  # with itself, it is more than half
             row -= mates
     return context.adjust(probabilities, counts), counts
+
+
+def fit_pooling(probabilities: np.ndarray, tracks: Sequence[TaggedTrack]) -> float:
+    """Return the pooling under which the genres of tracks are most probable.
+
+    For each track, the artist's other albums are pooled. Every album counts once, and what is usual
+    counts as well, so that little data changes little.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n_tracks, n_genres)]
+        By a model that has not seen the artists.
+    tracks : sequence of TaggedTrack
+    """
+    prior = -0.5 * ((POOLINGS - USUAL_POOLING) / POOLING_SPREAD) ** 2
+    if not len(tracks):
+        return float(POOLINGS[prior.argmax()])
+    logs = _logs(probabilities)
+    totals, sizes = _without_own_album(logs, tracks)
+    of_album: dict[tuple[str, Hashable], int] = defaultdict(int)
+    for artist, album, _ in tracks:
+        of_album[artist, album] += 1
+    counts = np.array([1 / of_album[artist, album] for artist, album, _ in tracks])
+    counts[sizes == 1] = 0
+    truth = np.array([genre for _, _, genre in tracks])
+    for i, pooling in enumerate(POOLINGS):
+        pooled = _pooled(logs, totals, sizes[:, None], float(pooling))
+        prior[i] += counts @ _logs(pooled[np.arange(len(truth)), truth])
+    return float(POOLINGS[prior.argmax()])
+
+
+def _without_own_album(
+    values: np.ndarray, tracks: Sequence[TaggedTrack]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sum values over each track and the artist's tracks on other albums.
+
+    Returns
+    -------
+    totals : np.ndarray [shape=(n_tracks, n_genres)]
+    sizes : np.ndarray [shape=(n_tracks,), dtype=int]
+        How many tracks these are.
+    """
+    sums: dict[Hashable, np.ndarray] = defaultdict(lambda: np.zeros(values.shape[1] + 1))
+    rows = np.column_stack([values, np.ones(len(values))])
+    for row, (artist, album, _) in zip(rows, tracks, strict=True):
+        sums[artist] += row
+        sums[artist, album] += row
+    found = np.array(
+        [
+            row + sums[artist] - sums[artist, album]
+            for row, (artist, album, _) in zip(rows, tracks, strict=True)
+        ]
+    )
+    return found[:, :-1], found[:, -1].round().astype(int)
+
+
+def _logs(probabilities: np.ndarray) -> np.ndarray:
+    result: np.ndarray = np.log(np.maximum(probabilities, SMALLEST_PROBABILITY))
+    return result
+
+
+def _pooled(own: np.ndarray, total: np.ndarray, n: int | np.ndarray, pooling: float) -> np.ndarray:
+    """Return probabilities whose logarithms are moved towards their mean over `n` tracks.
+
+    Parameters
+    ----------
+    own, total : np.ndarray [shape=(..., n_genres)]
+        Log probabilities of a track, and their sum over it and the others.
+    """
+    logs = (1 - pooling) * own + pooling * total / n
+    powers = np.exp(logs - logs.max(axis=-1, keepdims=True))
+    result: np.ndarray = powers / powers.sum(axis=-1, keepdims=True)
+    return result
 
 
 def _fit(seen: np.ndarray, others: np.ndarray, shares: np.ndarray) -> float:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from agf_core.inference.prediction import FileResult, P
+from agf_core.inference.prediction import FileResult, P, Prediction
 from agf_core.label_shift import adjust_prior
 
 
@@ -81,6 +81,11 @@ class PriorAdjustedTagger:
         """Return the result of a file without analysing it; None where that is impossible."""
         result = self._known.get(path) or self._tagger.stored(path)
         return self._adjusted(result) if result else None
+
+    def unadjusted(self, prediction: Prediction) -> Prediction:
+        """Return what the tagger made of a track before its prediction was adjusted."""
+        before = adjust_prior(prediction.probabilities, self.prior, self._trained)
+        return replace(prediction, probabilities=before)
 
     def _adjusted(self, result: FileResult[P]) -> FileResult[P]:
         if result.prediction is None:

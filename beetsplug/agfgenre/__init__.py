@@ -106,9 +106,11 @@ class AGFGenrePlugin(BeetsPlugin):
 
             tags = LibraryTags(lib, tagger.labels, vocabulary, read_learn_as(self.config))
             tagger = library_prior.with_prior(tagger, tags, lib, settings, self._log)
-            known = context.of_library(tags, settings)
+            known = context.of_library(lib, tags, tagger, settings)
             self._import = settings, vocabulary, tagger, known
         settings, vocabulary, tagger, known = self._import
+        if known:
+            known.add_tags(task.imported_items())
         tagging = run.Run(lib, tagger, vocabulary, settings, self._log, context=known)
         if task.is_album and settings.albums:
             tagging.select([task.album], [])

@@ -123,7 +123,7 @@ def _tag(
     tags = LibraryTags(lib, tagger.labels, vocabulary, learn_as)
     of_run = _analysed_by_run(albums, tracks, settings)
     tagger = library_prior.with_prior(tagger, tags, lib, settings, log, of_run)
-    known = context.of_library(tags, settings)
+    known = context.of_library(lib, tags, tagger, settings)
     done = "would tag" if settings.pretend else "tagged"
     with closing(Journal(lib)) as journal:
         run = Run(lib, tagger, vocabulary, settings, log, journal, known)

@@ -111,6 +111,7 @@ class Number(confuse.Template[N]):
 
 
 SWITCH, YES_OR_NO = confuse.TypeTemplate(bool), "yes or no"
+CONFIDENCE = Number(float, 0, 1), "a number from 0 to 1"
 THREADS = Number(int, 0), "a whole number from 0 up"
 NO_GROUPS = "none"
 GROUPS = confuse.Optional(confuse.String(pattern=rf"^({NO_GROUPS}|(?!.*(.).*\2)[mdes]*)$"))
@@ -189,7 +190,7 @@ class Settings:
     model : str
         Folder of the model; empty for the active fine-tuned model, or the shipped one.
     context : bool
-        Combine predictions with the genres that the user has given to the artist's other tracks.
+        Combine a prediction with those of the artist's other tracks, and with the user's genres.
     prior : str
         Class prior of the predictions, one of `PRIORS`.
     write : bool
@@ -232,13 +233,9 @@ class Settings:
         prior = confuse.Choice(PRIORS)
         return cls(
             count=value_of(values, "count", Number(int, 1), "a whole number from 1 up"),
-            min_confidence=value_of(
-                values, "min_confidence", Number(float, 0, 1), "a number from 0 to 1"
-            ),
+            min_confidence=value_of(values, "min_confidence", *CONFIDENCE),
             styles=switch(values, "styles"),
-            min_style_confidence=value_of(
-                values, "min_style_confidence", Number(float, 0, 1), "a number from 0 to 1"
-            ),
+            min_style_confidence=value_of(values, "min_style_confidence", *CONFIDENCE),
             force=switch(values, "force"),
             keep_existing=switch(values, "keep_existing"),
             renew=switch(values, "renew"),
@@ -282,6 +279,8 @@ class TrainSettings:
     groups : str
         Artist groups that are auxiliary tasks, of m, d, e and s; empty for all that are possible,
         `NO_GROUPS` for none.
+    min_confidence : float
+        From which on the report counts a genre as written.
     """
 
     min_tracks: int = 10
@@ -292,6 +291,7 @@ class TrainSettings:
     quiet: bool = False
     name: str = ""
     groups: str = ""
+    min_confidence: float = 0.6
 
     @classmethod
     def from_config(cls, config: ConfigView, options: Mapping[str, Any]) -> TrainSettings:
@@ -319,6 +319,7 @@ class TrainSettings:
             quiet=bool(options.get("quiet")),
             name=_model_name(options.get("name") or ""),
             groups=groups or "",
+            min_confidence=value_of(values, "min_confidence", *CONFIDENCE),
         )
 
 

@@ -1,7 +1,11 @@
 """The genres of an artist's other tracks, when a track is decided on."""
 
+import numpy as np
 import pytest
-from beets_helpers import EVEN, summary
+from beets import plugins
+from beets_helpers import ELECTRONIC, EVEN, summary
+
+from beetsplug.agfgenre.tag import run
 
 ROCK_OR_POP = {"Rock": 0.45, "Electronic": 0.4, "Hip-Hop": 0.15}
 
@@ -36,14 +40,15 @@ def test_context_can_be_turned_off(artists, tagger):
     assert artists.genres("x") == []
 
 
-def test_genres_that_the_plugin_has_set_do_not_count(artists, tagger):
+def test_genres_that_the_plugin_has_set_do_not_count(artists, tagger, capsys):
     artists.track("p", artist="Somebody")
     artists.beet("agfgenre", "title:p")
     assert artists.genres("p") == ["Rock"]
-    tagger.sounds["x"] = ROCK_OR_POP
     artists.track("x", artist="Somebody")
-    artists.beet("agfgenre", "title:x")
-    assert artists.genres("x") == []
+    artists.beet("agfgenre", "-p", "--explain", "title:x")
+    out = capsys.readouterr().out
+    assert "with the artist's other predictions (1)" in out
+    assert "your genres" not in out
 
 
 def test_a_genre_of_the_user_stays_and_a_track_is_no_witness_of_itself(artists, tagger):
@@ -88,10 +93,120 @@ def test_various_artists_are_nobody(artists, tagger):
     assert "unsure: 1 track" in summary(artists)
 
 
-def test_both_parts_are_explained(artists, tagger, capsys):
-    tagger.sounds["x"] = ROCK_OR_POP
-    artists.track("x", artist="Artist 1")
-    artists.beet("agfgenre", "-p", "--explain", "title:x")
-    out = capsys.readouterr().out
-    assert "by sound alone: Rock 0.45, Electronic 0.40, Hip-Hop 0.15" in out
-    assert "other tracks of the artist: Electronic 2" in out
+def test_the_parts_are_explained(artists, tagger, capsys):
+    tagger.prior = np.array([0.4, 0.2, 0.2, 0.2])
+    artists.configure(context=True, prior="balanced")
+    tagger.sounds |= {"x": ROCK_OR_POP, "y": {"Rock": 0.9, "Electronic": 0.1}}
+    for title in "xy":
+        artists.track(title, artist="Artist 1")
+    artists.beet("agfgenre", "-p", "--explain", "title:x", ",", "title:y")
+    out = capsys.readouterr().out.splitlines()
+    start = next(i for i, line in enumerate(out) if line.endswith(" x"))
+    parts = [line.strip().partition(":")[0] for line in out[start + 2 : start + 6]]
+    assert parts == [
+        "by sound alone",
+        "with the balanced prior",
+        "with the artist's other predictions (1)",
+        "with your genres of the artist's other tracks (Electronic 2)",
+    ]
+    assert "by sound alone: Rock 0.45, Electronic 0.40, Hip-Hop 0.15" in out[start + 2]
+    assert out[start + 1].strip().startswith(out[start + 5].rpartition("): ")[2])
+
+
+def test_where_the_sound_is_the_only_part_it_is_not_explained_twice(library, capsys):
+    library.configure(context=True)
+    library.track("x", artist="Alone")
+    library.beet("agfgenre", "-p", "--explain", "title:x")
+    assert "by sound alone" not in capsys.readouterr().out
+
+
+# Predictions of the artist's other tracks
+
+
+def test_tracks_of_an_artist_are_decided_on_together_in_any_order(library, tagger):
+    """One doubtful track among clear ones follows them, whichever is analysed first."""
+    library.configure(context=True)
+    tagger.sounds |= {"b": ROCK_OR_POP}
+    for title in "bacde":
+        tagger.sounds.setdefault(title, ELECTRONIC)
+        library.track(title, artist="Somebody" if title < "d" else "Somebody else")
+    for order in ("title+", "title-"):
+        library.beet("agfgenre", "-f", order)
+        assert library.genres("b") == ["Electronic"]
+        assert {library.get(t).agf_model for t in "bac"} == {library.get("b").agf_model}
+    assert library.get("b").agf_model.startswith("fake-1+artist-")
+    assert library.get("a").agf_confidence < 0.9
+
+
+def test_what_an_earlier_run_has_analysed_counts(library, tagger):
+    library.configure(context=True)
+    tagger.sounds |= {"a": ELECTRONIC, "b": ELECTRONIC, "c": ROCK_OR_POP, "d": ROCK_OR_POP}
+    for title in "ab":
+        library.track(title, artist="Somebody")
+    library.beet("agfgenre")
+    for title in "cd":
+        library.track(title, artist="Somebody" if title == "c" else "Another")
+    tagger.analysed.clear()
+    library.beet("agfgenre")
+    assert sorted(tagger.analysed) == ["c", "d"]
+    assert library.genres("c") == ["Electronic"]
+    assert library.genres("d") == []
+
+
+def test_a_second_run_has_nothing_to_decide(library, tagger):
+    library.configure(context=True)
+    for title in "abc":
+        tagger.sounds[title] = EVEN
+        library.track(title, artist="Somebody")
+    library.beet("agfgenre")
+    tagger.analysed.clear()
+    library.beet("agfgenre")
+    assert tagger.analysed == []
+    assert "unsure: 3 tracks" in summary(library)
+
+
+def test_features_that_are_gone_do_not_count(library, tagger):
+    library.configure(context=True)
+    tagger.sounds |= {"a": ELECTRONIC, "c": ROCK_OR_POP}
+    library.track("a", artist="Somebody")
+    library.beet("agfgenre")
+    tagger.remembered.clear()
+    library.track("c", artist="Somebody")
+    tagger.analysed.clear()
+    library.beet("agfgenre", "title:c")
+    assert tagger.analysed == ["c"]
+    assert library.genres("c") == []
+
+
+def test_an_artist_with_many_tracks_does_not_wait_for_all(library, tagger, monkeypatch):
+    monkeypatch.setattr(run, "MOST_WAITING", 4)
+    library.configure(context=True)
+    for i in range(11):
+        library.track(f"t{i}", artist="Somebody")
+    tagger.interrupt_after = 9
+    with pytest.raises(SystemExit):
+        library.beet("agfgenre")
+    assert sum(bool(item.genres) for item in library.lib.items()) == 9
+
+
+def test_genres_of_the_same_import_count(library, tagger):
+    library.configure(context=True, auto=True)
+    library.load_plugins()
+    plugin = next(p for p in plugins.find_plugins() if p.name == "agfgenre")
+    tagger.sounds |= {"x": ROCK_OR_POP}
+    for title, fields in (("a", {}), ("b", {"genres": ["Electronic"]}), ("x", {})):
+        item = library.track(title, artist="Else" if title == "a" else "Late", **fields)
+        plugin._tag_task(library.lib, FakeTask([item]))
+    assert library.genres("x") == ["Electronic"]
+
+
+class FakeTask:
+    """A task of the importer: single tracks."""
+
+    is_album = False
+
+    def __init__(self, items):
+        self._items = items
+
+    def imported_items(self):
+        return self._items

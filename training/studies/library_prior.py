@@ -64,26 +64,27 @@ class Library:
     artists: np.ndarray
     trained: np.ndarray
 
-    def outcomes(self, prior: np.ndarray, tagged: np.ndarray) -> np.ndarray:
-        """Score the tracks without a tag under a prior.
 
-        Parameters
-        ----------
-        prior : np.ndarray [shape=(n_genres,)]
-        tagged : np.ndarray [shape=(n_tracks,), dtype=bool]
+def outcomes(library: Library, probabilities: np.ndarray, tagged: np.ndarray) -> np.ndarray:
+    """Score predictions of the tracks without a tag.
 
-        Returns
-        -------
-        np.ndarray [shape=(n_scored, 5)]
-            Number of the artist, whether right, loss, whether written, whether right and written.
-        """
-        scored = (self.truth >= 0) & ~tagged
-        p = adjust_prior(self.probabilities[scored], self.trained, prior)
-        truth = self.truth[scored]
-        right = p.argmax(axis=1) == truth
-        loss = -np.log(np.maximum(p[np.arange(len(truth)), truth], SMALLEST))
-        written = p.max(axis=1) >= CONFIDENCE
-        return np.stack([self.artists[scored], right, loss, written, right & written], axis=1)
+    Parameters
+    ----------
+    library : Library
+    probabilities : np.ndarray [shape=(n_tracks, n_genres)]
+    tagged : np.ndarray [shape=(n_tracks,), dtype=bool]
+
+    Returns
+    -------
+    np.ndarray [shape=(n_scored, 5)]
+        Number of the artist, whether right, loss, whether written, whether right and written.
+    """
+    scored = (library.truth >= 0) & ~tagged
+    p, truth = probabilities[scored], library.truth[scored]
+    right = p.argmax(axis=1) == truth
+    loss = -np.log(np.maximum(p[np.arange(len(truth)), truth], SMALLEST))
+    written = p.max(axis=1) >= CONFIDENCE
+    return np.stack([library.artists[scored], right, loss, written, right & written], axis=1)
 
 
 Estimator = Callable[[Library, np.ndarray], np.ndarray]  # a prior, given which tracks are tagged
@@ -164,11 +165,13 @@ def run(
     estimator: Estimator,
     tag: Callable[[Library], list[np.ndarray]] = nobody,
 ) -> dict[str, np.ndarray]:
-    """Score every library, by name; see `Library.outcomes`; without what has nothing to score."""
+    """Score every library, by name; see `outcomes`; without what has nothing to score."""
     found: dict[str, list[np.ndarray]] = defaultdict(list)
     for library in libraries:
         for tagged in tag(library):
-            found[library.name].append(library.outcomes(estimator(library, tagged), tagged))
+            prior = estimator(library, tagged)
+            adjusted = adjust_prior(library.probabilities, library.trained, prior)
+            found[library.name].append(outcomes(library, adjusted, tagged))
     together = {name: np.concatenate(rows) for name, rows in found.items()}
     return {name: rows for name, rows in together.items() if len(rows)}
 

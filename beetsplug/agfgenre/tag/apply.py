@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -199,18 +199,22 @@ class GenreApplier:
         if self._settings.explain:
             show(name_of(obj))
             shares = rank(predictions)[:EXPLAINED]
-            show("  " + ", ".join(f"{genre} {share:.2f}" for genre, share in shares))
+            show(f"  {listed(shares)}")
             styles = rank_styles(predictions, shares[0][0])[:EXPLAINED_STYLES]
             if styles:
-                listed = ", ".join(f"{style} {share:.2f}" for style, share in styles)
-                show(f"  styles of {shares[0][0]}: {listed}")
+                show(f"  styles of {shares[0][0]}: {listed(styles)}")
 
-    def explain_more(self, line: str) -> None:
-        """Show one more line about a track, if there is anything in it."""
-        if line:
+    def explain_more(self, lines: Iterable[str]) -> None:
+        """Show more lines about a track."""
+        for line in lines:
             show(f"  {line}")
 
     def fail(self, error: Exception | None) -> None:
         """Count and report a file that could not be analysed."""
         self.summary.fail(error)
         self._log.warning("{}", error)
+
+
+def listed(shares: Iterable[tuple[str, float]]) -> str:
+    """Return genres with their probabilities, as text."""
+    return ", ".join(f"{genre} {share:.2f}" for genre, share in shares)

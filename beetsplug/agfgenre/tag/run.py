@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any, cast
 
 from beets.library import Album, Item
@@ -17,8 +17,9 @@ from beetsplug.agfgenre.console import Progress
 from beetsplug.agfgenre.database import BATCH_SIZE, store, uninterrupted, writing
 from beetsplug.agfgenre.fields import CONTEXT_FIELDS
 from beetsplug.agfgenre.summary import Outcome
-from beetsplug.agfgenre.tag.apply import GenreApplier
+from beetsplug.agfgenre.tag.apply import GenreApplier, listed
 from beetsplug.agfgenre.tag.decision import StoredPrediction, decide
+from beetsplug.agfgenre.tag.library_tags import artist_key
 from beetsplug.agfgenre.tag.prefilter import Matches
 from beetsplug.agfgenre.tag.setup import ModelError
 
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
     Results = Sequence[FileResult[Any]]
 
+BY_SOUND = "by sound alone"
+GENRES_EXPLAINED = 3  # of each part of a prediction
+MOST_WAITING = 100  # tracks of an artist that are decided on together
 BATCH_SECONDS = 2.0  # after which predictions are applied and stored, though the batch is not full
 
 
@@ -54,12 +58,15 @@ class Job:
         Id of the album that is decided on.
     part_of : int or None
         Id of the album that a track is part of, which is decided on by itself.
+    artist : str
+        The artist's key, see `artist_key`; empty for nobody.
     """
 
     items: tuple[int, ...]
     paths: tuple[bytes | str, ...]
     album: int | None = None
     part_of: int | None = None
+    artist: str = ""
 
 
 class Run:
@@ -124,6 +131,8 @@ class Run:
                 self._select_album(album, items)
         self._select_tracks(tracks)
         self._jobs.sort(key=lambda job: bool(job.paths))  # what need not be analysed comes first
+        if self._context:
+            self._jobs = _by_artist(self._jobs)
         self._remaining = Counter(job.part_of for job in self._jobs)
 
     def _pass_over(self, tracks: Matches[Item]) -> None:
@@ -156,7 +165,8 @@ class Run:
                 self._note_album(item)
             else:
                 paths = () if stored else (syspath(item.path),)
-                self._jobs.append(Job((cast(int, item.id),), paths, part_of=item.album_id))
+                number, artist = cast(int, item.id), artist_key(item)
+                self._jobs.append(Job((number,), paths, part_of=item.album_id, artist=artist))
 
     def _select_album(self, album: Album, items: Sequence[Item]) -> None:
         """Choose an album; its predictions are stored if those of all of its tracks are, too."""
@@ -166,7 +176,8 @@ class Run:
                 self.summary.add(Outcome.HAS_GENRES, type(obj))
             return
         paths = () if all(map(self._stored, objs)) else tuple(syspath(i.path) for i in items)
-        self._jobs.append(Job(tuple(cast(int, item.id) for item in items), paths, album.id))
+        numbers = tuple(cast(int, item.id) for item in items)
+        self._jobs.append(Job(numbers, paths, album.id, artist=artist_key(album)))
 
     def _is_wanted(self, obj: TrackOrAlbum) -> bool:
         return self._settings.explain or self._applier.may_change(obj)
@@ -196,13 +207,15 @@ class Run:
             If the library or the journal cannot be written.
         """
         batch: list[tuple[Job, Results]] = []
+        may_end = _ends_of_artists(self._jobs) if self._context else repeat(True)
         n_files = sum(len(job.paths) for job in self._jobs)
         progress = Progress(n_files if show_progress else 0, self._log)
         started = time.monotonic()
         try:
-            for predicted in self._predict(progress):
+            for predicted, complete in zip(self._predict(progress), may_end, strict=False):
                 batch.append(predicted)
-                if len(batch) >= BATCH_SIZE or time.monotonic() - started > BATCH_SECONDS:
+                is_due = len(batch) >= BATCH_SIZE or time.monotonic() - started > BATCH_SECONDS
+                if complete and is_due:
                     full, batch = batch, []
                     with progress.aside():
                         self._process_batch(full)
@@ -230,6 +243,15 @@ class Run:
 
     def _process_batch(self, batch: Sequence[tuple[Job, Results]]) -> None:
         """Decide, apply and store; what was applied before an error is stored all the same."""
+        if self._context:
+            for job, results in batch:
+                for number, result in zip(job.items, results, strict=False):
+                    if result.prediction and (item := self._lib.get_item(number)):
+                        self._context.add(item, result.prediction)
+        for start in range(0, max(len(batch), 1), BATCH_SIZE):  # albums may wait though no job does
+            self._apply_batch(batch[start : start + BATCH_SIZE])
+
+    def _apply_batch(self, batch: Sequence[tuple[Job, Results]]) -> None:
         changed: list[TrackOrAlbum] = []
         with writing(self._lib), uninterrupted():
             try:
@@ -283,13 +305,26 @@ class Run:
         for item, result in results:
             if result.prediction:
                 own = self._keep(item, [adjusted[item.id]])
-                if self._context and self._settings.explain:
-                    self._applier.explain_more(self._context.explain(item, result.prediction))
+                if self._settings.explain:
+                    self._applier.explain_more(self._parts(item, result.prediction))
                 yield item, shared or own
             elif shared and isinstance(result.error, AudioTooShortError | SilentAudioError):
                 yield item, shared
             else:
                 self._applier.fail(result.error)
+
+    def _parts(self, item: Item, prediction: Prediction) -> list[str]:
+        """Return a line for each part of a prediction; none where the sound is the only one."""
+        from agf_core.inference.prior_adjusted import PriorAdjustedTagger  # which needs numpy
+
+        parts = [(BY_SOUND, prediction)]
+        if isinstance(self._tagger, PriorAdjustedTagger):
+            before = self._tagger.unadjusted(prediction)
+            parts = [(BY_SOUND, before), (f"with the {self._settings.prior} prior", prediction)]
+        if self._context:
+            parts += self._context.parts(item, prediction)
+        shown = [(name, one.top(GENRES_EXPLAINED)) for name, one in parts]
+        return [f"{name}: {listed(shares)}" for name, shares in shown] if len(shown) > 1 else []
 
     def _adjusted(self, item: Item, prediction: Prediction) -> Prediction:
         return self._context.adjust(item, prediction) if self._context else prediction
@@ -339,3 +374,24 @@ class Run:
             genres = common.pop() if len(common) == 1 else ()
             if self._applier.apply_common(album, genres) and not self._settings.pretend:
                 store(album)
+
+
+def _by_artist(jobs: Iterable[Job]) -> list[Job]:
+    """Bring tracks of an artist together, as they count for each other; else in their order."""
+    together: dict[tuple[bool, str | int], list[Job]] = {}
+    for i, job in enumerate(jobs):
+        together.setdefault((bool(job.paths), job.artist or i), []).append(job)
+    return list(chain.from_iterable(together.values()))
+
+
+def _ends_of_artists(jobs: Sequence[Job]) -> Iterator[bool]:
+    """Yield for each job whether a batch may end with it, rather than part an artist's tracks."""
+    waiting = 0
+    for job, following in zip(jobs, [*jobs[1:], None], strict=True):
+        waiting += max(len(job.items), 1)
+        is_end = not following or not job.artist or following.artist != job.artist
+        if is_end or waiting >= MOST_WAITING:
+            waiting = 0
+            yield True
+        else:
+            yield False

@@ -248,12 +248,7 @@ def report_lines(report: dict[str, Any]) -> list[str]:
             if everybody
             else f"{base} was trained on {of_whom}, which the comparison with it leaves out"
         )
-    if (context := report.get("context")) and context["tracks"]:
-        alone, both = context["accuracy"]
-        lines.append(
-            f"{plural(context['tracks'], 'track')} by artists with other tagged albums: "
-            f"accuracy {alone:.1%} by sound alone, {both:.1%} with the artist's other genres"
-        )
+    lines += _context_lines(report.get("context"))
     if curve := report.get("learning_curve"):
         points = ", ".join(f"{point['accuracy']:.0%} with {point['artists']}" for point in curve)
         lines.append(f"accuracy with fewer artists to train on: {points}")
@@ -266,6 +261,18 @@ def report_lines(report: dict[str, Any]) -> list[str]:
             f"  beet ls {report['tag_next']}",
         ]
     return lines
+
+
+def _context_lines(context: dict[str, Any] | None) -> list[str]:
+    """Return what an artist's other albums bring, part by part."""
+    if not context or not context["tracks"]:
+        return []
+    title = f"{plural(context['tracks'], 'track')} by artists with other tagged albums"
+    rows = [(title, "accuracy", f"written at {context['confidence']:g}", "right of these")]
+    for name, part in context["parts"].items():
+        right = "-" if part["right"] is None else f"{part['right']:.1%}"
+        rows.append((f"  {name}", f"{part['accuracy']:.1%}", f"{part['written']:.1%}", right))
+    return ["", *columns(rows), ""]
 
 
 def _interval(score: Sequence[float]) -> str:

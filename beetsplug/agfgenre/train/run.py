@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from beets.ui import UserError
 
-from agf_core import errors, metrics
+from agf_core import errors
 from agf_core.bundle import format as bundle_format
 from agf_core.bundle import seen_artists
 from agf_core.data.genre_names import fold_genre_name
@@ -110,7 +111,8 @@ class TrainingRun(ABC):
             tuner, held_out, model_store(), self._settings.model, self._predictor(tuner)
         )
         report = training_report(tuner, held_out, comparisons, left_out)
-        report |= self._more_of_report(tuner) | {"context": _context(tuner, held_out)}
+        confidence = self._settings.min_confidence
+        report |= self._more_of_report(tuner) | {"context": _context(tuner, held_out, confidence)}
         self._print(report_lines(report))
         better = all(comparison.better for comparison in comparisons.values())
         if better:
@@ -202,19 +204,27 @@ class TrainingRun(ABC):
         return name, folder
 
 
-def _context(tuner: Tuner, held_out: HeldOut) -> dict[str, Any]:
-    """Return what the genres of artists' other albums add to the predictions."""
+def _context(tuner: Tuner, held_out: HeldOut, confidence: float) -> dict[str, Any]:
+    """Return what each part of an artist's other albums adds to the predictions."""
     tested = [tuner.data.tracks[i] for i in held_out.tracks]
     tracks = [
         (track.artist, track.album or track.track_id, genre)
         for track, genre in zip(tested, held_out.truth.tolist(), strict=True)
     ]
-    adjusted, known = adjust_without_own_album(held_out.fine_tuned, tracks)
-    both = (held_out.fine_tuned, adjusted)
-    return {
-        "tracks": int(known.sum()),
-        "accuracy": [
-            round(metrics.accuracy(p[known], held_out.truth[known]), 4) if known.any() else None
-            for p in both
-        ],
+    found = adjust_without_own_album(held_out.fine_tuned, tracks)
+    chosen = np.flatnonzero(found.has_others)
+    parts = {
+        "by sound alone": held_out.fine_tuned,
+        "with predictions of the artist's other albums": found.pooled,
+        "with your genres of them as well": found.adjusted,
     }
+    scores = {}
+    for name, p in parts.items() if len(chosen) else ():
+        right = p[chosen].argmax(axis=1) == held_out.truth[chosen]
+        written = p[chosen].max(axis=1) >= confidence
+        scores[name] = {
+            "accuracy": round(float(right.mean()), 4),
+            "written": round(float(written.mean()), 4),
+            "right": round(float(right[written].mean()), 4) if written.any() else None,
+        }
+    return {"tracks": len(chosen), "confidence": confidence, "parts": scores}

@@ -1,0 +1,136 @@
+"""What an artist's other tracks tell about a track, by leaving one collection out.
+
+    python -m training.studies.library_context --table collection.csv --unlabelled music --work work
+
+takes each collection as a library, as `training.studies.library_prior` does, tags a share of its
+tracks by chance, and scores the others: by sound alone, with predictions of the artist's other
+tracks, with the genres that these were given, and with both. Prints the tables of
+``docs/results/artist-context.md``.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+
+from agf_core.inference.artist_context import USUAL_POOLING, ArtistContext, fit_pooling
+from agf_core.label_shift import adjust_prior
+from training.cli import add_collection, add_device, add_unlabelled, one_line_errors
+from training.pretrained.evaluate import HEADLINE
+from training.pretrained.release import gather
+from training.recipes import OURS, seeded
+from training.studies.library_prior import (
+    HEAD,
+    SEEDS,
+    Library,
+    estimated,
+    libraries_of,
+    outcomes,
+    row,
+)
+
+TAGGED = (0.0, 0.1, 0.25, 0.5)  # shares of the tracks
+
+
+def tags_of(library: Library, tagged: np.ndarray) -> list[tuple[str, int, int]]:
+    """Return the tagged tracks; no collection has albums, so each is an album of its own."""
+    tracks = np.flatnonzero(tagged).tolist()
+    return [(str(library.artists[i]), i, int(library.truth[i])) for i in tracks]
+
+
+def combined(
+    library: Library,
+    tagged: np.ndarray,
+    p: np.ndarray,
+    context: ArtistContext,
+    *,
+    predictions: bool,
+    genres: bool,
+) -> np.ndarray:
+    """Return predictions of the tracks without a tag with parts of their artists' context.
+
+    Parameters
+    ----------
+    p : np.ndarray [shape=(n_tracks, n_genres)]
+        By sound alone, for the prior of the library.
+    """
+    result = p.copy()
+    for i in np.flatnonzero(~tagged):
+        others = np.flatnonzero((library.artists == library.artists[i]) & ~tagged)
+        if predictions:
+            result[i] = context.pool(p[i], [p[j] for j in others if j != i])
+        counts = context.counts.get(str(library.artists[i]))
+        if genres and counts is not None:
+            result[i] = context.adjust(result[i], counts)
+    return result
+
+
+def scored(
+    libraries: Sequence[Library], share: float, *, predictions: bool, genres: bool, fitted: bool
+) -> dict[str, np.ndarray]:
+    """Score every library with some of its tracks tagged; see `outcomes`.
+
+    Parameters
+    ----------
+    fitted : bool
+        Whether the pooling is fitted on the tagged tracks; the usual one otherwise.
+    """
+    found = {}
+    for library in libraries:
+        rows = []
+        for seed in range(SEEDS if share else 1):
+            chosen = np.random.default_rng(seed).random(len(library.truth)) < share
+            tagged = chosen & (library.truth >= 0)
+            prior = estimated(0.25)(library, tagged)
+            p = adjust_prior(library.probabilities, library.trained, prior)
+            known = tags_of(library, tagged)
+            pooling = fit_pooling(p[tagged], known) if fitted else USUAL_POOLING
+            context = ArtistContext.of(known, p.shape[1], prior, pooling)
+            both = combined(library, tagged, p, context, predictions=predictions, genres=genres)
+            rows.append(outcomes(library, both, tagged))
+        found[library.name] = np.concatenate(rows)
+    return found
+
+
+CASES = {
+    "by sound alone": {"predictions": False, "genres": False, "fitted": False},
+    "with the artist's other predictions": {"predictions": True, "genres": False, "fitted": False},
+    "with the artist's other genres": {"predictions": False, "genres": True, "fitted": False},
+    "with both": {"predictions": True, "genres": True, "fitted": False},
+    "with both, pooling fitted": {"predictions": True, "genres": True, "fitted": True},
+}
+
+
+def tables(libraries: Sequence[Library], headline: set[str]) -> list[str]:
+    """Return the lines of all tables."""
+    lines = []
+    for share in TAGGED:
+        lines += ["", f"{share:.0%} of the tracks tagged", "", HEAD.replace("prior", "prediction")]
+        cases = CASES if share else dict(list(CASES.items())[:2])
+        found = {name: scored(libraries, share, **case) for name, case in cases.items()}
+        base = found["by sound alone"]
+        lines += [row(name, one, base, headline) for name, one in found.items()]
+    return lines
+
+
+@one_line_errors()
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    add_collection(parser)
+    add_unlabelled(parser)
+    add_device(parser)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    data = gather(
+        arguments.table,
+        arguments.unlabelled,
+        arguments.work,
+        seeded(OURS, arguments.seed),
+        arguments.device,
+    )
+    print("\n".join(tables(libraries_of(data), set(HEADLINE))))
+
+
+if __name__ == "__main__":
+    main()
