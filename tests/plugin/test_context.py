@@ -1,11 +1,14 @@
 """The genres of an artist's other tracks, when a track is decided on."""
 
+import re
+
 import numpy as np
 import pytest
 from beets import plugins
 from beets_helpers import ELECTRONIC, EVEN, summary
 
 from beetsplug.agfgenre.tag import run
+from beetsplug.agfgenre.train import report
 
 ROCK_OR_POP = {"Rock": 0.45, "Electronic": 0.4, "Hip-Hop": 0.15}
 
@@ -118,6 +121,26 @@ def test_where_the_sound_is_the_only_part_it_is_not_explained_twice(library, cap
     library.track("x", artist="Alone")
     library.beet("agfgenre", "-p", "--explain", "title:x")
     assert "by sound alone" not in capsys.readouterr().out
+
+
+def test_the_report_shows_what_each_part_brings():
+    parts = {
+        "by sound alone": {"accuracy": 0.75, "written": 0.5, "right": 0.9},
+        "with your genres of them as well": {"accuracy": 0.95, "written": 0.0, "right": None},
+    }
+    lines = report._context_lines({"tracks": 20, "confidence": 0.6, "parts": parts})
+    cells = [re.split(r"  +", line.strip()) for line in lines if line]
+    assert cells == [
+        [
+            "20 tracks by artists with other tagged albums",
+            "accuracy",
+            "written at 0.6",
+            "right of these",
+        ],
+        ["by sound alone", "75.0%", "50.0%", "90.0%"],
+        ["with your genres of them as well", "95.0%", "0.0%", "-"],
+    ]
+    assert report._context_lines({"tracks": 0, "confidence": 0.6, "parts": {}}) == []
 
 
 # Predictions of the artist's other tracks
