@@ -9,15 +9,18 @@ import io
 import os
 import stat
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain
+from typing import Any, TypeAlias
 
 import av
 import av.error
 from av.container import InputContainer
 
 from agf_core.errors import AnyPath, NoAudioStreamError, UnreadableAudioError, shown, why_not_opened
+
+Packet: TypeAlias = "av.Packet[av.AudioStream]"
 
 READ_SIZE = 1 << 16  # bytes read at a time
 MOST_READ = 4  # times the size of a file that are counted as read each time that it is opened
@@ -31,6 +34,9 @@ CONTAINERS = (
     "rm,rso,shn,sox,spdif,tak,truehd,tta,voc,vqf,w64,wav,webm,wsd,wtv,wv,xwma,"
     "bmp_pipe,gif,gif_pipe,image2,jpeg_pipe,mjpeg,mpegvideo,png_pipe,svg_pipe,tiff_pipe,webp_pipe"
 )
+
+# Containers in which libav seeks to a wrong position: in mpc8 by a packet, 1.7 s.
+UNSEEKABLE_CODECS = ("mpc8",)
 
 # Codecs with a checksum in each frame; unless it is checked, damaged frames decode to noise.
 CHECKSUMMED = ("flac", "tta", "wavpack")
@@ -72,6 +78,8 @@ class _File(io.FileIO):
 
     Attributes
     ----------
+    shown : str
+        The name as it is shown.
     failure : OSError or None
         The last error of the disk.
     """
@@ -79,6 +87,7 @@ class _File(io.FileIO):
     def __init__(self, path: AnyPath):
         super().__init__(os.fspath(path))
         self.name = ""  # libav would use it
+        self.shown = shown(path)
         self.failure: OSError | None = None
         self._counted = MOST_READ * os.fstat(self.fileno()).st_size
 
@@ -106,65 +115,168 @@ class _File(io.FileIO):
 
 
 @contextmanager
-def _blaming_the_disk(name: str, file: _File) -> Iterator[None]:
+def _blaming_the_disk(file: _File) -> Iterator[None]:
     """Raise an error of the disk as such, not as a damaged file."""
     try:
         yield
     finally:
         if file.failure is not None:
             raise UnreadableAudioError(
-                f"{name} cannot be read ({file.failure.strerror}); check the disk or the network "
-                "that it is on, and try again."
+                f"{file.shown} cannot be read ({file.failure.strerror}); check the disk or the "
+                "network that it is on, and try again."
             ) from file.failure
 
 
-@contextmanager
-def open_audio(path: AnyPath) -> Iterator[tuple[InputContainer, av.AudioStream]]:
-    """Open a file and yield its container and its audio stream.
+class AudioFile:
+    """An open audio file, of which the audio stream is read.
+
+    Parameters
+    ----------
+    path : str, bytes or os.PathLike
+
+    Attributes
+    ----------
+    container : InputContainer
+    stream : av.AudioStream
 
     Raises
     ------
     NoAudioStreamError, UnreadableAudioError
     """
+
+    container: InputContainer
+    stream: av.AudioStream
+
+    def __init__(self, path: AnyPath) -> None:
+        self.path = path
+        self._open = ExitStack()
+        self._fresh = False  # whether the next packet is the first one
+        self._head: list[Packet] = []  # packets that have been read and not been returned
+        self.rewind()
+
+    def __enter__(self) -> "AudioFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Turn errors of libav and of the disk into those of `agf_core.errors`."""
+        with _blaming_the_disk(self._file):
+            try:
+                yield
+            except LIBAV_ERRORS as error:
+                raise UnreadableAudioError(
+                    f"{shown(self.path)} cannot be decoded ({error}); "
+                    "replace it with an intact copy."
+                ) from error
+
+    def rewind(self) -> None:
+        """Go to the first packet; after others were read, by a new container and decoder."""
+        if self._fresh:
+            return
+        self._open.close()
+        self._file = self._open.enter_context(_open_file(self.path))
+        try:
+            with _blaming_the_disk(self._file):
+                self.container = self._open.enter_context(_open_container(self.path, self._file))
+                self.stream = _audio_stream(self.path, self.container)
+        except BaseException:
+            self._open.close()
+            raise
+        self._fresh, self._head = True, []
+
+    def head(self, n_packets: int, n_bytes: int) -> list[Packet]:
+        """Return the first packets, up to a number or size, or to where the file is damaged."""
+        self.rewind()
+        if not self._head:
+            with suppress(*LIBAV_ERRORS):
+                for packet in self.container.demux(self.stream):
+                    self._head.append(packet)
+                    n_bytes -= packet.size
+                    if n_bytes <= 0 or len(self._head) == n_packets:
+                        break
+        return self._head
+
+    def packets(self) -> Iterable[Packet]:
+        """Return the packets from here on."""
+        head, self._head, self._fresh = self._head, [], False
+        return chain(head, self.container.demux(self.stream))
+
+    def seek(self, target: int, *, fast: bool) -> bool:
+        """Move to a time stamp, or a little before it; return whether that was possible.
+
+        Parameters
+        ----------
+        target : int
+            In ticks of the stream.
+        fast : bool
+            Whether the place may be found by proportion.
+        """
+        if self.container.format.name in UNSEEKABLE_CODECS:
+            return False
+        self._fresh, self._head = False, []
+        if fast:
+            self.container.flags |= av.container.Flags.fast_seek.value  # type: ignore[operator]
+        try:
+            self.container.seek(target, stream=self.stream)
+        except LIBAV_ERRORS:
+            return False
+        return True
+
+
+@contextmanager
+def opened(source: AnyPath | AudioFile) -> Iterator[AudioFile]:
+    """Yield a file that is open, or open that of a path meanwhile; errors as in `reading`."""
+    with ExitStack() as stack:
+        file = source if isinstance(source, AudioFile) else stack.enter_context(AudioFile(source))
+        with file.reading():
+            yield file
+
+
+def _open_file(path: AnyPath) -> _File:
     name = shown(path)
     try:
         status = os.stat(path)  # before opening: opening a pipe would wait for a writer
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableAudioError(f"{name} is not a file; give the name of an audio file.")
-        file = _File(path)
+        if status.st_size == 0:
+            raise UnreadableAudioError(f"{name} is empty; replace it with an intact copy.")
+        return _File(path)
     except (OSError, ValueError) as error:
         raise UnreadableAudioError(why_not_opened(path, error)) from error
 
-    with file, _blaming_the_disk(name, file):
-        if status.st_size == 0:
-            raise UnreadableAudioError(f"{name} is empty; replace it with an intact copy.")
-        try:
-            container = av.open(
-                file,
-                "r",
-                options={"protocol_whitelist": "none", "format_whitelist": CONTAINERS},
-                **TAGS,
-                buffer_size=READ_SIZE,
-            )
-        except TypeError as error:  # the file need not be to blame
-            raise UnreadableAudioError(f"{name} cannot be opened ({error}).") from error
-        except LIBAV_ERRORS as error:
-            raise UnreadableAudioError(
-                f"{name} is not audio in a supported format, or is damaged; "
-                "convert it, or replace it with an intact copy."
-            ) from error
-        with container:
-            stream = container.streams.best("audio")
-            if not isinstance(stream, av.AudioStream):
-                raise NoAudioStreamError(f"{name} has no audio stream; give an audio file.")
-            if not stream.codec_context:
-                raise UnreadableAudioError(f"{name} has a codec that is not supported; convert it.")
-            stream.codec_context.thread_count = 1  # several files are decoded at a time instead
-            if stream.codec_context.name in CHECKSUMMED:
-                stream.codec_context.options = {"err_detect": "crccheck+explode"}
-            try:
-                yield container, stream
-            except LIBAV_ERRORS as error:
-                raise UnreadableAudioError(
-                    f"{name} cannot be decoded ({error}); replace it with an intact copy."
-                ) from error
+
+def _open_container(path: AnyPath, file: _File) -> InputContainer:
+    name = shown(path)
+    try:
+        container: InputContainer = av.open(
+            file,
+            "r",
+            options={"protocol_whitelist": "none", "format_whitelist": CONTAINERS},
+            **TAGS,
+            buffer_size=READ_SIZE,
+        )
+    except TypeError as error:  # the file need not be to blame
+        raise UnreadableAudioError(f"{name} cannot be opened ({error}).") from error
+    except LIBAV_ERRORS as error:
+        raise UnreadableAudioError(
+            f"{name} is not audio in a supported format, or is damaged; "
+            "convert it, or replace it with an intact copy."
+        ) from error
+    return container
+
+
+def _audio_stream(path: AnyPath, container: InputContainer) -> av.AudioStream:
+    """Return the audio stream of a container, its decoder set up."""
+    name = shown(path)
+    stream = container.streams.best("audio")
+    if not isinstance(stream, av.AudioStream):
+        raise NoAudioStreamError(f"{name} has no audio stream; give an audio file.")
+    if not stream.codec_context:
+        raise UnreadableAudioError(f"{name} has a codec that is not supported; convert it.")
+    stream.codec_context.thread_count = 1  # several files are decoded at a time instead
+    if stream.codec_context.name in CHECKSUMMED:
+        stream.codec_context.options = {"err_detect": "crccheck+explode"}
+    return stream

@@ -4,14 +4,13 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import cast
 
 import av
 import numpy as np
 from av.container import InputContainer
 
-from agf_core.audio.container import LIBAV_ERRORS, open_audio
+from agf_core.audio.container import LIBAV_ERRORS, AudioFile, opened
 from agf_core.audio.downmix import Downmixer
 from agf_core.constants import SAMPLE_RATE, SHORTEST_SECONDS
 from agf_core.errors import (
@@ -27,6 +26,7 @@ from agf_core.errors import (
 __all__ = [  # with the errors that reading a file can raise
     "Audio",
     "AudioError",
+    "AudioFile",
     "AudioTooShortError",
     "NoAudioStreamError",
     "SilentAudioError",
@@ -42,11 +42,9 @@ FAST_SEEK_FROM = 1800.0  # seconds; rough starts after this are found by proport
 GAP_TOLERANCE = 0.015  # seconds by which a time stamp may be late before a gap counts as lost
 EDGE_TOLERANCE = 0.25  # seconds that may be missing at both ends of a file: codecs start late
 POSSIBLE_RATES = range(1_000, 6_000_000)  # hertz that a stream may have; DSD reaches 2.8 million
-KEY_BYTES = 1 << 20  # of a stream, from which its key is computed
+KEY_PACKETS = 400  # of a stream, from which its key is computed
+KEY_BYTES = 1 << 20  # that these have at most
 DEMUX_ERRORS = 20  # in a row, after which a file is taken to have ended
-
-# Containers in which libav seeks to a wrong position: in mpc8 by a packet, 1.7 s.
-UNSEEKABLE_CODECS = ("mpc8",)
 
 # Containers of frames alone, which do not store how many there are.
 WITHOUT_HEADER = ("aac", "ac3", "dts", "eac3", "mlp", "truehd")
@@ -84,7 +82,7 @@ class Audio:
 
 
 def read(
-    path: AnyPath,
+    source: AnyPath | AudioFile,
     *,
     start: float = 0.0,
     seconds: float | None = None,
@@ -94,7 +92,7 @@ def read(
 
     Parameters
     ----------
-    path : str, bytes or os.PathLike
+    source : str, bytes, os.PathLike or AudioFile
     start : float
         Position of the first sample, in seconds.
     seconds : float or None
@@ -114,11 +112,12 @@ def read(
         raise ValueError(f"start must be zero or more seconds, not {start}")
     if seconds is not None:
         _check_seconds(seconds)
-    return _checked(_read(path, start, seconds, sample_rate), path, seconds)
+    with opened(source) as file:
+        return _checked(_read(file, start, seconds, sample_rate), file.path, seconds)
 
 
 def read_excerpt(
-    path: AnyPath, seconds: float, *, pieces: int = 1, sample_rate: int = SAMPLE_RATE
+    source: AnyPath | AudioFile, seconds: float, *, pieces: int = 1, sample_rate: int = SAMPLE_RATE
 ) -> Audio:
     """Decode pieces that are evenly spread over a file, or all of it when it is shorter.
 
@@ -129,7 +128,7 @@ def read_excerpt(
 
     Parameters
     ----------
-    path : str, bytes or os.PathLike
+    source : str, bytes, os.PathLike or AudioFile
     seconds : float
         Length of all pieces together.
     pieces : int
@@ -148,42 +147,41 @@ def read_excerpt(
     NoAudioStreamError, UnreadableAudioError, AudioTooShortError
     """
     _check_seconds(seconds)
-    audio = _read_pieces(path, seconds, pieces, sample_rate) if pieces > 1 else None
-    if audio is None or audio.seconds < seconds / 2:
-        audio = _read(path, None, seconds, sample_rate)
-    lost = audio.lost
-    if audio.duration is None or audio.seconds < min(seconds, audio.duration) / 2:
-        middle = max(0.0, (_count_seconds(path) - seconds) / 2)
-        others = [_read(path, start, seconds, sample_rate) for start in sorted({middle, 0.0})]
-        audio = max(reversed(others), key=lambda other: other.seconds)
-        audio = dataclasses.replace(audio, lost=max(lost, audio.lost))
-    return _checked(audio, path, seconds)
+    with opened(source) as file:
+        audio = _read_pieces(file, seconds, pieces, sample_rate) if pieces > 1 else None
+        if audio is None or audio.seconds < seconds / 2:
+            audio = _read(file, None, seconds, sample_rate)
+        lost = audio.lost
+        if audio.duration is None or audio.seconds < min(seconds, audio.duration) / 2:
+            middle = max(0.0, (_count_seconds(file) - seconds) / 2)
+            others = [_read(file, start, seconds, sample_rate) for start in sorted({middle, 0.0})]
+            audio = max(reversed(others), key=lambda other: other.seconds)
+            audio = dataclasses.replace(audio, lost=max(lost, audio.lost))
+        return _checked(audio, file.path, seconds)
 
 
-def content_key(path: AnyPath) -> str:
+def content_key(source: AnyPath | AudioFile) -> str:
     """Compute a key of the audio in a file, independent of its name, place and tags.
 
-    It is a hash of the first megabyte of the packets of the stream, as they are stored. Nothing is
-    decoded, which takes milliseconds, and tags lie outside of packets. Files that differ only after
-    their first megabyte (26 s of MP3 at 320 kbit/s, 6 s of a WAVE file) share a key.
+    It is a hash of the length of the stream and of its first packets, as they are stored. Nothing
+    is decoded, which takes a millisecond, and tags lie outside of packets. Files of the same length
+    that differ only after their first 400 packets (10 s of MP3), or after the first megabyte of
+    these (6 s of a WAVE file), share a key.
 
     Raises
     ------
     NoAudioStreamError, UnreadableAudioError
     """
-    with open_audio(path) as (container, stream):
-        codec = stream.codec_context
-        digest = hashlib.sha256(f"{codec.name} {codec.sample_rate} {codec.channels}".encode())
-        left = KEY_BYTES
-        with suppress(*LIBAV_ERRORS):  # damage: the packets before it make the key
-            for packet in container.demux(stream):
-                digest.update(memoryview(packet)[:left])
-                left -= packet.size
-                if left <= 0:
-                    break
-        if left == KEY_BYTES:
+    with opened(source) as file:
+        packets = file.head(KEY_PACKETS, KEY_BYTES)
+        stream, codec = file.stream, file.stream.codec_context
+        facts = (codec.name, codec.sample_rate, codec.channels, stream.duration, stream.time_base)
+        digest = hashlib.sha256(" ".join(map(str, facts)).encode())
+        for packet in packets:
+            digest.update(memoryview(packet))
+        if not any(packet.size for packet in packets):
             raise UnreadableAudioError(
-                f"{shown(path)} has no audio that can be read; replace it with an intact copy."
+                f"{shown(file.path)} has no audio that can be read; replace it with an intact copy."
             )
         return digest.hexdigest()[:32]
 
@@ -210,39 +208,37 @@ def _checked(audio: Audio, path: AnyPath, seconds: float | None) -> Audio:
     )
 
 
-def _read(path: AnyPath, start: float | None, seconds: float | None, sample_rate: int) -> Audio:
+def _read(file: AudioFile, start: float | None, seconds: float | None, sample_rate: int) -> Audio:
     """Decode as `read` does, of any length; `start` None means the middle."""
     audio = None
     if start is None or start > PREROLL_SECONDS:
-        with open_audio(path) as (container, stream):
-            audio = _decode(container, stream, start, seconds, sample_rate, seek=True)
+        file.rewind()
+        audio = _decode(file, start, seconds, sample_rate, seek=True)
     if audio is None:  # at the beginning, or seeking does not reach it
-        with open_audio(path) as (container, stream):
-            audio = _decode(container, stream, start, seconds, sample_rate, seek=False)
+        file.rewind()
+        audio = _decode(file, start, seconds, sample_rate, seek=False)
     return audio  # type: ignore[return-value]  # without a seek it is never None
 
 
-def _read_pieces(path: AnyPath, seconds: float, pieces: int, sample_rate: int) -> Audio | None:
+def _read_pieces(file: AudioFile, seconds: float, pieces: int, sample_rate: int) -> Audio | None:
     """Decode evenly spread pieces; None if the file is too short or one cannot be reached."""
-    with open_audio(path) as (container, stream):
-        duration = _duration(container, stream)
-        if duration is None or duration <= seconds:
+    duration = _duration(file.container, file.stream)
+    if duration is None or duration <= seconds:
+        return None
+    length = seconds / pieces
+    parts = []
+    for k in range(pieces):
+        start = (k + 0.5) * duration / pieces - length / 2
+        part = _decode(file, start, length, sample_rate, seek=True, roughly=True)
+        if part is None:
             return None
-        length = seconds / pieces
-        parts = []
-        for k in range(pieces):
-            start = (k + 0.5) * duration / pieces - length / 2
-            part = _decode(container, stream, start, length, sample_rate, seek=True, roughly=True)
-            if part is None:
-                return None
-            parts.append(part)
+        parts.append(part)
     samples = np.concatenate([part.samples for part in parts])
     return Audio(samples, sample_rate, parts[0].start, duration, sum(part.lost for part in parts))
 
 
 def _decode(
-    container: InputContainer,
-    stream: av.AudioStream,
+    file: AudioFile,
     start: float | None,
     seconds: float | None,
     sample_rate: int,
@@ -254,25 +250,28 @@ def _decode(
 
     In long files the middle, or any start with `roughly` set, may be a little off.
     """
-    duration = _duration(container, stream)
+    duration = _duration(file.container, file.stream)
     roughly = roughly or start is None
     if start is None:
         start = max(0.0, ((duration or 0.0) - (seconds or 0.0)) / 2)
     end = math.inf if seconds is None else start + seconds
-    target = _ticks(stream, max(0.0, start - PREROLL_SECONDS))
+    target = _ticks(file.stream, max(0.0, start - PREROLL_SECONDS))
     seek = seek and start > PREROLL_SECONDS
-    if seek and not _seek(container, stream, target, fast=roughly and start > FAST_SEEK_FROM):
+    if seek and not file.seek(target, fast=roughly and start > FAST_SEEK_FROM):
         return None
 
     mixer = Downmixer(sample_rate)
     begin = start  # seconds, of the first sample
     reached = start  # seconds, up to where all is decoded or counted as lost
     lost = 0.0
-    for now, frame in _timed_frames(container, stream, target, None if seek else 0.0):
+    for now, then, frame in _timed_frames(file, target, math.nan if seek else 0.0):
+        if start < now <= reached < then <= end:  # most frames: all of it is wanted
+            mixer.add(frame)
+            reached = then
+            continue
         rate, size = frame.sample_rate, frame.samples
-        if now is None or (seek and mixer.empty and now > start + 0.5 / rate):
+        if math.isnan(now) or (seek and mixer.empty and now > start + 0.5 / rate):
             return None
-        then = now + size / rate
         first = max(0, round((start - now) * rate))
         last = size if then <= end else max(0, round((end - now) * rate))
         if now > reached + (EDGE_TOLERANCE if mixer.empty else 0.0):
@@ -286,7 +285,7 @@ def _decode(
     if seek and mixer.empty:
         return None
     expected = min(end, duration or 0.0)
-    if expected > reached + EDGE_TOLERANCE and not _duration_is_estimated(container, stream):
+    if expected > reached + EDGE_TOLERANCE and not _duration_is_estimated(file):
         lost += expected - reached
     samples = mixer.finish(None if seconds is None else round(seconds * sample_rate))
     return Audio(samples, sample_rate, begin, duration, lost)
@@ -297,52 +296,43 @@ def _ticks(stream: av.AudioStream, seconds: float) -> int:
     return (stream.start_time or 0) + int(min(seconds / float(stream.time_base or 1), 2.0**60))
 
 
-def _seek(container: InputContainer, stream: av.AudioStream, target: int, *, fast: bool) -> bool:
-    """Move to a time stamp, or a little before it; False where that is not possible."""
-    if container.format.name in UNSEEKABLE_CODECS:
-        return False
-    if fast:
-        container.flags = container.flags | av.container.Flags.fast_seek.value  # type: ignore
-    try:
-        container.seek(target, stream=stream)
-    except LIBAV_ERRORS:
-        return False
-    return True
-
-
 def _timed_frames(
-    container: InputContainer, stream: av.AudioStream, target: int, now: float | None
-) -> Iterator[tuple[float | None, av.AudioFrame]]:
-    """Yield all frames from `target` on, each with the time at which it begins, in seconds.
+    file: AudioFile, target: int, now: float
+) -> Iterator[tuple[float, float, av.AudioFrame]]:
+    """Yield the times, in seconds, at which each frame from `target` on begins and ends, and it.
 
     Frames follow each other without a gap unless a time stamp is later than that. The first begins
-    at `now`; None, where that is not known, lasts until the first time stamp.
+    at `now`; not a number, where that is not known, lasts until the first time stamp.
     """
-    for frame in _frames(container, stream, target):
-        if frame.pts is not None:
-            stamp = (frame.pts - (stream.start_time or 0)) * float(stream.time_base or 1)
-            now = stamp if now is None or stamp > now + GAP_TOLERANCE else now
-        yield now, frame
-        if now is not None:
-            now += frame.samples / frame.sample_rate
+    begin, tick = file.stream.start_time or 0, float(file.stream.time_base or 1)
+    for frame in _frames(file, target):
+        pts = frame.pts
+        if pts is not None:
+            stamp = (pts - begin) * tick
+            if not stamp <= now + GAP_TOLERANCE:
+                now = stamp
+        then = now + frame.samples / frame.sample_rate
+        yield now, then, frame
+        now = then
 
 
-def _frames(
-    container: InputContainer, stream: av.AudioStream, target: int
-) -> Iterator[av.AudioFrame]:
+def _frames(file: AudioFile, target: int) -> Iterator[av.AudioFrame]:
     """Yield all frames from `target` (in ticks) on, skipping packets that cannot be decoded."""
     errors = 0
     while errors < DEMUX_ERRORS:
         try:
-            for packet in container.demux(stream):
+            for packet in file.packets():
                 errors = 0
-                if packet.pts is not None and packet.pts + (packet.duration or 0) < target:
+                pts = packet.pts
+                if pts is not None and pts + (packet.duration or 0) < target:
                     continue
                 try:
                     frames = cast(list[av.AudioFrame], packet.decode())  # of a stream of sound
                 except LIBAV_ERRORS:
                     continue
-                yield from (frame for frame in frames if frame.sample_rate in POSSIBLE_RATES)
+                for frame in frames:
+                    if frame.sample_rate in POSSIBLE_RATES:
+                        yield frame
             return
         except LIBAV_ERRORS:
             errors += 1
@@ -357,26 +347,27 @@ def _duration(container: InputContainer, stream: av.AudioStream) -> float | None
     return None
 
 
-def _duration_is_estimated(container: InputContainer, stream: av.AudioStream) -> bool:
+def _duration_is_estimated(file: AudioFile) -> bool:
     """Whether a duration is only an estimate from the bit rate, as for mp3 without a header.
 
     Such streams count time in ticks finer than samples, and an estimate is hardly ever a whole
     number of samples.
     """
-    if container.format.name in WITHOUT_HEADER:
+    stream = file.stream
+    if file.container.format.name in WITHOUT_HEADER:
         return True
     if not stream.duration or not stream.time_base or stream.time_base * stream.rate >= 1:
         return False
     return (stream.duration * stream.time_base * stream.rate).denominator != 1
 
 
-def _count_seconds(path: AnyPath) -> float:
+def _count_seconds(file: AudioFile) -> float:
     """Return the duration of the packets of a file, in seconds, without decoding them."""
-    with open_audio(path) as (container, stream):
-        ticks = 0
-        try:
-            for packet in container.demux(stream):
-                ticks += packet.duration or 0
-        except LIBAV_ERRORS:
-            pass  # the file ends there
-        return float(ticks * (stream.time_base or 0))
+    file.rewind()
+    ticks = 0
+    try:
+        for packet in file.packets():
+            ticks += packet.duration or 0
+    except LIBAV_ERRORS:
+        pass  # the file ends there
+    return float(ticks * (file.stream.time_base or 0))

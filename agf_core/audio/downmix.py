@@ -38,28 +38,28 @@ class Downmixer:
         """Whether nothing has been added."""
         return not self.kind[0]
 
-    def add(self, frame: av.AudioFrame, first: int, last: int) -> None:
-        """Add the samples of a frame from index `first` up to `last`."""
+    def add(self, frame: av.AudioFrame, first: int = 0, last: int | None = None) -> None:
+        """Add a frame, or its samples from index `first` up to `last`."""
         kind = (frame.format.name, frame.layout.nb_channels, frame.sample_rate)
         if kind != self.kind:  # only at the start, and where streams are chained
             self._mix()
             self._drain()
             self.kind, self.batch = kind, av.AudioFifo()
-        part = last - first < frame.samples  # only where the stretch begins and ends
-        if part:
-            self._mix()
         frame.pts = None  # or the batch would compare time stamps
-        self.batch.write(frame)
-        if part:
-            self._mix(slice(first, last))
-        elif self.batch.samples >= SAMPLES_AT_ONCE:
+        if not first and last in (None, frame.samples):
+            self.batch.write(frame)
+            if self.batch.samples >= SAMPLES_AT_ONCE:
+                self._mix()
+        else:  # only where the stretch begins and ends
             self._mix()
+            self.batch.write(frame)
+            self._mix(slice(first, last))
 
     def finish(self, n: int | None) -> np.ndarray:
         """Return all samples, but at most n."""
         self._mix()
         self._drain()
-        return np.concatenate([np.zeros(0, np.float32), *self.done])[:n]
+        return np.concatenate(self.done)[:n] if self.done else np.zeros(0, np.float32)
 
     def _mix(self, part: slice = slice(None)) -> None:
         """Average the channels of the batch, or of a part of it, and convert its rate."""
@@ -78,8 +78,9 @@ class Downmixer:
         mono *= 1 / (channels * full_scale)
         if dtype.kind == "u":
             mono -= 1
-        mono.clip(-LOUDEST_SAMPLE, LOUDEST_SAMPLE, out=mono)
-        mono[np.isnan(mono)] = 0
+        if not (mono.max() <= LOUDEST_SAMPLE and mono.min() >= -LOUDEST_SAMPLE):
+            mono.clip(-LOUDEST_SAMPLE, LOUDEST_SAMPLE, out=mono)
+            mono[np.isnan(mono)] = 0
         if rate == self.sample_rate:
             self.done.append(mono)
             return
@@ -106,11 +107,11 @@ def _sum(planes: list[np.ndarray], zero: float) -> np.ndarray:
     zero : float
         The value that stands for silence.
     """
-    total = np.zeros_like(planes[0])
-    for plane in planes:
-        total += plane
     if len(planes) == 1:
-        return total
+        return planes[0].copy()
+    total: np.ndarray = planes[0] + planes[1]
+    for plane in planes[2:]:
+        total += plane
     powers = [_power(plane - zero if zero else plane) for plane in planes]
     if _power(total - len(planes) * zero) < CANCELLED_POWER_SHARE * sum(powers):
         return planes[int(np.argmax(powers))] * np.float32(len(planes))

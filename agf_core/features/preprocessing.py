@@ -3,6 +3,7 @@
 import numpy as np
 
 from agf_core.audio import decode
+from agf_core.audio.container import AudioFile
 from agf_core.errors import AnyPath
 from agf_core.features.spectrogram import InputSpec, log_mel
 
@@ -12,9 +13,6 @@ SILENT_PEAK = 1e-4  # of full scale 1: a stretch with its peak below -80 dB is s
 
 def load_log_mel(path: AnyPath, spec: InputSpec) -> tuple[np.ndarray, float]:
     """Decode an excerpt of a file and return its log-mel spectrogram.
-
-    Silent stretches of a whole segment are removed: the minutes before a hidden track have no
-    genre. If all of the excerpt is silent, the first sound of the file is used instead.
 
     Parameters
     ----------
@@ -34,15 +32,32 @@ def load_log_mel(path: AnyPath, spec: InputSpec) -> tuple[np.ndarray, float]:
     agf_core.audio.decode.AudioError
         When the file has no usable audio, or is silent.
     """
+    with AudioFile(path) as file:
+        samples, lost = load_samples(file, spec)
+    return log_mel(samples, spec), lost
+
+
+def load_samples(file: AudioFile, spec: InputSpec) -> tuple[np.ndarray, float]:
+    """Decode an excerpt of a file as `load_log_mel` does, and return its samples.
+
+    Silent stretches of a whole segment are removed: the minutes before a hidden track have no
+    genre. If all of the excerpt is silent, the first sound of the file is used instead.
+
+    Returns
+    -------
+    samples : np.ndarray [shape=(n,), dtype=float32]
+    lost : float
+        Seconds of the excerpt that are damaged and were skipped.
+    """
     excerpt = decode.read_excerpt(
-        path, spec.excerpt_seconds, pieces=spec.excerpt_pieces, sample_rate=spec.sample_rate
+        file, spec.excerpt_seconds, pieces=spec.excerpt_pieces, sample_rate=spec.sample_rate
     )
     samples = _without_silence(excerpt.samples, spec)
     if not len(samples):
-        samples = _first_sound(path, spec)
+        samples = _first_sound(file, spec)
     if not len(samples):
-        raise decode.SilentAudioError(f"{decode.shown(path)} is silent; tag it by hand.")
-    return log_mel(samples, spec), excerpt.lost
+        raise decode.SilentAudioError(f"{decode.shown(file.path)} is silent; tag it by hand.")
+    return samples, excerpt.lost
 
 
 def _without_silence(samples: np.ndarray, spec: InputSpec) -> np.ndarray:
@@ -53,7 +68,7 @@ def _without_silence(samples: np.ndarray, spec: InputSpec) -> np.ndarray:
     return samples if len(sounding) == len(parts) else np.concatenate([samples[:0], *sounding])
 
 
-def _first_sound(path: AnyPath, spec: InputSpec) -> np.ndarray:
+def _first_sound(file: AudioFile, spec: InputSpec) -> np.ndarray:
     """Return as much of a file's first sound as an excerpt has; nothing where all is silent."""
     wanted = round(spec.excerpt_seconds * spec.sample_rate)
     found = np.zeros(0, np.float32)
@@ -61,7 +76,7 @@ def _first_sound(path: AnyPath, spec: InputSpec) -> np.ndarray:
     while len(found) < wanted:
         try:
             block = decode.read(
-                path, start=start, seconds=BLOCK_SECONDS, sample_rate=spec.sample_rate
+                file, start=start, seconds=BLOCK_SECONDS, sample_rate=spec.sample_rate
             )
         except decode.AudioError:  # the file has ended
             break

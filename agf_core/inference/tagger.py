@@ -3,7 +3,6 @@
 Each method is usable by itself and calls the one before.
 """
 
-import hashlib
 import os
 from collections import deque
 from collections.abc import Generator, Iterable
@@ -19,11 +18,10 @@ import onnxruntime
 
 from agf_core import errors
 from agf_core.audio import decode
-from agf_core.audio.container import open_audio
 from agf_core.bundle import format as bundle_format
 from agf_core.bundle import onnx_safety
 from agf_core.calibration import apply_temperature
-from agf_core.features.preprocessing import load_log_mel
+from agf_core.features.preprocessing import load_log_mel, load_samples
 from agf_core.features.spectrogram import log_mel, windows
 from agf_core.inference.embeddings import EmbeddingStore
 from agf_core.inference.prediction import Features, FileResult, P, Prediction, predict
@@ -278,23 +276,19 @@ class GenreTagger:
         With a store, a sound that was analysed before is not decoded again.
         """
         try:
-            key = _sound_key(path) if self.store else ""
-            features = self.store.features(self.base_id, key) if self.store else None
-            lost = 0.0
+            key, features, lost = "", None, 0.0
+            with decode.AudioFile(path) as file:
+                if self.store:
+                    key = decode.content_key(file)
+                    features = self.store.features(self.base_id, key)
+                if features is None:
+                    samples, lost = load_samples(file, self.metadata.input)
             if features is None:
-                spectrogram, lost = load_log_mel(path, self.metadata.input)
-                features = self.features_of_log_mel(spectrogram)
+                features = self.features_of_log_mel(log_mel(samples, self.metadata.input))
         except decode.AudioError as error:
             return FileResult(path, error=error)
         prediction = predict(self.metadata, features)
         return FileResult(path, prediction, lost=lost, features=features, key=key)
-
-
-def _sound_key(path: errors.AnyPath) -> str:
-    """Return a key of the sound in a file, of its beginning and its length."""
-    with open_audio(path) as (_, stream):
-        length = f"{stream.duration} {stream.time_base}"
-    return hashlib.sha256(f"{decode.content_key(path)} {length}".encode()).hexdigest()[:32]
 
 
 def load(folder: str | Path | None = None, *, threads: int | None = None) -> GenreTagger:

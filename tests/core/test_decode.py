@@ -23,7 +23,7 @@ from sounds import (
     write_dsf,
 )
 
-from agf_core.audio import container, decode
+from agf_core.audio import container
 from agf_core.audio.decode import UnreadableAudioError, read, read_excerpt
 
 DATA = Path(__file__).parents[1] / "data"
@@ -235,8 +235,8 @@ def test_damage_in_a_piece_is_reported(flac, tmp_path):
 def test_a_frame_that_begins_where_reading_does_is_not_lost(flac, monkeypatch):
     """Sums of times are a hair off, which cost a second reading from the file's beginning."""
     opened = []
-    whole = decode.open_audio
-    monkeypatch.setattr(decode, "open_audio", lambda path: opened.append(path) or whole(path))
+    whole = container._open_file
+    monkeypatch.setattr(container, "_open_file", lambda path: opened.append(path) or whole(path))
     starts = [k * 4608 / RATE for k in range(10, 180, 3)]
     for start in starts:
         read(flac, start=start, seconds=1)
@@ -384,5 +384,5 @@ def test_many_threads_at_a_time():
 
 
 def test_a_file_takes_one_codec_thread():
-    with container.open_audio(DATA / "zeropage.flac") as (_, stream):
-        assert stream.codec_context.thread_count == 1
+    with container.AudioFile(DATA / "zeropage.flac") as file:
+        assert file.stream.codec_context.thread_count == 1

@@ -19,8 +19,8 @@ SABOTAGE = """
 import os, signal, time
 from agf_core.audio import decode
 whole = decode.read_excerpt
-def read_excerpt(path, *args, **options):
-    name = os.path.basename(path)
+def read_excerpt(file, *args, **options):
+    name = os.path.basename(file.path)
     if name == "segfault":
         os.kill(os.getpid(), signal.SIGSEGV)
     if name == "exit":
@@ -32,7 +32,7 @@ def read_excerpt(path, *args, **options):
         raise RuntimeError("a fault of ours")
     if name == "memory":
         bytearray(2**40)
-    return whole(path, *args, **options)
+    return whole(file, *args, **options)
 decode.read_excerpt = read_excerpt
 """
 

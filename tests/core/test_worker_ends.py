@@ -15,14 +15,14 @@ SABOTAGE = """
 import os, signal, threading
 from agf_core.audio import container, decode
 whole = decode.read_excerpt
-def read_excerpt(path, *args, **options):
-    name = os.path.basename(path)
+def read_excerpt(file, *args, **options):
+    name = os.path.basename(file.path)
     several = threading.active_count() > 3  # main, reads, and one that analyses
     if name == "killed" or (name == "large" and several):
         os.kill(os.getpid(), signal.SIGKILL)
     if name == "memory" or (name == "hungry" and several):
         raise MemoryError
-    return whole(path, *args, **options)
+    return whole(file, *args, **options)
 decode.read_excerpt = read_excerpt
 """
 
