@@ -95,6 +95,11 @@ def show(line: str) -> None:
     ui.print_(printable(line, LONGEST_LINE))
 
 
+def show_as_is(text: str) -> None:
+    """Print text that is harmless by its making: JSON, or printable parts in beets' colours."""
+    ui.print_(text)
+
+
 def make_printable(record: LogRecord) -> bool:
     """Make a log line harmless to the terminal; a filter of a logger."""
     record.msg, record.args = printable(record.getMessage(), LONGEST_LINE), ()

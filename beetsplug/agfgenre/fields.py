@@ -11,6 +11,7 @@ from beets.library import Album, Item
 from beets.util import diff
 
 from agf_core.data.genre_names import fold_genre_name
+from agf_core.errors import printable
 
 if TYPE_CHECKING:
     from beets.dbcore.db import FormattedMapping
@@ -40,7 +41,7 @@ _field_diff = diff._field_diff
 def _field_diff_of_lists(field: str, old: FormattedMapping, new: FormattedMapping) -> str | None:
     """Show that a list is removed, at which ``beet modify FIELD!`` of beets 2.14.1 fails."""
     if field in FIELDS and field in old and field not in new:
-        return ui.colorize("text_diff_removed", f"{field}: {old[field]}")
+        return ui.colorize("text_diff_removed", printable(f"{field}: {old[field]}"))
     return _field_diff(field, old, new)
 
 

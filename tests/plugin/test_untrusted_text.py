@@ -2,6 +2,7 @@
 
 import ast
 import unicodedata
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,11 @@ from beets_helpers import FakeTagger, open_library
 
 import beetsplug.agfgenre
 from agf_core.errors import BundleError, printable, shown
+from beetsplug.agfgenre.audit import show
+from beetsplug.agfgenre.audit.consistency import Consistency, Outliers
+from beetsplug.agfgenre.audit.find import Found, Suspect
+from beetsplug.agfgenre.audit.rows import Row
+from beetsplug.agfgenre.audit.show import Report
 from beetsplug.agfgenre.console import html_text, markdown_text
 from beetsplug.agfgenre.train import report_page
 
@@ -128,4 +134,38 @@ def test_nothing_is_printed_but_by_the_console():
                 name = ast.unparse(node.func)
                 if name in ("print", "ui.print_", "print_", "sys.stdout.write", "escape"):
                     found.append((path.name, name))
-    assert sorted(found) == [("console.py", "escape"), ("console.py", "ui.print_")]
+    assert sorted(found) == [("console.py", name) for name in ("escape", "ui.print_", "ui.print_")]
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_an_audit_is_shown_harmlessly(library, capsys, text):
+    text = text.replace("\udce9", "e")[:100_000]
+    item = library.track("a", artist=text, genres=[text])
+    mates = ((text, 3),)
+    suspect = Suspect(
+        item.id,
+        (text,),
+        text,
+        0.9,
+        0.1,
+        ((text, 0.9),),
+        mates,
+        mates,
+        is_album=False,
+        by_plugin=True,
+    )
+    row = Row(item.id, text, text, None, text, text, (text,), (text,), by_plugin=False, kept=False)
+    outliers = [Outliers(text, text, 5, (row,), in_one_album=False)]
+    consistency = Consistency(outliers, outliers, [((text, 2), (text + "2", 1))], [text])
+    found = Found([suspect], 9, 0, 1, Counter({text: 2}), 9)
+    report = Report(found, consistency, [(suspect, item)], albums=False, at_most=0)
+    capsys.readouterr()
+    show.show_report(report)
+    show.show_formatted(report, "$artist $genres $agf_suggested")
+    show.show_json(report)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 30
+    longest = 1_000_000  # of JSON, which is for programs
+    for line in lines:
+        assert is_harmless(line[:10_000]), repr(line)[:500]
+        assert len(line) < longest

@@ -11,7 +11,7 @@ from beets.library import Album, Item
 
 from agf_core.data.genre_names import fold_genre_name
 from beetsplug.agfgenre.audit.show import show_suspect
-from beetsplug.agfgenre.console import plural
+from beetsplug.agfgenre.console import plural, show
 from beetsplug.agfgenre.database import store, uninterrupted, writing
 from beetsplug.agfgenre.fields import stored_genres
 from beetsplug.agfgenre.tag.apply import GenreApplier
@@ -65,8 +65,8 @@ class Fixer:
             self._applier = GenreApplier(self._vocabulary, self._settings, self._log, journal)
             try:
                 for place, (suspect, obj) in enumerate(suspects, start=1):
-                    ui.print_()
-                    ui.print_(f"{place} of {len(suspects)}")
+                    show("")
+                    show(f"{place} of {len(suspects)}")
                     show_suspect(suspect, obj)
                     if not self._decide(suspect, obj):
                         break

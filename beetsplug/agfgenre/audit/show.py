@@ -11,7 +11,7 @@ from beets import ui
 
 from agf_core.errors import printable
 from agf_core.finetune.label_issues import FEWEST_ARTISTS
-from beetsplug.agfgenre.console import name_of, plural, show
+from beetsplug.agfgenre.console import name_of, plural, show, show_as_is
 
 if TYPE_CHECKING:
     from beetsplug.agfgenre.audit.consistency import Consistency, Outliers
@@ -77,7 +77,7 @@ def show_report(report: Report) -> None:
     for line in summary(report):
         show(line)
     for suspect, obj in report.suspects:
-        ui.print_()
+        show("")
         show_suspect(suspect, obj)
     _show_more(len(report.found.suspects) - len(report.suspects), report.what)
     consistency, at_most = report.consistency, report.at_most
@@ -97,7 +97,7 @@ def show_suspect(suspect: Suspect, obj: TrackOrAlbum) -> None:
     ours = ", set by agfgenre" if suspect.by_plugin else ""
     has = ui.colorize("text_diff_removed", printable("; ".join(suspect.has)))
     suggested = ui.colorize("text_diff_added", printable(suspect.suggested))
-    ui.print_(f"  {has} ({suspect.own:.2f}{ours}) -> {suggested} ({suspect.confidence:.2f})")
+    show_as_is(f"  {has} ({suspect.own:.2f}{ours}) -> {suggested} ({suspect.confidence:.2f})")
     show(f"  {evidence(suspect)}")
 
 
@@ -118,7 +118,7 @@ def show_formatted(report: Report, template: str) -> None:
     for suspect, obj in report.suspects:
         obj["agf_suggested"] = suspect.suggested
         obj["agf_suggested_confidence"] = round(suspect.confidence, 2)
-        ui.print_(format(obj, template))
+        show(format(obj, template))
 
 
 def show_json(report: Report) -> None:
@@ -137,7 +137,7 @@ def show_json(report: Report) -> None:
         "spellings": [dict(names) for names in consistency.spellings],
         "once": consistency.once,
     }
-    ui.print_(json.dumps(document, indent=2))
+    show_as_is(json.dumps(document, indent=2))
 
 
 def _suspect_values(suspect: Suspect, obj: TrackOrAlbum) -> dict[str, Any]:
@@ -183,8 +183,8 @@ def _listing(names: Iterable[str], at_most: int) -> str:
 def _section(title: str, lines: Iterable[str], at_most: int) -> None:
     every: Sequence[str] = list(lines)
     if every:
-        ui.print_()
-        ui.print_(f"{title}:")
+        show("")
+        show(f"{title}:")
         for line in every[:at_most] if at_most else every:
             show(f"  {line}")
         _show_more(len(every) - at_most if at_most else 0, "")
@@ -192,4 +192,4 @@ def _section(title: str, lines: Iterable[str], at_most: int) -> None:
 
 def _show_more(count: int, what: str) -> None:
     if count > 0:
-        ui.print_(f"  and {plural(count, what) if what else count} more; -n 0 shows all")
+        show(f"  and {plural(count, what) if what else count} more; -n 0 shows all")
