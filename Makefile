@@ -1,5 +1,5 @@
 # Each target makes the environment it needs; nothing but Python 3.11 or newer, pip and make is
-# expected of the machine.
+# expected of the machine, and for `test` Chromium, Chrome or Edge.
 
 PYTHON ?= python3
 INSTALL = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -33,7 +33,7 @@ test-wheel:  ## The built wheel, installed alone, tags a file
 
 .venv/ready: $(PACKAGE)
 	$(PYTHON) -m venv .venv
-	.venv/bin/python $(INSTALL) --editable '.[research,test,docs]'
+	.venv/bin/python $(INSTALL) --editable '.[research,map,test,docs]'
 	touch $@
 
 .venv-demo/ready: $(PACKAGE)

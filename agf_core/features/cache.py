@@ -57,14 +57,18 @@ class FeatureCache:
         """
         with suppress(KeyError):
             return self.stored(kind, track_id, fits)
-        path = self._path(kind, track_id)
         value = compute()
+        self.put(kind, track_id, value)
+        return value
+
+    def put(self, kind: str, track_id: str, value: np.ndarray) -> None:
+        """Store a feature, in the place of one that is there; raise `CacheError` where it fails."""
+        path = self._path(kind, track_id)
         try:
             with atomic.written(path, durable=False) as file:
                 file.write(atomic.sealed(_encoded(value), _name(path)))
         except OSError as error:
             raise CacheError(why_not_written(path, error)) from error
-        return value
 
     def stored(
         self, kind: str, track_id: str, fits: Callable[[np.ndarray], bool] = anything

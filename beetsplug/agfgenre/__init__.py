@@ -68,6 +68,7 @@ class AGFGenrePlugin(BeetsPlugin):
             commands.audit_command(self.config, self._log),
             commands.similar_command(self.config, self._log),
             commands.models_command(self.config, self._log),
+            commands.map_command(self.config, self._log),
         ]
 
     def imported(self, session: ImportSession, task: ImportTask) -> None:

@@ -1,4 +1,4 @@
-"""The commands ``beet agfgenre``, ``agftrain``, ``agfaudit``, ``agfsimilar``, ``agfmodels``."""
+"""The commands of the plugin, from ``beet agfgenre`` to ``beet agfmodels``."""
 
 from __future__ import annotations
 
@@ -317,6 +317,31 @@ def models_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
         from beetsplug.agfgenre import models
 
         models.manage(arguments, Settings.from_config(config, {}), log, open_page=options.open)
+
+    command.func = _stoppable(run)
+    return command
+
+
+def map_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
+    """Return ``beet agfmap``."""
+    command = Subcommand("agfmap", help="draw a map of the library, in one page of HTML")
+    command.parser.set_usage("%prog [options] [QUERY]")
+    add = command.parser.add_option
+    add("-o", "--output", metavar="FILE", help="the page (default: agfmap.html in this folder)")
+    add("--open", action="store_true", help="open the page in a browser")
+    add("--renew", action="store_true", help="lay out all tracks anew; they move")
+    add("--force", action="store_true", help="replace a file that is no map")
+
+    def run(lib: Library, options: optparse.Values, query: list[str]) -> None:
+        from beetsplug.agfgenre.map.run import FILE, Mapper, open_page  # which need numpy
+
+        _warn_of_unknown_options(config, log)
+        vocabulary, learn_as = Vocabulary.from_config(config), read_learn_as(config)
+        path = Path(options.output or FILE).expanduser()
+        mapper = Mapper(lib, vocabulary, learn_as, Settings.from_config(config, {}), log)
+        mapper.draw(query, path, force=options.force, renew=options.renew)
+        if options.open:
+            open_page(path)
 
     command.func = _stoppable(run)
     return command

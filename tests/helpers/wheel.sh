@@ -39,4 +39,6 @@ from mediafile import MediaFile
 for path in glob.glob("music/*.mp3"):
     assert MediaFile(path).genres, path
 EOF
+venv/bin/beet agfmap
+grep -q 'Map of' agfmap.html
 echo "the wheel alone tagged $tagged file(s)"

@@ -1,0 +1,167 @@
+"""What the page shows of each track: its place, its names, its genres and its prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agf_core.errors import printable, shown
+
+if TYPE_CHECKING:
+    from beetsplug.agfgenre.vocabulary import Vocabulary
+
+FIELDS = "artist", "albumartist", "title", "path", "genres", "agf_set"
+SIZE = 10_000  # of the square that positions are within
+STYLES_PER_TRACK = 5
+LEAST_STYLE = 0.1  # probability of a style that is shown
+MOST_SUSPECTS = 100
+SUSPECT = 0.1  # largest probability of the tag's genre that makes a suspect
+TURN = np.pi * (3 - 5**0.5)  # golden angle, by which equal sounds are spread
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Tracks with what the model predicts of them.
+
+    Attributes
+    ----------
+    values : sequence of mapping
+        ``id`` and `FIELDS` of each track.
+    positions : np.ndarray [shape=(n, 2)]
+    labels : tuple of str
+    probabilities : np.ndarray [shape=(n, n_labels)]
+    styles : tuple of str
+    style_probabilities : np.ndarray [shape=(n, n_styles)]
+    own : np.ndarray [shape=(n,), dtype=int]
+        The label that the user's genre is; -1 where it is none or there is none.
+    """
+
+    values: Sequence[Mapping[str, Any]]
+    positions: np.ndarray
+    labels: tuple[str, ...]
+    probabilities: np.ndarray
+    styles: tuple[str, ...]
+    style_probabilities: np.ndarray
+    own: np.ndarray
+
+
+def suspects(tracks: Judged) -> list[int]:
+    """Return the tracks whose genre is probably wrong, the worst first.
+
+    Those are the tracks to whose genre the model gives the lowest probability.
+    """
+    of_own = _own_probability(tracks)
+    doubtful = np.flatnonzero((tracks.own >= 0) & (of_own <= SUSPECT))
+    worst = doubtful[np.argsort(of_own[doubtful], kind="stable")]
+    return [int(i) for i in worst[:MOST_SUSPECTS]]
+
+
+def columns(tracks: Judged, vocabulary: Vocabulary) -> dict[str, Any]:
+    """Return the data of a page: a column for each fact, in which names are indices of lists."""
+    names = [_names(value) for value in tracks.values]
+    genres = [[printable(g) for g in vocabulary.genres_of(v["genres"])] for v in tracks.values]
+    artists, artist = _indexed([artist for artist, _ in names])
+    firsts, genre = _indexed([found[0] if found else "" for found in genres])
+    tag_names, tags = _indexed(["; ".join(found) for found in genres])
+    x, y = _square(_spread(tracks.positions)).T
+    best = tracks.probabilities.argmax(axis=1)
+    style, share = _strongest(tracks.style_probabilities)
+    disagreement = np.where(tracks.own >= 0, _percent(1 - _own_probability(tracks)), -1)
+    return {
+        "size": SIZE,
+        "stylesPerTrack": STYLES_PER_TRACK,
+        "ids": [value["id"] for value in tracks.values],
+        "x": x.tolist(),
+        "y": y.tolist(),
+        "title": [title for _, title in names],
+        "artists": artists,
+        "artist": artist,
+        "genres": firsts,
+        "genre": [i if found else -1 for i, found in zip(genre, genres, strict=True)],
+        "tagNames": tag_names,
+        "tags": tags,
+        "labels": list(tracks.labels),
+        "label": best.tolist(),
+        "confidence": _percent(tracks.probabilities.max(axis=1)).tolist(),
+        "disagreement": disagreement.tolist(),
+        "styles": list(tracks.styles),
+        "style": style,
+        "share": share,
+        "suspects": suspects(tracks),
+    }
+
+
+def _names(value: Mapping[str, Any]) -> tuple[str, str]:
+    """Return artist and title; the name of the file where there is no title."""
+    artist = printable((value["artist"] or value["albumartist"] or "").strip())
+    title = printable((value["title"] or "").strip())
+    if not title:
+        file = value["path"].replace(b"\\", b"/").rsplit(b"/", 1)[-1]
+        title = shown(file)
+    return artist or "?", title
+
+
+def _indexed(names: Sequence[str]) -> tuple[list[str], list[int]]:
+    """Return each name once, and for each place which of them is there."""
+    place: dict[str, int] = {}
+    indices = [place.setdefault(name, len(place)) for name in names]
+    return list(place), indices
+
+
+def _spread(positions: np.ndarray) -> np.ndarray:
+    """Return positions of which no two are equal: the same sound several times is a small spiral.
+
+    Parameters
+    ----------
+    positions : np.ndarray [shape=(n, 2)]
+    """
+    _, place, count = np.unique(positions, axis=0, return_inverse=True, return_counts=True)
+    place = place.reshape(-1)
+    order = np.argsort(place, kind="stable")
+    turn = np.empty(len(place))  # the how-manieth of its place a track is
+    turn[order] = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count)
+    step = float(np.ptp(positions, axis=0).max()) / 500 or 1.0
+    away = np.stack([np.cos(turn * TURN), np.sin(turn * TURN)], axis=1)
+    result: np.ndarray = positions + step * np.sqrt(turn)[:, None] * away
+    return result
+
+
+def _square(positions: np.ndarray) -> np.ndarray:
+    """Return positions as whole numbers in the middle of a square, with the same proportions."""
+    low, high = positions.min(axis=0), positions.max(axis=0)
+    size = float((high - low).max()) or 1.0
+    result: np.ndarray = np.rint(SIZE * ((positions - (low + high) / 2) / size + 0.5)).astype(int)
+    return result
+
+
+def _own_probability(tracks: Judged) -> np.ndarray:
+    """Return the probability of each track's own genre; without one, that of any."""
+    result: np.ndarray = tracks.probabilities[np.arange(len(tracks.own)), tracks.own]
+    return result
+
+
+def _percent(shares: np.ndarray) -> np.ndarray:
+    result: np.ndarray = np.rint(100 * shares).astype(int)
+    return result
+
+
+def _strongest(probabilities: np.ndarray) -> tuple[list[int], list[int]]:
+    """Return the most probable styles of each track and their per cents, -1 where there are none.
+
+    Returns
+    -------
+    styles, percents : list of int
+        `STYLES_PER_TRACK` for each track, one track after another.
+    """
+    n, n_styles = probabilities.shape
+    best = np.full((n, STYLES_PER_TRACK), -1)
+    percents = np.full(best.shape, -1)
+    few = min(n_styles, STYLES_PER_TRACK)
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :few]
+    found = np.take_along_axis(probabilities, order, axis=1)
+    best[:, :few] = np.where(found >= LEAST_STYLE, order, -1)
+    percents[:, :few] = np.where(found >= LEAST_STYLE, _percent(found), -1)
+    return best.reshape(-1).tolist(), percents.reshape(-1).tolist()
