@@ -25,6 +25,7 @@ def test_the_import_contracts_hold():
         "import agf_core; agf_core.load().labels",
         "import agf_core.inference.worker, agf_core.inference.prior_adjusted, agf_core.metrics",
         "import beetsplug.agfgenre.tag.run, beetsplug.agfgenre.tag.undo",
+        "import beetsplug.agfgenre.audit.run",
     ],
 )
 def test_tagging_loads_no_training_package(program):

@@ -8,6 +8,7 @@ confident learning (Northcutt, Jiang and Chuang, "Confident Learning: Estimating
 Dataset Labels", Journal of Artificial Intelligence Research 70, 2021).
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,7 @@ from agf_core.metrics import SMALLEST_PROBABILITY
 
 CONFIG = LightConfig(strengths=(1000.0, 100.0, 10.0))  # few, for speed
 FEWEST_ARTISTS = 5  # with tags, for cross-fitting
+FEWEST_OF_ARTIST = 2  # tracks, to judge an artist as a whole
 MOST_OF_AN_ALBUM, MOST_IN_ALL = 4, 10_000  # tracks that a head is trained on
 EQUAL_SHARES = 100  # tagged tracks with which a head counts as much as the base model
 PRIOR_TRACKS = 5.0  # of a class, in its threshold
@@ -48,6 +50,28 @@ class LabelIssues:
     margins: np.ndarray
     best_other: np.ndarray
     wrong: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class ArtistIssues:
+    """Artists whose common label is probably wrong.
+
+    Attributes
+    ----------
+    artists : list of str
+        All with enough tracks, most of which have one label.
+    labels : np.ndarray [shape=(n_artists,), dtype=int]
+        The label that most tracks of each have.
+    probabilities : np.ndarray [shape=(n_artists, n_classes)]
+        Means over their tracks.
+    issues : LabelIssues
+        Of the artists.
+    """
+
+    artists: list[str]
+    labels: np.ndarray
+    probabilities: np.ndarray
+    issues: LabelIssues
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +140,8 @@ def find_label_issues(
         See `class_thresholds`.
     """
     rows = np.arange(len(labels))
+    if not len(rows):
+        return LabelIssues(np.zeros(0), rows, rows)
     sure = probabilities >= class_thresholds(probabilities, labels, prior_tracks) - ROUNDING
     guess = np.where(sure, probabilities, -1).argmax(axis=1)
     predicted = probabilities.argmax(axis=1)
@@ -128,6 +154,34 @@ def find_label_issues(
     n_wrong = int((sure.any(axis=1) & ~has[rows, guess] & ~agrees).sum())
     order = np.argsort(np.where(agrees, np.inf, margins), kind="stable")
     return LabelIssues(margins, others.argmax(axis=1), order[:n_wrong])
+
+
+def find_artist_issues(
+    probabilities: np.ndarray, labels: np.ndarray, artists: Sequence[str]
+) -> ArtistIssues:
+    """Find the artists whose common label is probably wrong, by the mean over their tracks.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n_tracks, n_classes)]
+        By the sound alone: all of an artist's tracks may be wrong.
+    labels : np.ndarray [shape=(n_tracks,), dtype=int]
+    artists : sequence of str
+        Those with a single track, or without a label that most of their tracks have, are left out.
+    """
+    tracks: dict[str, list[int]] = defaultdict(list)
+    for i, artist in enumerate(artists):
+        tracks[artist].append(i)
+    those, common = [], []
+    for artist, its in tracks.items():
+        counts = np.bincount(labels[its])
+        if len(its) >= FEWEST_OF_ARTIST and 2 * counts.max() > len(its):
+            those.append(artist)
+            common.append(int(counts.argmax()))
+    shape = (len(those), probabilities.shape[1])
+    means = np.array([probabilities[tracks[artist]].mean(axis=0) for artist in those])
+    issues = find_label_issues(means.reshape(shape), np.array(common, int))
+    return ArtistIssues(those, np.array(common, int), means, issues)
 
 
 def judge_by_sound(

@@ -13,6 +13,7 @@ from agf_core.data.genre_names import fold_spelling
 from agf_core.data.tracks import Track
 from agf_core.finetune.label_issues import (
     class_thresholds,
+    find_artist_issues,
     find_label_issues,
     judge_by_sound,
 )
@@ -163,6 +164,20 @@ def test_an_album_does_not_vouch_for_itself_but_its_other_tracks_tell_of_an_odd_
     _, counts = adjust_without_itself(even, [*others, *odd], [False] * 4 + [True] * 5)
     assert counts[0].tolist() == [4, 1]
     assert counts[4].tolist() == [4, 0]
+
+
+def test_an_artist_is_judged_by_the_mean_over_its_tracks():
+    labels = np.repeat([0, 0, 1, 1, 0, 0], 4)
+    artists = np.repeat(["a", "b", "c", "d", "wrong", "e"], 4).tolist()
+    own = np.array([0.9, 0.8, 0.6, 0.7])
+    shares = np.concatenate([own, own, 1 - own, 1 - own, [0.6, 0.1, 0.2, 0.1], own])
+    artists = [*artists[:-1], "single", "mixed", "mixed"]
+    labels, shares = np.append(labels, [0, 1]), np.append(shares, [0.1, 0.1])
+    found = find_artist_issues(np.stack([shares, 1 - shares], axis=1), labels, artists)
+    assert found.artists == ["a", "b", "c", "d", "wrong", "e"]
+    assert [found.artists[i] for i in found.issues.wrong] == ["wrong"]
+    assert_allclose(found.probabilities[4], [0.25, 0.75])
+    assert find_artist_issues(np.zeros((0, 2)), np.zeros(0, int), []).artists == []
 
 
 @pytest.mark.parametrize(

@@ -351,10 +351,18 @@ def test_options_that_make_no_sense_are_refused_in_a_line(library, options, mess
         library.beet("agfaudit", *options)
 
 
-def test_by_sound_an_artist_who_is_wrong_throughout_is_found(library, capsys):
+def test_an_artist_who_is_wrong_throughout_is_found(library, capsys):
     fill(library)
     for i in range(6):
         add(library, f"w{i}", "Rock", ["Jazz"], artist="Wrong")
+    (artist,) = found(library, capsys)["suspect_artists"]
+    assert (artist["name"], artist["tracks"]) == ("Wrong", 6)
+    assert (artist["has"], artist["suggested"]) == ("Jazz", "Rock")
+    lines = audit(library, capsys).splitlines()
+    place = lines.index("Artists who sound like another genre:")
+    assert lines[place + 1].startswith("  Wrong: Jazz (0.1")
+    assert "6 tracks) -> Rock (0." in lines[place + 1]
+    assert found(library, capsys, "artist:Jazz")["suspect_artists"] == []
     titles = {f"w{i}" for i in range(6)}
     ids = {library.get(title).id for title in titles}
     assert ids <= {one["id"] for one in found(library, capsys, "--by-sound")["suspects"]}

@@ -12,7 +12,12 @@ import numpy as np
 
 from agf_core.data.genre_names import fold_genre_name
 from agf_core.data.tracks import Track
-from agf_core.finetune.label_issues import SoundJudgement, find_label_issues, judge_by_sound
+from agf_core.finetune.label_issues import (
+    SoundJudgement,
+    find_artist_issues,
+    find_label_issues,
+    judge_by_sound,
+)
 from agf_core.inference.artist_context import adjust_without_itself
 
 if TYPE_CHECKING:
@@ -86,6 +91,30 @@ class Suspect:
     album: tuple[tuple[str, int], ...]
     is_album: bool
     by_plugin: bool
+
+
+@dataclass(frozen=True)
+class SuspectArtist:
+    """An artist whose genre is probably wrong.
+
+    Attributes
+    ----------
+    name : str
+    has : str
+        The genre that most of the artist's tracks have.
+    tracks : int
+        How many are judged.
+    suggested : str
+    confidence, own : float
+        Mean probability of both by the sound of these tracks.
+    """
+
+    name: str
+    has: str
+    tracks: int
+    suggested: str
+    confidence: float
+    own: float
 
 
 @dataclass(frozen=True)
@@ -177,6 +206,42 @@ class Auditor:
             self._judgement.n_trained,
         )
         return self._with_suspects(found, known, matched) if known else found
+
+    def judge_artists(self, matched: Collection[int]) -> list[SuspectArtist]:
+        """Return the artists whose genre is probably wrong, the worst first.
+
+        Their tracks may agree with each other: the sound alone decides.
+
+        Parameters
+        ----------
+        matched : collection of int
+            Ids of tracks; artists of none of them are not reported.
+        """
+        places = [i for i, row in enumerate(self._rows) if fold_genre_name(row.main) in self._class]
+        rows = [self._rows[i] for i in places]
+        labels = np.array([self._class[fold_genre_name(row.main)] for row in rows], int)
+        judged = find_artist_issues(
+            self._judgement.probabilities[places], labels, [row.artist for row in rows]
+        )
+        tracks: dict[str, list[Row]] = defaultdict(list)
+        for row in rows:
+            tracks[row.artist].append(row)
+        found = []
+        for i in judged.issues.wrong.tolist():
+            own, best = judged.labels[i], judged.issues.best_other[i]
+            its = tracks[judged.artists[i]]
+            if its[0].artist_name and any(row.id in matched and not row.kept for row in its):
+                found.append(
+                    SuspectArtist(
+                        name=its[0].artist_name,
+                        has=self._judgement.genres[own],
+                        tracks=len(its),
+                        suggested=self._judgement.genres[best],
+                        confidence=float(judged.probabilities[i, best]),
+                        own=float(judged.probabilities[i, own]),
+                    )
+                )
+        return found
 
     def _with_suspects(
         self, found: Found, known: Sequence[Subject], matched: Collection[int]

@@ -113,7 +113,7 @@ class Fixer:
                 self._changed += 1
         finally:
             with self._lib.transaction():
-                for one in objs[: self._applier.summary.tagged]:
+                for one in objs:
                     store(one)
 
     def _complete_albums(self) -> None:

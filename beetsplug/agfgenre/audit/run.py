@@ -86,7 +86,14 @@ def audit(
         _fix(lib, suspects, vocabulary, settings, log)
         return
     tracks = _tracks_of(matched, rows) if options.albums else matched
-    report = Report(found, check(rows, tracks), suspects, options.albums, options.at_most)
+    report = Report(
+        found=found,
+        artists=auditor.judge_artists(tracks),
+        consistency=check(rows, tracks),
+        suspects=suspects,
+        albums=options.albums,
+        at_most=options.at_most,
+    )
     if options.json:
         show_json(report)
     elif options.template:

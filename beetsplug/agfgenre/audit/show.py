@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from beets import ui
@@ -15,7 +15,7 @@ from beetsplug.agfgenre.console import name_of, plural, show, show_as_is
 
 if TYPE_CHECKING:
     from beetsplug.agfgenre.audit.consistency import Consistency, Outliers
-    from beetsplug.agfgenre.audit.find import Found, Suspect
+    from beetsplug.agfgenre.audit.find import Found, Suspect, SuspectArtist
     from beetsplug.agfgenre.audit.rows import Row
     from beetsplug.agfgenre.fields import TrackOrAlbum
 
@@ -29,6 +29,7 @@ class Report:
     Attributes
     ----------
     found : Found
+    artists : list of SuspectArtist
     consistency : Consistency
     suspects : list of (Suspect, Item or Album)
         Those that are shown.
@@ -39,6 +40,7 @@ class Report:
     """
 
     found: Found
+    artists: list[SuspectArtist]
     consistency: Consistency
     suspects: list[tuple[Suspect, TrackOrAlbum]]
     albums: bool
@@ -55,7 +57,7 @@ def summary(report: Report) -> Iterator[str]:
     found = report.found
     judged = plural(found.judged, f"tagged {report.what}")
     yield f"{len(found.suspects) or 'none'} of {judged}: the genre is probably wrong"
-    if not found.n_trained:
+    if found.judged and not found.n_trained:
         yield (
             "too few tracks to train on: judged by the base model and the artists' other tracks "
             f"alone (training needs two genres of min_tracks tracks, by {FEWEST_ARTISTS} artists)"
@@ -81,6 +83,7 @@ def show_report(report: Report) -> None:
         show_suspect(suspect, obj)
     _show_more(len(report.found.suspects) - len(report.suspects), report.what)
     consistency, at_most = report.consistency, report.at_most
+    _section("Artists who sound like another genre", map(_artist, report.artists), at_most)
     _section("Albums with tracks of other genres", map(_outliers, consistency.albums), at_most)
     _section("Artists with tracks of other genres", map(_outliers, consistency.artists), at_most)
     spellings = (
@@ -132,6 +135,7 @@ def show_json(report: Report) -> None:
         "not_judged": dict(found.unknown),
         "trained_on": found.n_trained,
         "suspects": [_suspect_values(suspect, obj) for suspect, obj in report.suspects],
+        "suspect_artists": [asdict(artist) for artist in report.artists],
         "albums": list(map(_outlier_values, consistency.albums)),
         "artists": list(map(_outlier_values, consistency.artists)),
         "spellings": [dict(names) for names in consistency.spellings],
@@ -162,6 +166,11 @@ def _outlier_values(outliers: Outliers) -> dict[str, Any]:
         "tracks": outliers.count,
         "others": {str(row.id): list(row.genres) for row in outliers.others},
     }
+
+
+def _artist(artist: SuspectArtist) -> str:
+    has = f"{artist.has} ({artist.own:.2f}, {plural(artist.tracks, 'track')})"
+    return f"{artist.name}: {has} -> {artist.suggested} ({artist.confidence:.2f})"
 
 
 def _outliers(outliers: Outliers) -> str:
