@@ -1,6 +1,6 @@
-"""Pages in the docs of which a command writes one part and a person the other."""
+"""Tables in Markdown, and pages of which a command writes one part and a person the other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -10,3 +10,9 @@ def write(page: Path, title: str, marker: str, parts: Sequence[str]) -> None:
     if page.exists():
         kept = page.read_text(encoding="utf-8").split(marker)[0]
     page.write_text("\n".join([f"{kept}{marker}\n", *parts]), encoding="utf-8")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table; it ends with a line break."""
+    lines = [f"| {' | '.join(cells)} |\n" for cells in (head, *rows)]
+    return "".join([lines[0], "|---" * len(head) + "|\n", *lines[1:]])

@@ -98,12 +98,12 @@ def measure(
 def tables(scored: dict[tuple[Case, bool], Scored], cases: Sequence[Case]) -> list[str]:
     """Markdown: the scores of both, and what each gains over g alone."""
     columns = range(len(NAMES))
-    head = f"| tasks | MLP | {' | '.join(TITLES)} |\n|---|---{'|---' * len(NAMES)}|\n"
+    head = ["tasks", "MLP", *TITLES]
     called = {False: "not trained on them", True: "trained on them"}
-    scores = gains = ""
-    for case, leaks in product(cases, (False, True)):
-        cells = " | ".join(str(scored[case, leaks][k]) for k in columns)
-        scores += f"| {case.name} | {called[leaks]} | {cells} |\n"
+    scores = [
+        [case.name, called[leaks], *(str(scored[case, leaks][k]) for k in columns)]
+        for case, leaks in product(cases, (False, True))
+    ]
     rows: dict[tuple[str, str], Scored] = {}
     for case in cases:
         if case == ALONE:
@@ -114,13 +114,13 @@ def tables(scored: dict[tuple[Case, bool], Scored], cases: Sequence[Case]) -> li
             (case.name, called[True]): leaky,
             (case.name, "second less first"): leaky - honest,
         }
-    for names, differences in zip(rows, signed(list(rows.values()), columns), strict=True):
-        gains += f"| {' | '.join([*names, *differences])} |\n"
+    signs = signed(list(rows.values()), columns)
+    gains = [[*names, *cells] for names, cells in zip(rows, signs, strict=True)]
     return [
         "Scores of MLPs that are, or are not, trained on the test tracks:\n",
-        head + scores,
+        markdown.table(head, scores),
         "Gain over g alone (bold: not 0, by Holm's correction over the table):\n",
-        head + gains,
+        markdown.table(head, gains),
     ]
 
 

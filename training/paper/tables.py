@@ -323,12 +323,6 @@ def _beside(
     return cells
 
 
-def as_table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows, the first of which is the head, as a table."""
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]) + "\n"
-
-
 def write_scores(results: Results, path: Path) -> None:
     """Write every score of every case as a CSV."""
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -367,7 +361,7 @@ def write(every: Sequence[Results], output: Path) -> None:
             tables["Calibration"] = calibration_table(results)
         for title, rows in tables.items():
             beside = [CHOICE_CAPTION] if title == TABLE5 else []
-            parts += [f"### {title}\n", *beside, as_table(rows)]
+            parts += [f"### {title}\n", *beside, markdown.table(rows[0], rows[1:])]
         write_scores(results, folder / f"{results.split}.csv")
         if (folder / f"{results.split}.png").exists():
             figure = f"{folder.name}/{results.split}.png"

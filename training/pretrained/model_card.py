@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agf_core.bundle.format import Metadata
+from training.markdown import table
 
 LEAST_CONFIDENCE_SHOWN = 0.3  # confidence; nearly all tracks have more
 
@@ -77,53 +78,50 @@ and R&B/Soul are seldom recognised. It does not measure quality, origin or autho
 
 def collection_table(scores: Mapping[str, Any]) -> str:
     """Return the scores of each collection as Markdown."""
-    head = (
-        "| collection | tracks | artists | accuracy | log loss | written | right |\n"
-        "|---|---|---|---|---|---|---|"
-    )
+    head = ("collection", "tracks", "artists", "accuracy", "log loss", "written", "right")
     rows = [
-        f"| {name} | {one['tracks']} | {one['artists']} | {_interval(one['accuracy'])} "
-        f"| {_interval(one['log_loss'])} | {one['written']:.0%} | {_percent(one['right'])} |"
+        [
+            *(name, str(one["tracks"]), str(one["artists"])),
+            *(_interval(one["accuracy"]), _interval(one["log_loss"])),
+            *(f"{one['written']:.0%}", _percent(one["right"])),
+        ]
         for name, one in scores["by_collection"].items()
     ]
-    return "\n".join([head, *rows])
+    return table(head, rows).rstrip()
 
 
 def means_table(scores: Mapping[str, Any]) -> str:
     """Return mean accuracy and log loss over collections, of the model and of baselines."""
     n_headline, n_all = len(scores["headline"]), len(scores["by_collection"])
-    head = (
-        f"| accuracy / log loss, mean over | {n_headline} of whole songs | all {n_all} |\n"
-        "|---|---|---|"
-    )
+    head = ("accuracy / log loss, mean over", f"{n_headline} of whole songs", f"all {n_all}")
     rows = [
-        f"| {name} | {one['headline'][0]:.3f} / {one['headline'][1]:.2f} "
-        f"| {one['all'][0]:.3f} / {one['all'][1]:.2f} |"
+        [name, *("{:.3f} / {:.2f}".format(*one[which]) for which in ("headline", "all"))]
         for name, one in scores["means"].items()
     ]
-    return "\n".join([head, *rows])
+    return table(head, rows).rstrip()
 
 
 def genre_table(scores: Mapping[str, Any]) -> str:
     """Return the scores of each genre as Markdown."""
-    head = "| genre | tracks | predicted | precision | recall |\n|---|---|---|---|---|"
+    head = ("genre", "tracks", "predicted", "precision", "recall")
     rows = [
-        f"| {genre} | {row['tracks']} | {row['predicted']} | {_number(row['precision'])} "
-        f"| {_number(row['recall'])} |"
+        [
+            *(genre, str(row["tracks"]), str(row["predicted"])),
+            *(_number(row["precision"]), _number(row["recall"])),
+        ]
         for genre, row in scores["genres"].items()
     ]
-    return "\n".join([head, *rows])
+    return table(head, rows).rstrip()
 
 
 def confidence_table(scores: Mapping[str, Any]) -> str:
     """Return which share of tracks has a confidence, and how many of these are right."""
-    head = "| confidence at least | of all tracks | of these right |\n|---|---|---|"
     rows = [
-        f"| {limit} | {row['share_of_tracks']:.0%} | {_percent(row['right'])} |"
+        [limit, f"{row['share_of_tracks']:.0%}", _percent(row["right"])]
         for limit, row in scores["by_confidence"].items()
         if float(limit) >= LEAST_CONFIDENCE_SHOWN
     ]
-    return "\n".join([head, *rows])
+    return table(("confidence at least", "of all tracks", "of these right"), rows).rstrip()
 
 
 def _music(unlabelled: Mapping[str, int]) -> str:

@@ -122,19 +122,24 @@ def look(source: str, tracks: Sequence[Track], observations: Observations, seed:
     return View(source, artists, shares[:, order], genres, genre_of, corpus_of)
 
 
-def summary(view: View) -> str:
-    """Return a source's line of the table that compares them."""
+HEAD = (
+    *("source", "made of", "artists", "groups", "groups in use", "groups per artist"),
+    *("of the genre (by chance)", "of the corpus (by chance)"),
+)
+
+
+def summary(view: View) -> list[str]:
+    """Return a source's row of the table that compares them."""
     known, chance = information(view.shares, view.genre_of[:, :-1])
-    line = (
-        f"| {view.source} | {DESCRIPTORS[view.source]} | {len(view.artists)} "
-        f"| {view.shares.shape[1]} "
-        f"| {perplexity(view.use):.1f} | {perplexity(view.shares).mean():.1f} "
-        f"| {known:.0%} ({chance:.0%}) "
-    )
+    row = [
+        *(view.source, DESCRIPTORS[view.source], f"{len(view.artists)}", f"{view.shares.shape[1]}"),
+        *(f"{perplexity(view.use):.1f}", f"{perplexity(view.shares).mean():.1f}"),
+        f"{known:.0%} ({chance:.0%})",
+    ]
     if view.corpus_of.shape[1] < 2:
-        return line + "| |"
+        return [*row, ""]
     known, chance = information(view.shares, view.corpus_of)
-    return line + f"| {known:.0%} ({chance:.0%}) |"
+    return [*row, f"{known:.0%} ({chance:.0%})"]
 
 
 def typical(view: View, group: int, n: int = ARTISTS_LISTED) -> list[str]:
@@ -146,18 +151,16 @@ def typical(view: View, group: int, n: int = ARTISTS_LISTED) -> list[str]:
 
 def table(view: View) -> str:
     """Markdown: each group's use, most typical artists and main genres."""
-    lines = [
-        f"## {view.source}: {DESCRIPTORS[view.source]}\n",
-        f"![Genres in each group made of {DESCRIPTORS[view.source]}]({view.source}.png)\n",
-        "| group | of all artists | most typical artists | main genres |",
-        "|---|---|---|---|",
-    ]
+    made_of = DESCRIPTORS[view.source]
+    picture = f"![Genres in each group made of {made_of}]({view.source}.png)\n"
+    rows = []
     for group, (use, genres) in enumerate(zip(view.use, view.genre_shares, strict=True)):
         largest = np.argsort(-genres, kind="stable")[:3]
         mixture = ", ".join(f"{view.genres[g]} {genres[g]:.0%}" for g in largest)
         names = ", ".join(typical(view, group)).replace("|", "/")
-        lines.append(f"| {group + 1} | {use:.1%} | {names} | {mixture} |")
-    return "\n".join(lines) + "\n"
+        rows.append([f"{group + 1}", f"{use:.1%}", names, mixture])
+    head = ("group", "of all artists", "most typical artists", "main genres")
+    return "\n".join([f"## {view.source}: {made_of}\n", picture, markdown.table(head, rows)])
 
 
 def draw(view: View, path: Path) -> None:
@@ -202,9 +205,7 @@ def write(views: Sequence[View], output: Path, made: str) -> None:
     output.mkdir(parents=True, exist_ok=True)
     parts = [
         f"{made}\n",
-        "| source | made of | artists | groups | groups in use | groups per artist "
-        "| of the genre (by chance) | of the corpus (by chance) |\n"
-        "|---|---|---|---|---|---|---|---|\n" + "\n".join(map(summary, views)) + "\n",
+        markdown.table(HEAD, map(summary, views)),
         "*Groups in use* and *groups per artist* are perplexities: of the mean shares, and the\n"
         "mean of each artist's. *Of the genre* is the mutual information of groups and genre (or\n"
         "the corpus a clip is from) as a share of the latter's entropy; *by chance*, with the\n"
@@ -237,7 +238,7 @@ def main() -> None:
     views = []
     for source, observations in descriptors.items():
         views.append(look(source, tracks, observations, arguments.seed))
-        print(summary(views[-1]), flush=True)
+        print(*summary(views[-1]), sep=" | ", flush=True)
     made = (
         f"{len(tracks)} clips by {len({track.artist for track in tracks})} artists; "
         f"MFCCs up to {arguments.fmax:g} Hz; seed {arguments.seed}."
