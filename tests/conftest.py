@@ -1,11 +1,11 @@
 """What several test modules share."""
 
 import os
-import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sounds
 from sounds import RATE, encode, noise_and_chirp
 
 from agf_core.bundle import format as bundle_format
@@ -124,16 +124,7 @@ def tagger(library):
 def write_wav(tmp_path):
     """A function that writes samples in [-1, 1] as a 16-bit mono file and returns its path."""
 
-    def write(name: str, samples: np.ndarray, sample_rate: int = 44_100) -> Path:
-        path = tmp_path / name
-        with wave.open(str(path), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(sample_rate)
-            file.writeframes((np.clip(samples, -1, 1) * 32_767).astype("<i2").tobytes())
-        return path
-
-    return write
+    return lambda name, samples, rate=RATE: sounds.write_wav(tmp_path / name, samples, rate)
 
 
 @pytest.fixture
@@ -145,13 +136,9 @@ def corpus(tmp_path, write_wav):
     rng = np.random.default_rng(0)
     tracks = []
     for i in range(60):
-        noise = rng.normal(size=8_000 * 2)
         genre = ("Doom", "Chiptune", "")[i % 3]
-        if genre == "Doom":
-            noise = np.convolve(noise, np.ones(12) / 4, "same")
-        elif genre == "Chiptune":
-            noise = np.diff(noise, n=2, append=[0, 0])
-        path = write_wav(f"{i}.wav", 0.05 * noise, 8_000)
+        noise = sounds.coloured_noise("LH-"[i % 3], 16_000, rng)
+        path = write_wav(f"{i}.wav", noise, 8_000)
         artist = i // 3
         tracks.append(Track(str(i), path, str(artist), genre, ("a", "b"), artist % 5, "here"))
     table = tmp_path / "table.csv"

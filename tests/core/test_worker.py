@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from sabotage import sabotage
 
 from agf_core import errors
 from agf_core.audio import decode
@@ -14,26 +15,18 @@ from agf_core.inference import worker
 from agf_core.inference.tagger import GenreTagger
 from agf_core.inference.worker import IsolatedTagger
 
-# The worker with a decoder that some files crash.
-SABOTAGE = """
-import os, signal, time
-from agf_core.audio import decode
-whole = decode.read_excerpt
-def read_excerpt(file, *args, **options):
-    name = os.path.basename(file.path)
-    if name == "segfault":
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if name == "exit":
-        os._exit(3)
-    if name == "hang":
-        while True:
-            time.sleep(60)
-    if name == "fault":
-        raise RuntimeError("a fault of ours")
-    if name == "memory":
-        bytearray(2**40)
-    return whole(file, *args, **options)
-decode.read_excerpt = read_excerpt
+CRASHES = """
+if name == "segfault":
+    os.kill(os.getpid(), signal.SIGSEGV)
+if name == "exit":
+    os._exit(3)
+if name == "hang":
+    while True:
+        time.sleep(60)
+if name == "fault":
+    raise RuntimeError("a fault of ours")
+if name == "memory":
+    bytearray(2**40)
 """
 
 
@@ -45,13 +38,8 @@ def tagger(tiny_folder):
 
 
 @pytest.fixture
-def sabotage(monkeypatch):
-    imports, serve = worker.WORKER_PROGRAM.split("from agf_core.inference.worker")
-    monkeypatch.setattr(
-        worker,
-        "WORKER_PROGRAM",
-        f"{imports}exec({SABOTAGE!r}); from agf_core.inference.worker{serve}",
-    )
+def crashes(monkeypatch):
+    sabotage(monkeypatch, CRASHES)
 
 
 def named(tmp_path, clip, *names):
@@ -77,7 +65,7 @@ def test_it_predicts_as_a_tagger_does(tagger, tiny_folder, clips, tmp_path):
     assert list(tagger.predict_files([])) == []
 
 
-@pytest.mark.usefixtures("sabotage")
+@pytest.mark.usefixtures("crashes")
 @pytest.mark.parametrize(
     ("name", "how"),
     [("segfault", r"dies \(SIGSEGV\)"), ("exit", r"dies \(exit code 3\)")],
@@ -96,7 +84,7 @@ def test_a_file_that_crashes_the_worker_is_reported_and_the_others_predicted(
     assert str(bad.path) in str(bad.error)
 
 
-@pytest.mark.usefixtures("sabotage")
+@pytest.mark.usefixtures("crashes")
 def test_a_file_that_hangs_the_worker_is_reported(tagger, clips, tmp_path, monkeypatch):
     class Impatient(worker._Process):
         patience = 100
@@ -117,7 +105,7 @@ def test_a_file_that_hangs_the_worker_is_reported(tagger, clips, tmp_path, monke
     assert "gives no answer for 0.1 s" in str(hanging.error)
 
 
-@pytest.mark.usefixtures("sabotage")
+@pytest.mark.usefixtures("crashes")
 def test_a_fault_or_too_little_memory_is_an_error_of_that_file(tagger, clips, tmp_path):
     results = list(tagger.predict_files(named(tmp_path, clips[0], "a", "fault", "memory")))
     assert results[0].prediction
@@ -202,7 +190,7 @@ def test_where_no_process_can_be_started(tagger, monkeypatch):
         list(tagger.predict_files(["a"]))
 
 
-@pytest.mark.usefixtures("sabotage")
+@pytest.mark.usefixtures("crashes")
 def test_a_file_that_hangs_does_not_keep_the_process_alive(tagger, clips, tmp_path):
     paths = named(tmp_path, clips[0], "a", "hang")
     results = tagger.predict_files(paths)

@@ -4,6 +4,7 @@ import io
 import json
 
 import pytest
+from sabotage import sabotage
 
 from agf_core import errors
 from agf_core.audio import container
@@ -11,30 +12,18 @@ from agf_core.audio.decode import UnreadableAudioError, read_excerpt
 from agf_core.inference import worker
 from agf_core.inference.worker import IsolatedTagger
 
-SABOTAGE = """
-import os, signal, threading
-from agf_core.audio import container, decode
-whole = decode.read_excerpt
-def read_excerpt(file, *args, **options):
-    name = os.path.basename(file.path)
-    several = threading.active_count() > 3  # main, reads, and one that analyses
-    if name == "killed" or (name == "large" and several):
-        os.kill(os.getpid(), signal.SIGKILL)
-    if name == "memory" or (name == "hungry" and several):
-        raise MemoryError
-    return whole(file, *args, **options)
-decode.read_excerpt = read_excerpt
+LACKS_MEMORY = """
+several = threading.active_count() > 3  # main, reads, and one that analyses
+if name == "killed" or (name == "large" and several):
+    os.kill(os.getpid(), signal.SIGKILL)
+if name == "memory" or (name == "hungry" and several):
+    raise MemoryError
 """
 
 
 @pytest.fixture
 def tagger(tiny_folder, monkeypatch):
-    imports, serve = worker.WORKER_PROGRAM.split("from agf_core.inference.worker")
-    monkeypatch.setattr(
-        worker,
-        "WORKER_PROGRAM",
-        f"{imports}exec({SABOTAGE!r}); from agf_core.inference.worker{serve}",
-    )
+    sabotage(monkeypatch, LACKS_MEMORY)
     tagger = IsolatedTagger.load(tiny_folder, threads=2)
     yield tagger
     tagger.close()

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import wave
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from beets import plugins, util
 from beets.library import Album, Item
 from beets.test.helper import ImportHelper, PluginMixin
 from mediafile import MediaFile
+from sounds import write_wav
 
 from agf_core.inference.tagger import FileResult, Prediction
 
@@ -135,11 +135,7 @@ def summary(library: BeetsLibrary) -> str:
 
 
 def silent_wav(path: Path, seconds: float = 0.1) -> None:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(8000)
-        file.writeframes(bytes(2 * round(8000 * seconds)))
+    write_wav(path, np.zeros(round(8_000 * seconds)), 8_000)
 
 
 class LogLines(logging.Handler):

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import wave
 import zlib
 from fractions import Fraction
 
@@ -39,6 +40,24 @@ def encode(path, samples, rate, codec, container, layout="stereo", bit_rate=None
             output.mux(stream.encode(converted))
         output.mux(stream.encode(None))
     return path
+
+
+def write_wav(path, samples, rate=RATE):
+    """Write samples in [-1, 1] as a 16-bit mono file."""
+    with wave.open(os.fspath(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((np.clip(samples, -1, 1) * 32_767).astype("<i2").tobytes())
+    return path
+
+
+def coloured_noise(kind, n, rng):
+    """Return quiet noise: low for a `kind` of L, high for H, white otherwise."""
+    noise = 0.05 * rng.normal(size=n)
+    if kind == "L":
+        return np.convolve(noise, np.ones(12) / 4, "same")
+    return np.diff(noise, n=2, append=[0, 0]) if kind == "H" else noise
 
 
 def noise_and_chirp(seconds=20, rate=RATE, channels=2):

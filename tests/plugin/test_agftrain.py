@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import wave
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from beets import ui
 from beets.library import Item
 from beets_helpers import open_library
+from sounds import coloured_noise, write_wav
 from starting_model import metadata_of
 
 from agf_core.bundle import format as bundle_format
@@ -109,19 +109,11 @@ def library(monkeypatch, tmp_path, start_folder):
 
 def add(library, title, genre, artist, seed, **fields) -> Item:
     """Add a track of noise: low for names that begin with L, white with M, high otherwise."""
-    rng = np.random.default_rng(seed)
-    noise = rng.normal(size=2 * RATE)
-    if title.startswith("L"):
-        noise = np.convolve(noise, np.ones(12) / 4, "same")
-    elif not title.startswith("M"):
-        noise = np.diff(noise, n=2, append=[0, 0])
+    kind = title[0] if title[0] in "LM" else "H"
+    noise = coloured_noise(kind, 2 * RATE, np.random.default_rng(seed))
     path = Path(os.fsdecode(library.lib.directory)) / f"{title}.wav"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes((np.clip(0.05 * noise, -1, 1) * 32_767).astype("<i2").tobytes())
+    write_wav(path, noise, RATE)
     item = Item.from_path(os.fsencode(path))
     item.update({"title": title, "artist": artist, "genres": [genre] if genre else [], **fields})
     library.lib.add(item)

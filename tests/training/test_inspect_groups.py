@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sounds import coloured_noise
 
 from agf_core.groups import lda
 from training.studies import inspect_groups
@@ -21,11 +22,8 @@ def corpus(tmp_path, write_wav):
     rows = []
     for i in range(40):
         artist = i // 2
-        noise = 0.05 * rng.normal(size=2 * 44_100)
         genre = ("Doom", "Chiptune")[artist % 2]
-        if genre == "Doom":
-            noise = np.convolve(noise, np.ones(12) / 4, "same")
-        write_wav(f"{i}.wav", noise)
+        write_wav(f"{i}.wav", coloured_noise("L-"[artist % 2], 2 * 44_100, rng))
         genre, labels = ("", "") if artist > 17 else (genre, f"{genre}; {genre}core")
         name = f"artist | {artist}" if artist else "$a_0^b"  # nothing that Markdown or TeX reads
         rows.append((i, f"{i}.wav", name, "", genre, labels, "train"))

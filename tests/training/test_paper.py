@@ -349,7 +349,7 @@ def test_runs_of_one_name_have_one_recipe(work):
 )
 def test_a_recipe_that_cases_cannot_follow_is_refused(command, arguments, work):
     message = complaint(command, "--work", work, "--recipe", "ours", *arguments)
-    assert message.startswith("the paper's cases cannot be trained by the recipe ours, which asks")
+    assert message.startswith("the paper's cases cannot be trained by the recipe ours, which has")
     for field in ("augmentation",):
         assert field in message
     assert not (work / "runs" / "ours").exists()
@@ -358,7 +358,7 @@ def test_a_recipe_that_cases_cannot_follow_is_refused(command, arguments, work):
 @pytest.mark.parametrize("change", [{"augmentation": SpectrogramAugmentation(loudness=1.0)}])
 def test_any_field_that_cases_do_not_follow_is_named(change, work):
     recipe = replace(TINY, name="other", **change)
-    with pytest.raises(RunError, match=f"other, which asks for {next(iter(change))}; take"):
+    with pytest.raises(RunError, match=f"other, which has {next(iter(change))}; take"):
         run.run(run.Setting(work, "other", recipe, "official", 0), [Case("g")])
 
 
