@@ -7,7 +7,13 @@ import pytest
 from agf_core.bundle import format as bundle_format
 from agf_core.data.tracks import Track
 from agf_core.metrics import Score
-from training.studies.finetuning import draw, main, some_of, tagged_in_part
+from training.studies.finetuning import (
+    draw,
+    main,
+    some_of,
+    tagged_in_part,
+    with_shuffled_artists,
+)
 
 
 @pytest.fixture
@@ -32,6 +38,15 @@ def test_more_tagged_artists_are_those_of_before_and_others(tracks):
         return {tracks[i].artist for i in order[:n_tagged]}
 
     assert tagged(0.1) < tagged(0.25) < tagged(0.5)
+
+
+def test_shuffled_artists_are_those_of_the_other_folds(tracks):
+    shuffled = with_shuffled_artists(tracks, 2, seed=0)
+    pairs = list(zip(tracks, shuffled, strict=True))
+    assert all((a.artist == b.artist) for a, b in pairs if a.fold == 2)
+    assert sum(a.artist == b.artist for a, b in pairs if a.fold != 2) < 10
+    assert sorted(t.artist for t in tracks) == sorted(t.artist for t in shuffled)
+    assert [t.track_id for t in tracks] == [t.track_id for t in shuffled]
 
 
 def test_a_library_of_some_of_the_artists_has_all_their_tracks(tracks):

@@ -7,17 +7,18 @@ takes the clips of one source as a library, and starts from a model that was not
 MODEL is its folder: `training.pretrained.release` makes one from a table without that source.
 
     python -m training.studies.finetuning untagged --table collection.csv --work work \
-        --library RohitJacob/MusicAnalysis --model MODEL --shares 0.1 0.25 0.5 --groups m \
+        --library RohitJacob/MusicAnalysis --model MODEL --shares 0.1 0.25 0.5 --groups md \
         --output docs/results/fine-tuning
 
 tests one fold of that library after the other, while only a share of the other artists is tagged,
-with and without artist groups, and draws what the untagged artists add. Stopped, it goes on.
+without artist groups, with them, and with groups of shuffled artists, and draws what the untagged
+artists add. Stopped, it goes on.
 """
 
 import argparse
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,15 @@ def tagged_in_part(
     return sorted(range(len(tracks)), key=lambda i: not known[i]), sum(known)
 
 
+def with_shuffled_artists(tracks: Sequence[Track], fold: int, seed: int) -> list[Track]:
+    """Return the tracks with their artists shuffled, but for those of a fold."""
+    others = [i for i, track in enumerate(tracks) if track.fold != fold]
+    result = list(tracks)
+    for i, other in zip(others, np.random.default_rng(seed).permutation(others), strict=True):
+        result[i] = replace(tracks[i], artist=tracks[other].artist)
+    return result
+
+
 def predict_fold(
     tracks: Sequence[Track],
     spectra: Sequence[np.ndarray],
@@ -161,6 +171,8 @@ def predict_fold(
     fold: int,
     share: float,
     seed: int,
+    *,
+    shuffled: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Predict a fold by a model fine-tuned on the others, of whose artists a share is tagged.
 
@@ -170,6 +182,8 @@ def predict_fold(
         See `features_of`.
     observations : mapping
         What groups are made of, by task; of tagged and untagged artists.
+    shuffled : bool
+        Make the groups of shuffled artists, as a control.
 
     Returns
     -------
@@ -184,7 +198,7 @@ def predict_fold(
         genres_of(tracks),
         FeatureDataset([rows[i] for i in order[:n_tagged]]),
         segments_of(model, [spectra[i] for i in order]),
-        here,
+        with_shuffled_artists(here, fold, seed) if shuffled else here,
         {task: [found[i] for i in order] for task, found in observations.items()},  # type: ignore
     )
     test = np.array([track.fold == fold for track in here])
@@ -210,7 +224,8 @@ def untagged(
     accuracy: dict[str, list[Score]] = {}
     predicted: dict[tuple[str, float], np.ndarray] = {}
     described = describe(tracks, groups, cache, fmax=model.metadata.input.fmax)
-    for name, observations in (("none", {}), (groups, described)):
+    control = f"{groups}, shuffled artists"
+    for name, observations in (("none", {}), (groups, described), (control, described)):
         for share in shares:
             parts = []
             for fold in folds:
@@ -218,7 +233,15 @@ def untagged(
                 if not kept.exists():
                     kept.parent.mkdir(exist_ok=True)
                     test, probabilities = predict_fold(
-                        tracks, spectra, rows, observations, model, fold, share, seed
+                        tracks,
+                        spectra,
+                        rows,
+                        observations,
+                        model,
+                        fold,
+                        share,
+                        seed,
+                        shuffled=name == control,
                     )
                     np.savez(kept, test=test, probabilities=probabilities)
                 stored = np.load(kept)
@@ -236,8 +259,9 @@ def untagged(
                 flush=True,
             )
     for share in shares:
-        gain = compare(predicted[groups, share], predicted["none", share], truth, artists)
-        print(f"{share:.0%}: gain in accuracy by groups {groups} {gain.difference}")
+        for name in (groups, control):
+            gain = compare(predicted[name, share], predicted["none", share], truth, artists)
+            print(f"{share:.0%}: gain in accuracy by groups {name} {gain.difference}")
     output.mkdir(parents=True, exist_ok=True)
     draw(shares, accuracy, output / "untagged.png")
 
@@ -251,7 +275,8 @@ def draw(shares: Sequence[float], accuracy: Mapping[str, Sequence[Score]], path:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     at = np.arange(len(shares))
-    for shift, (name, scores) in zip((-0.05, 0.05), accuracy.items(), strict=True):
+    shifts = np.linspace(-0.05, 0.05, len(accuracy))
+    for shift, (name, scores) in zip(shifts, accuracy.items(), strict=True):
         middle = np.array([score.value for score in scores])
         reach = [middle - [s.low for s in scores], [s.high for s in scores] - middle]
         axes.errorbar(
@@ -274,7 +299,7 @@ def main() -> None:
     parser.add_argument("--configs", choices=CONFIGS, nargs="+", default=["quick"])
     parser.add_argument("--tracks", type=int, nargs="+", default=[100, 300, 1_000])
     parser.add_argument("--shares", type=float, nargs="+", default=[0.1, 0.25, 0.5])
-    parser.add_argument("--groups", default="m", help="letters: m, d and e")
+    parser.add_argument("--groups", default="md", help="letters: m, d and e")
     parser.add_argument("--folds", type=int, nargs="+", default=list(range(5)))
     parser.add_argument("--output", type=Path, help="untagged: folder of the figure")
     parser.add_argument("--seed", type=int, default=0)
