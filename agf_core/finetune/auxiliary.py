@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from agf_core.train.networks import MultiTaskNet, TaskModel
 
-GROUP_SHARE = 0.3  # weight of the groups' mean cross-entropy, beside that of the genre
-
 
 class WithGroupHeads(TaskModel):
     """A network whose branches predict artist groups, too, while it is trained.
@@ -27,11 +25,15 @@ class WithGroupHeads(TaskModel):
         The task whose branch has the heads.
     sizes : sequence of int
         Number of groups of each auxiliary task.
+    share : float
+        Weight of the groups' mean cross-entropy, beside that of the task.
     """
 
-    def __init__(self, network: MultiTaskNet, task: str, sizes: Sequence[int]) -> None:
+    def __init__(
+        self, network: MultiTaskNet, task: str, sizes: Sequence[int], share: float
+    ) -> None:
         super().__init__()
-        self.network, self.sizes = network, list(sizes)
+        self.network, self.sizes, self.share = network, list(sizes), share
         n_features = network.branch(task).n_features
         self.heads = nn.Sequential(nn.Dropout(0.5), nn.Linear(n_features, sum(sizes)))
 
@@ -58,4 +60,4 @@ class WithGroupHeads(TaskModel):
         logits = self.heads(features).float().split(self.sizes, dim=1)
         groups = sum(F.cross_entropy(*pair) for pair in zip(logits, wanted, strict=True))
         loss = F.cross_entropy(branch.head(features).float(), own)
-        return loss + GROUP_SHARE / len(self.sizes) * groups
+        return loss + self.share / len(self.sizes) * groups

@@ -16,7 +16,7 @@ class FineTuneConfig:
     Attributes
     ----------
     networks : TrainConfig or None
-        Of the networks, with epochs per task; None freezes them.
+        Of the networks; None freezes them.
     transfer : TrainConfig
         Of the transfer MLP.
     patience : int
@@ -30,6 +30,8 @@ class FineTuneConfig:
         stop and fits the temperature.
     validation_thinning : int
         One in so many windows of the validation split is predicted while networks train.
+    group_share : float
+        Weight of the mean cross-entropy of artist groups, beside that of the genre.
     """
 
     networks: TrainConfig | None = field(
@@ -47,6 +49,7 @@ class FineTuneConfig:
     all_folds_up_to: int = 500
     validation_folds: int = 5
     validation_thinning: int = 3
+    group_share: float = 0.3
 
 
 @dataclass(frozen=True, eq=False)

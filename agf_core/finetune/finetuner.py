@@ -232,8 +232,9 @@ class FineTuner:
             for i, net in enumerate(cast(list[MultiTaskNet], list(network.networks))):
                 if GENRE not in net.tasks:
                     continue
+                sizes = [targets.shape[1] for targets in groups]
                 network_epochs = self._fit(
-                    WithGroupHeads(net, GENRE, [g.shape[1] for g in groups]) if groups else net,
+                    WithGroupHeads(net, GENRE, sizes, config.group_share) if groups else net,
                     data.segments.thinned(config.validation_thinning),
                     self._targets,
                     _for_epochs(config.networks, epochs and epochs[0]),

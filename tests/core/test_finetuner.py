@@ -15,7 +15,7 @@ from agf_core.data.splits import artist_folds
 from agf_core.data.tracks import Track
 from agf_core.features.descriptors import FromSpectrograms
 from agf_core.features.spectrogram import InputSpec
-from agf_core.finetune.auxiliary import GROUP_SHARE, WithGroupHeads
+from agf_core.finetune.auxiliary import WithGroupHeads
 from agf_core.finetune.config import FineTuneConfig, TrainingData
 from agf_core.finetune.finetuner import TEMPERATURE_PRIOR, FineTuner
 from agf_core.finetune.frozen_features import segments_of
@@ -483,7 +483,7 @@ def test_what_is_known_of_no_artist_leaves_a_task_out():
 
 def test_a_track_without_a_target_has_no_loss_of_that_task():
     torch.manual_seed(0)
-    network = WithGroupHeads(base_network().networks[0], "g", [2, 3]).eval()
+    network = WithGroupHeads(base_network().networks[0], "g", [2, 3], share=0.5).eval()
     x = torch.randn(2, 1, 32, 32)
     y = torch.zeros(2, 8)
     assert network.loss(x, y, "g") == 0
@@ -493,7 +493,7 @@ def test_a_track_without_a_target_has_no_loss_of_that_task():
     y[1, 4] = 1  # of the first group task
     features = network.network.features(x)
     of_group = -network.heads(features)[1, :2].log_softmax(0)[1] / 2
-    torch.testing.assert_close(network.loss(x, y, "g"), genre + GROUP_SHARE / 2 * of_group)
+    torch.testing.assert_close(network.loss(x, y, "g"), genre + 0.25 * of_group)
 
 
 def test_training_with_groups_resumes_to_the_same_result(tmp_path, monkeypatch):

@@ -90,9 +90,15 @@ PLAN = FineTuneConfig(
 )
 
 
+def without_essentia(sources):
+    return sources.replace("e", ""), "task e is left out: essentia is not installed"
+
+
 @pytest.fixture
 def library(monkeypatch, tmp_path, start_folder):
     monkeypatch.setattr("beetsplug.agfgenre.train.deep.FineTuneConfig", partial(replace, PLAN))
+    # Which takes seconds per track, and is not installed everywhere.
+    monkeypatch.setattr("beetsplug.agfgenre.train.deep.possible_sources", without_essentia)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("agf_core.bundle.format.SHIPPED", start_folder)
     for module in ("models", "train.deep", "train.workspace"):
@@ -443,8 +449,7 @@ def test_only_relevant_tracks_are_analysed():
         assert prepare.relevant(tracks, groups) == tracks
 
 
-def test_untagged_tracks_take_part_through_artist_groups(library, monkeypatch):
-    monkeypatch.setattr("beetsplug.agfgenre.train.deep.possible_sources", without_essentia)
+def test_untagged_tracks_take_part_through_artist_groups(library):
     fill(library, 40)
     for i in range(100, 106):
         add(library, f"H{i}", "", f"Untagged {i}", i)
@@ -460,14 +465,10 @@ def test_untagged_tracks_take_part_through_artist_groups(library, monkeypatch):
         sizes = [(one.folder / file).stat().st_size for one in (base, model)]
         assert sizes[1] == pytest.approx(sizes[0], rel=0.02)
     assert model.metadata.trained_on["tracks"] == 40
+    assert model.metadata.recipe["groups"] == "mds"
 
 
-def without_essentia(sources):
-    return sources.replace("e", ""), "task e is left out: essentia is not installed"
-
-
-def test_groups_that_need_essentia_are_reported_where_they_were_chosen(library, monkeypatch):
-    monkeypatch.setattr("beetsplug.agfgenre.train.deep.possible_sources", without_essentia)
+def test_groups_that_need_essentia_are_reported_where_they_were_chosen(library):
     fill(library)
     assert train(library, "--deep", "--groups", "e") in (0, 3)
     assert library.log.having("task e is left out: essentia is not installed")
@@ -549,6 +550,7 @@ def test_tracks_that_cannot_be_described_leave_a_task_out(library, monkeypatch):
         return stored
 
     monkeypatch.setattr(prepare, "extract", nothing)
+    monkeypatch.setattr("beetsplug.agfgenre.train.deep.possible_sources", lambda some: (some, ""))
     fill(library)
     assert train(library, "--deep", "--groups", "me") in (0, 3)
     assert library.log.having("artist groups e are left out: most tracks have no descriptors")

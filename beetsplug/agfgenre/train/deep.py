@@ -116,7 +116,7 @@ class DeepRun(TrainingRun):
             "architecture": base.metadata.architecture | trained.network.mlp.architecture(),
             "styles": (),
             "temperature": temperature,
-            "recipe": recipe(self._config, base),
+            "recipe": recipe(self._config, base) | {"groups": "".join(tuner.data.observations)},
         }
         groups = groups_from_bundle(base)
         return fields, {
