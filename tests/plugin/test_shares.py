@@ -241,3 +241,25 @@ def test_a_long_name_and_a_deep_folder_are_written_to(library, clips):
     item.genres = ["Rock"]
     library.lib.add(item)
     tagged(item, path)
+
+
+@pytest.mark.parametrize("calls", [*((call,) for call in (*CALLS, "fsync", "ftruncate")), CALLS])
+def test_what_a_share_refuses_does_not_keep_tags_from_being_written_in_place(
+    monkeypatch, clips, calls
+):
+    """On disk, so that there is a journal: twice, so that there is room the second time."""
+    for library in open_library(monkeypatch, FakeTagger(), on_disk=True):
+        for suffix in (".mp3", ".ape"):
+            (clip,) = (clip for clip in clips if clip.suffix == suffix)
+            path = Path(shutil.copy(clip, library.lib_path))
+            item = Item.from_path(os.fsencode(path))
+            library.lib.add(item)
+            item.genres = ["Rock"]
+            tagged(item, path)
+            with monkeypatch.context() as patch:
+                for call in calls:
+                    refuse(patch, call, errno.EINVAL)
+                item.genres = ["Electronic", "Pop"]
+                write(item, "run")
+            assert MediaFile(path).genres == ["Electronic", "Pop"]
+            assert not list(folder_beside(library.lib).iterdir())

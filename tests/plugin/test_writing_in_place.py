@@ -21,7 +21,7 @@ from mediafile import MediaFile
 from agf_core.audio import decode
 from agf_core.utils import atomic
 from beetsplug.agfgenre.database import folder_beside
-from beetsplug.agfgenre.tag import rollback
+from beetsplug.agfgenre.tag import file_writer, rollback
 from beetsplug.agfgenre.tag.file_writer import write
 from beetsplug.agfgenre.tag.overlay import Overlay, Patch
 
@@ -183,9 +183,13 @@ def killed(item: Item, monkeypatch, after: int) -> bool:
         left -= written
         return written
 
+    def nothing_more(*_):
+        raise KilledError
+
     item.genres = ["Rock", "Electronic"]
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", partly)
+        patch.setattr(rollback.Entry, "revert", nothing_more)
         with suppress(KilledError):
             write(item, "run")
             return False
@@ -248,9 +252,17 @@ def test_a_write_that_was_complete_stays(mp3, library, monkeypatch):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
-def test_an_error_leaves_the_old_file_at_once(mp3, library, monkeypatch, number):
+def test_an_error_restores_the_old_file_which_is_then_copied(mp3, library, monkeypatch, number):
     item, path = mp3
     old = path.read_bytes()
+    copied = []
+    copy = file_writer._write_copy
+
+    def copy_of_the_old(item, path, *arguments):
+        copied.append(Path(path).read_bytes())
+        copy(item, path, *arguments)
+
+    monkeypatch.setattr(file_writer, "_write_copy", copy_of_the_old)
     pwrite, calls = os.pwrite, []
 
     def fails_once(*arguments):
@@ -261,11 +273,20 @@ def test_an_error_leaves_the_old_file_at_once(mp3, library, monkeypatch, number)
         return pwrite(*arguments)
 
     monkeypatch.setattr(os, "pwrite", fails_once)
-    item.genres = ["Rock"]
-    with pytest.raises(OSError, match=os.strerror(number)):
-        write(item, "run")
-    assert path.read_bytes() == old
+    assert not tag(item, path, ["Rock"])
+    assert copied == [old]
     assert not journal(library).exists()
+
+
+def test_a_file_that_takes_no_byte_is_copied_and_leaves_no_record(mp3, library, monkeypatch):
+    def refused(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    item, path = mp3
+    monkeypatch.setattr(os, "pwrite", refused)
+    assert not tag(item, path, ["Rock"])
+    assert not journal(library).exists()
+    assert not library.log.lines_at("WARNING")
 
 
 def test_what_another_program_has_changed_since_is_left_alone(mp3, library, monkeypatch):

@@ -169,8 +169,10 @@ def _write_in_place(
 
     Raises
     ------
-    OSError, WriteError
-        When the system stops it; the file is as it was.
+    ReadError, WriteError
+        When the file cannot have these tags; it is as it was.
+    OSError
+        When neither the new content nor the old one can be written any more.
     """
     try:
         file = open(path, "r+b", buffering=0)  # noqa: SIM115
@@ -191,7 +193,7 @@ def _write_in_place(
             return False
         if not entry.patch.is_old(file.fileno()):
             return False
-        return journal.write(file.fileno(), entry)
+        return not entry.patch.changes or journal.write(file.fileno(), entry)
 
 
 def _write_copy(item: Item, path: str, tags: dict[str, Any], run: str) -> None:

@@ -136,6 +136,10 @@ class Overlay:
         """Return the place of the next read or write."""
         return self._position
 
+    def fileno(self) -> int:
+        """Raise `OSError`: nobody may get at the file."""
+        raise io.UnsupportedOperation("fileno")
+
     def flush(self) -> None:
         """Do nothing: there is no buffer."""
 

@@ -58,8 +58,9 @@ class Entry:
 
     def revert(self, number: int) -> None:
         """Make an open file the old one again, on the disk."""
-        self.patch.revert(number)
-        atomic.sync(number)
+        if not self.patch.is_old(number):
+            self.patch.revert(number)
+            atomic.sync(number)
         with suppress(OSError):
             os.utime(number, ns=(os.fstat(number).st_atime_ns, self.mtime))
 
@@ -122,12 +123,12 @@ class RollbackJournal:
         self._file, self._path = file, path
 
     def write(self, number: int, entry: Entry) -> bool:
-        """Write an open file in place; return False if it cannot be recorded, with no byte changed.
+        """Write an open file in place; return False if that fails, and the file is what it was.
 
         Raises
         ------
         OSError
-            If the file cannot be written; it is what it was.
+            If neither the new content nor the old one can be written; then the record stays.
         """
         try:
             if entry.patch.new_size != entry.patch.old_size:
@@ -144,9 +145,11 @@ class RollbackJournal:
         try:
             entry.patch.apply(number)
             atomic.sync(number)
-        except BaseException:
-            entry.revert(number)  # if that fails, too, the record stays
+        except BaseException as error:
+            entry.revert(number)
             self._clear()
+            if isinstance(error, OSError):
+                return False
             raise
         self._clear()
         return True
