@@ -1,11 +1,10 @@
 """Exact search among vectors by cosine: nearest neighbours, and paths from one to another."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 
-CANDIDATES = 50  # vectors that each step of a path chooses from
+CANDIDATES = 300  # for a path, nearest to its start, its end and its middle each
 SMALLEST = 1e-12  # of a length
 
 
@@ -38,53 +37,47 @@ class Neighbours:
     ) -> list[int]:
         """Return rows that lead from one vector to another in steps as small as possible.
 
-        Each vector has a place on the great circle through both ends, where it is nearest to it.
-        The circle is cut into as many parts as there are steps; of the vectors nearest to the
-        circle, one in each part is chosen, so that the squares of the distances between one and the
-        next have the smallest sum (Viterbi).
+        Every step leads nearer to the end than to the start, by the difference of the two cosines,
+        so that no row comes twice. Of all such paths among the vectors nearest to the start, to the
+        end and to the middle, that with the smallest sum of the distances' eighth powers, in which
+        the largest step counts most, is found by dynamic programming.
 
         Parameters
         ----------
         start, end : int
         count : int
-            Length, with both ends; it is shorter where a part of the circle is empty.
+            Length, with both ends; it is shorter where too few vectors lie between.
         allowed : np.ndarray [shape=(n,), dtype=bool], optional
             Rows that may lie between the ends.
         """
-        along, closeness = self._on_circle(start, end)
-        part = np.floor(along * (count - 2)).astype(int)
-        usable = np.ones(len(along), bool) if allowed is None else allowed.copy()
-        usable[[start, end]] = False
-        steps = [np.array([start])]
-        for step in range(count - 2):
-            inside = np.flatnonzero(usable & (part == step))
-            if len(inside):
-                steps.append(inside[np.argsort(-closeness[inside], kind="stable")[:CANDIDATES]])
-        return self._shortest([*steps, np.array([end])])
+        to_ends = self.vectors @ self.vectors[[start, end]].T
+        progress = to_ends[:, 1] - to_ends[:, 0]
+        between = (progress > progress[start]) & (progress < progress[end])
+        if allowed is not None:
+            between &= allowed
+        between[[start, end]] = False
+        rows = np.flatnonzero(between)
+        if len(rows) > CANDIDATES:
+            near = -np.column_stack([to_ends, to_ends.sum(axis=1)])[rows]
+            best = np.argpartition(near, CANDIDATES, axis=0)[:CANDIDATES]
+            rows = rows[np.unique(best)]
+        rows = rows[np.argsort(progress[rows], kind="stable")]
+        return self._shortest(np.concatenate([[start], rows, [end]]), count)
 
-    def _on_circle(self, start: int, end: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return where each vector is nearest to the circle, 0 to 1 between the ends, and how near.
+    def _shortest(self, rows: np.ndarray, count: int) -> list[int]:
+        """Return `count` rows, or as many as there are, in order, from the first to the last one.
 
-        The distance is a cosine; it is 0 of vectors on a right angle to the circle.
+        The sum of their distances' eighth powers is the smallest.
         """
-        first, last = self.vectors[start], self.vectors[end]
-        across = last - (first @ last) * first
-        across /= max(float(np.linalg.norm(across)), SMALLEST)
-        x, y = self.vectors @ first, self.vectors @ across
-        whole = np.arctan2(last @ across, last @ first)
-        return np.arctan2(y, x) / max(float(whole), SMALLEST), np.hypot(x, y)
-
-    def _shortest(self, steps: Sequence[np.ndarray]) -> list[int]:
-        """Return one row of each step, with the smallest sum of squared distances."""
-        cost, chosen = np.zeros(len(steps[0])), []
-        for before, after in pairwise(steps):
-            distances = 2 - 2 * self.vectors[before] @ self.vectors[after].T
+        vectors = self.vectors[rows]
+        distances = (1 - vectors @ vectors.T) ** 4  # of squared distances, and without a factor
+        distances[np.tril_indices(len(rows))] = np.inf  # only forwards
+        cost, chosen = np.where(np.arange(len(rows)) == 0, 0, np.inf), []
+        for _ in range(min(count, len(rows)) - 1):
             total = cost[:, None] + distances
             chosen.append(total.argmin(axis=0))
             cost = total.min(axis=0)
-        place = int(cost.argmin())
-        path = [int(steps[-1][place])]
-        for rows, best in zip(reversed(steps[:-1]), reversed(chosen), strict=True):
-            place = int(best[place])
-            path.append(int(rows[place]))
-        return path[::-1]
+        places = [len(rows) - 1]
+        for best in reversed(chosen):
+            places.append(int(best[places[-1]]))
+        return [int(rows[place]) for place in reversed(places)]
