@@ -24,9 +24,6 @@ POOLINGS = np.linspace(0, 1, 6)  # that are tried
 USUAL_POOLING, POOLING_SPREAD = 0.8, 0.3  # of collections, and its standard deviation
 SMALLEST_PROBABILITY = 1e-9
 
-TaggedTrack = tuple[str, Hashable, int]
-"""The artist's key, the album's, and the index of the genre."""
-
 
 @dataclass(frozen=True, eq=False)
 class ArtistContext:
@@ -52,7 +49,7 @@ class ArtistContext:
     @classmethod
     def of(
         cls,
-        tracks: Iterable[TaggedTrack],
+        tracks: Iterable[tuple[str, Hashable, int]],
         n_genres: int,
         prior: np.ndarray | None = None,
         pooling: float = USUAL_POOLING,
@@ -61,7 +58,8 @@ class ArtistContext:
 
         Parameters
         ----------
-        tracks : iterable of TaggedTrack
+        tracks : iterable of (str, hashable, int)
+            Of each: the artist's key, the album's, the index of the genre.
         n_genres : int
         prior : np.ndarray [shape=(n_genres,)], optional
             That the probabilities hold for; by default the shares of the genres among the tracks.
@@ -141,7 +139,7 @@ class WithoutOwnAlbum:
 
 
 def adjust_without_own_album(
-    probabilities: np.ndarray, tracks: Sequence[TaggedTrack]
+    probabilities: np.ndarray, tracks: Sequence[tuple[str, Hashable, int]]
 ) -> WithoutOwnAlbum:
     """Adjust the predictions of tagged tracks, each as if its album were new.
 
@@ -149,7 +147,8 @@ def adjust_without_own_album(
     ----------
     probabilities : np.ndarray [shape=(n_tracks, n_genres)]
         By a model that has not seen the artists.
-    tracks : sequence of TaggedTrack
+    tracks : sequence of (str, hashable, int)
+        See `ArtistContext.of`.
     """
     n_genres = probabilities.shape[1]
     totals, sizes = _without_own_album(_logs(probabilities), tracks)
@@ -202,7 +201,7 @@ def adjust_without_itself(
     return context.adjust(probabilities, counts), counts
 
 
-def fit_pooling(probabilities: np.ndarray, tracks: Sequence[TaggedTrack]) -> float:
+def fit_pooling(probabilities: np.ndarray, tracks: Sequence[tuple[str, Hashable, int]]) -> float:
     """Return the pooling under which the genres of tracks are most probable.
 
     For each track, the artist's other albums are pooled. Every album counts once, and what is usual
@@ -212,7 +211,8 @@ def fit_pooling(probabilities: np.ndarray, tracks: Sequence[TaggedTrack]) -> flo
     ----------
     probabilities : np.ndarray [shape=(n_tracks, n_genres)]
         By a model that has not seen the artists.
-    tracks : sequence of TaggedTrack
+    tracks : sequence of (str, hashable, int)
+        See `ArtistContext.of`.
     """
     prior = -0.5 * ((POOLINGS - USUAL_POOLING) / POOLING_SPREAD) ** 2
     if not len(tracks):
@@ -232,7 +232,7 @@ def fit_pooling(probabilities: np.ndarray, tracks: Sequence[TaggedTrack]) -> flo
 
 
 def _without_own_album(
-    values: np.ndarray, tracks: Sequence[TaggedTrack]
+    values: np.ndarray, tracks: Sequence[tuple[str, Hashable, int]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sum values over each track and the artist's tracks on other albums.
 

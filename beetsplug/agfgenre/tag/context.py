@@ -18,11 +18,12 @@ from beetsplug.agfgenre.tag.library_tags import artist_key
 if TYPE_CHECKING:
     from beets.library import Item, Library
 
-    from agf_core.inference.artist_context import TaggedTrack as KnownGenre
     from agf_core.inference.prior_adjusted import Tagger
     from beetsplug.agfgenre.config import Settings
     from beetsplug.agfgenre.fields import TrackOrAlbum
     from beetsplug.agfgenre.tag.library_tags import LibraryTags, TaggedTrack
+
+KnownGenre = tuple[str, str, int]  # the artist's key, the album's, the index of the genre
 
 GENRES_SHOWN = 3
 MOST_OTHERS = 50  # other tracks of an artist whose predictions count
