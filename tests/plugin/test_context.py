@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 from beets import plugins
-from beets_helpers import ELECTRONIC, EVEN, summary
+from beets_helpers import ELECTRONIC, EVEN, ROCK, summary
 
 from beetsplug.agfgenre.tag import run
 from beetsplug.agfgenre.train import report
@@ -199,6 +199,25 @@ def test_features_that_are_gone_do_not_count(library, tagger):
     library.beet("agfgenre", "title:c")
     assert tagger.analysed == ["c"]
     assert library.genres("c") == []
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_predictions_do_not_count_where_the_tags_show_that_they_mislead(
+    library, tagger, stored, capsys
+):
+    """Each artist has tracks of two genres, all of which are predicted well."""
+    library.configure(context=True)
+    tagger.sounds |= {"x": ROCK_OR_POP, "y": ELECTRONIC}
+    for i in range(30):
+        for genre, sound in (("Rock", ROCK), ("Electronic", ELECTRONIC)):
+            title = f"{genre}{i}"
+            tagger.sounds[title] = sound
+            library.track(title, artist=f"Artist {i}", genres=[genre])
+            tagger.remembered |= {title} if stored else set()
+    for title in "xy":
+        library.track(title, artist="Somebody")
+    library.beet("agfgenre", "-p", "--explain", "title:x", ",", "title:y")
+    assert ("other predictions" in capsys.readouterr().out) is not stored
 
 
 def test_an_artist_with_many_tracks_does_not_wait_for_all(library, tagger, monkeypatch):

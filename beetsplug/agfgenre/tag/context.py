@@ -155,14 +155,17 @@ class LibraryContext:
         return result.prediction.probabilities if result and result.prediction else None
 
     def _fitted(self, tagged: Sequence[tuple[TaggedTrack, KnownGenre]]) -> float:
-        """Estimate the pooling on tracks that are tagged and have been analysed.
+        """Estimate the pooling on tagged tracks whose features are stored.
 
         A fine-tuned model was trained on them, and its predictions of them prove nothing.
         """
+        albums: dict[str, set[str]] = defaultdict(set)
+        for _, (artist, album, _) in tagged:
+            albums[artist].add(album)
+        several = [one for one in tagged if len(albums[one[1][0]]) > 1]
         found: list[np.ndarray] = []
         genres: list[KnownGenre] = []
-        analysed = [] if self._tagger.fine_tuned else [one for one in tagged if one[0].analysed_by]
-        for track, genre in analysed[:MOST_FITTED]:
+        for track, genre in several[: 0 if self._tagger.fine_tuned else MOST_FITTED]:
             if (stored := self._stored(track.number)) is not None:
                 found.append(stored)
                 genres.append(genre)
