@@ -119,7 +119,7 @@ def test_torch_and_onnx_agree_on_music(shipped, clips):
             p = network(torch.from_numpy(x)).mean(dim=0).softmax(dim=0)
         expected = p ** (1 / metadata.temperature)
         np.testing.assert_allclose(
-            tagger.predict_file(clip).probabilities, expected / expected.sum(), atol=1e-4
+            tagger.predict_file(clip).probabilities, expected / expected.sum(), atol=5e-4
         )
 
 

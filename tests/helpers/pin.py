@@ -1,4 +1,4 @@
-"""Pin what the shipped model hears in the clips of tests/data: ``python tests/pin.py``."""
+"""Write what the shipped model predicts of the clips: ``python tests/helpers/pin.py``."""
 
 import json
 from pathlib import Path

@@ -35,8 +35,8 @@ right is how much of that is right.
 The labels of `Famelgas/MULT_TP2` and `RohitJacob/MusicAnalysis` come with the clips. Those of the
 other collections are people's own folders of whole songs: a fifth of their labels are the file's
 own tag, the rest were assigned by artist and title. Which head ships was chosen on these
-collections, so that the scores flatter it a little. One seed. Nearly all tracks of Blues, Country
-and Reggae are in `Famelgas/MULT_TP2`: a model that has not seen it does not recognise them.
+collections, so that the scores flatter it a little. Nearly all tracks of Blues, Country and Reggae
+are in `Famelgas/MULT_TP2`: a model that has not seen it does not recognise them.
 
 What leaving unsure tracks alone buys, on {scores["tracks"]} songs by {scores["artists"]} artists
 in {scores["folds"]} of these collections:
