@@ -1,6 +1,7 @@
 """`beet agfsimilar` on generated music."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from test_agftrain import (
     library,  # noqa: F401 (a fixture)
     start_folder,  # noqa: F401 (a fixture)
 )
+
+from agf_core.inference.embeddings import EmbeddingStore
 
 
 @pytest.fixture
@@ -144,3 +147,23 @@ def test_an_odd_query_is_one_line(music):
     for query in (["year:x"], ["title:L00", "--to", "year:x"], ["title:L00", "--to", "'"]):
         with pytest.raises((ui.UserError, InvalidQueryError)):
             music.beet("agfsimilar", *query)
+
+
+def test_a_handful_of_tracks_that_all_sound_the_same_is_enough(library, capsys):  # noqa: F811
+    for title in ("H1", "H2", "H3"):
+        add(library, title, "", "", 7)
+    library.beet("agfgenre", "--explain", "-p", "-q")
+    assert listed(library, capsys, "title:H2") == ["H1", "H3"]
+    assert listed(library, capsys, "title:H2", "--to", "title:H3") == ["H2", "H3"]
+
+
+def test_an_older_model_without_embeddings_is_one_line(music, monkeypatch):
+    table = EmbeddingStore.table
+
+    def without(*arguments):
+        found = table(*arguments)
+        return replace(found, embeddings=found.embeddings[:, :0])
+
+    monkeypatch.setattr(EmbeddingStore, "table", without)
+    with pytest.raises(ui.UserError, match="is older than embeddings; use another one"):
+        music.beet("agfsimilar", "title:L00")

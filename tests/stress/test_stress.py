@@ -92,3 +92,5 @@ def test_no_network_is_used(monkeypatch, clips):
         library.beet("agfgenre", "-W")
         item.load()
         assert item.genres
+        for command in (["agfsimilar", "title:a"], ["agfmodels"], ["agfgenre", "--undo", "-W"]):
+            library.beet(*command)
