@@ -1,7 +1,7 @@
 """Find the tags of a collection that are probably wrong.
 
-Every track is judged by a model that has not seen its artist, so that a wrong tag cannot vouch for
-itself: by heads that are cross-fitted over the artists of the collection (`LightTrainer`), by the
+Every track is predicted by models that have not seen its artist, so that a wrong tag cannot vouch
+for itself: by heads that are cross-fitted over the collection's artists (`LightTrainer`), by the
 base model, and by the tags of the artist's other tracks. Which predictions count as confident is
 estimated for each genre by itself, since a model is surer of some genres than of others: that is
 confident learning (Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in
@@ -26,7 +26,7 @@ from agf_core.metrics import SMALLEST_PROBABILITY
 
 CONFIG = LightConfig(strengths=(1000.0, 100.0, 10.0))  # few, for speed
 FEWEST_ARTISTS = 5  # with tags, for cross-fitting
-FEWEST_OF_ARTIST = 2  # tracks, to judge an artist as a whole
+FEWEST_OF_ARTIST = 2  # tracks, to check an artist as a whole
 MOST_OF_AN_ALBUM, MOST_IN_ALL = 4, 10_000  # tracks that a head is trained on
 EQUAL_SHARES = 100  # tagged tracks with which a head counts as much as the base model
 PRIOR_TRACKS = 5.0  # of a class, in its threshold
@@ -75,17 +75,17 @@ class ArtistIssues:
 
 
 @dataclass(frozen=True, eq=False)
-class SoundJudgement:
-    """What the sound tells about the genres of a collection's tracks.
+class SoundPredictions:
+    """Predictions for a collection's tracks, from their sound.
 
     Attributes
     ----------
     genres : tuple of str
-        Those of the tracks that can be learnt, or that the base model knows.
+        Those of the tracks that can be trained on, or that the base model knows.
     probabilities : np.ndarray [shape=(n_tracks, n_genres)]
     n_trained : int
         Tracks that the cross-fitted heads were trained on, all folds together; 0 where the
-        collection is too small: then the base model judges alone.
+        collection is too small: then the base model predicts alone.
     """
 
     genres: tuple[str, ...]
@@ -104,7 +104,7 @@ def class_thresholds(
     labels : np.ndarray [shape=(n_tracks,), dtype=int]
     prior_tracks : float
         Tracks that the mean probability of all labels counts as: few tracks of a class, which may
-        be wrong ones, tell little.
+        be wrong ones, determine it badly.
 
     Returns
     -------
@@ -184,7 +184,7 @@ def find_artist_issues(
     return ArtistIssues(those, np.array(common, int), means, issues)
 
 
-def judge_by_sound(
+def predict_by_sound(
     base: bundle_format.Bundle,
     tracks: Sequence[Track],
     embeddings: np.ndarray,
@@ -193,8 +193,8 @@ def judge_by_sound(
     min_tracks: int,
     trusted: np.ndarray | None = None,
     counterparts: Mapping[str, str] | None = None,
-) -> SoundJudgement:
-    """Judge every track by heads that have not seen its artist, and by the base model.
+) -> SoundPredictions:
+    """Predict every track by heads that have not seen its artist, and by the base model.
 
     Parameters
     ----------
@@ -214,34 +214,34 @@ def judge_by_sound(
     use = [i for i, t in enumerate(tracks) if t.genre and (trusted is None or trusted[i])]
     learnable, _ = learnable_genres([tracks[i] for i in use], min_tracks)
     chosen = [replace(tracks[i], track_id=str(i)) for i in use if tracks[i].genre in learnable]
-    taught = at_most(chosen, MOST_OF_AN_ALBUM, MOST_IN_ALL)
-    if len(learnable) < 2 or len({track.artist for track in taught}) < FEWEST_ARTISTS:
-        taught, learnable = [], ()
+    trained = at_most(chosen, MOST_OF_AN_ALBUM, MOST_IN_ALL)
+    if len(learnable) < 2 or len({track.artist for track in trained}) < FEWEST_ARTISTS:
+        trained, learnable = [], ()
     labels = [(counterparts or {}).get(label, label) for label in base.metadata.labels]
     genres = _classes(tracks, learnable, labels)
-    order = [int(track.track_id) for track in taught]
+    order = [int(track.track_id) for track in trained]
     order += sorted(set(range(len(tracks))).difference(order))
-    ordered = [*taught, *(replace(tracks[i], genre="") for i in order[len(taught) :])]
+    ordered = [*trained, *(replace(tracks[i], genre="") for i in order[len(trained) :])]
     logs = log_probabilities[order]
-    folds = _folds(ordered, len(taught))
-    mixed = _of_base(np.exp(logs.astype(np.float64)), taught, folds, labels, genres)
-    if taught:
+    folds = _folds(ordered, len(trained))
+    mixed = _of_base(np.exp(logs.astype(np.float64)), trained, folds, labels, genres)
+    if trained:
         data = LightData(ordered, learnable, embeddings[order], logs)
         of_heads = _of_heads(LightTrainer(base, data, CONFIG, counterparts=counterparts), folds)
         # A head knows nothing of genres that it could not be trained on.
         rare = np.array([tracks[i].genre not in ("", *learnable) for i in order])
-        share = np.where(rare, 0.0, len(taught) / (len(taught) + EQUAL_SHARES))[:, None]
+        share = np.where(rare, 0.0, len(trained) / (len(trained) + EQUAL_SHARES))[:, None]
         mixed *= 1 - share
         mixed[:, [genres.index(genre) for genre in learnable]] += share * of_heads
     probabilities = np.empty_like(mixed)
     probabilities[order] = mixed
-    return SoundJudgement(genres, probabilities, len(taught))
+    return SoundPredictions(genres, probabilities, len(trained))
 
 
 def _classes(
     tracks: Sequence[Track], learnable: Sequence[str], labels: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return the genres of tracks that can be learnt, or that the base model knows.
+    """Return the genres of tracks that can be trained on, or that the base model knows.
 
     Where these are fewer than two, they are all that the base model knows.
     """
@@ -254,16 +254,16 @@ def _classes(
     return tuple(classes.values())
 
 
-def _folds(tracks: Sequence[Track], n_taught: int) -> np.ndarray:
+def _folds(tracks: Sequence[Track], n_trained: int) -> np.ndarray:
     """Return the fold of the artist of each track; -1 of those that are not trained on."""
-    folds = artist_folds(tracks[:n_taught], CONFIG.folds)
+    folds = artist_folds(tracks[:n_trained], CONFIG.folds)
     of_artist = {track.artist: fold for track, fold in zip(tracks, folds.tolist(), strict=False)}
     return np.array([of_artist.get(track.artist, -1) for track in tracks], int)
 
 
 def _of_base(
     known: np.ndarray,
-    taught: Sequence[Track],
+    trained: Sequence[Track],
     folds: np.ndarray,
     labels: Sequence[str],
     genres: tuple[str, ...],
@@ -272,19 +272,19 @@ def _of_base(
 
     How labels without a namesake are translated is estimated without the track's fold.
     """
-    if not taught:
+    if not trained:
         columns = namesakes(labels, genres)
         own = np.maximum(
             known[:, [column for column in columns if column is not None]], SMALLEST_PROBABILITY
         )
         result: np.ndarray = own / own.sum(axis=1, keepdims=True)
         return result
-    n_taught = len(taught)
-    targets, result = genre_targets(taught, genres), np.empty((len(known), len(genres)))
+    n_trained = len(trained)
+    targets, result = genre_targets(trained, genres), np.empty((len(known), len(genres)))
     for fold in np.unique(folds):
-        test, train = folds == fold, folds[:n_taught] != fold
+        test, train = folds == fold, folds[:n_trained] != fold
         result[test] = map_to_genres(
-            known[test], known[:n_taught][train], targets[train], labels, genres
+            known[test], known[:n_trained][train], targets[train], labels, genres
         )
     return result
 

@@ -1,4 +1,4 @@
-"""What an artist's other tracks tell about the genre of a track.
+"""The genre of a track, given its artist's other tracks.
 
 Artists keep to their genres, and to their sound. Two parts are combined with the prediction of a
 track, each with a weight that is estimated from the tags of a collection by leaving albums out:

@@ -1,4 +1,4 @@
-"""Embeddings whitened within artists, so that distances tell music apart and not recordings.
+"""Embeddings whitened within artists, so that distances depend on the music, not the recording.
 
 Tracks of one artist differ in what depends little on the genre: the mix, the loudness, the tempo.
 Directions in which they differ much are shrunk.

@@ -1,4 +1,4 @@
-"""Tell whether a file is still the one it was."""
+"""Whether a file is still the one it was."""
 
 import hashlib
 import os

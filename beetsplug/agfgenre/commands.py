@@ -285,7 +285,7 @@ def audit_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
     how_many = f"how many to show (default: {at_most}; 0: all)"
     add("-n", "--count", dest="at_most", type="int", default=at_most, help=how_many)
     add("--json", action="store_true", default=False, help="show everything as JSON")
-    by_sound = "judge without the artist's other tracks: finds artists who are wrong throughout"
+    by_sound = "check without the artist's other tracks: finds artists who are wrong throughout"
     add("--by-sound", action="store_true", default=False, help=by_sound)
     add("--fix", action="store_true", default=False, help="correct them one by one")
     on, off, name, meaning = SWITCHES[-1]

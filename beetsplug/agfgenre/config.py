@@ -330,13 +330,13 @@ class AuditSettings:
     Attributes
     ----------
     albums : bool
-        Judge albums instead of tracks.
+        Check albums instead of tracks.
     at_most : int
         Tracks or albums that are shown; 0 for all.
     template : str
         Format to show them in; empty for the plugin's own.
     json, fix, by_sound : bool
-        Show JSON; correct one by one; judge without the artist's other tracks.
+        Show JSON; correct one by one; check without the artist's other tracks.
     min_tracks : int
         Genres with fewer tracks are not trained on.
     """

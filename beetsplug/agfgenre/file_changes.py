@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class FileChanges:
-    """Notes what happens to files in a run of beets, and tells the store of features at its end.
+    """Notes what happens to files in a run of beets, for the store of features at its end.
 
     A run that is killed before loses nothing: the sound is recognised when the file is next opened.
     """

@@ -5,7 +5,7 @@ import pytest
 from browser import started
 
 from beetsplug.agfgenre.map import page
-from beetsplug.agfgenre.map.points import Judged, columns
+from beetsplug.agfgenre.map.points import MapTracks, columns
 
 LABELS, STYLES = ("Rock", "Jazz", "Folk"), ("hard rock", "bebop", "fado")
 NASTY = "<b>bold</b><script>document.title='taken'</script>"
@@ -42,7 +42,7 @@ def written(path, n: int):
         for i, kind in enumerate(kinds)
     ]
     own = np.where(kinds < 2, kinds, -1)
-    tracks = Judged(values, positions, LABELS, shares, STYLES, 0.9 * np.eye(3)[kinds], own)
+    tracks = MapTracks(values, positions, LABELS, shares, STYLES, 0.9 * np.eye(3)[kinds], own)
     path.write_text(page.page(columns(tracks, Names()), f"Map of {n} tracks"), encoding="utf-8")
     return path
 

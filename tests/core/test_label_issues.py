@@ -15,7 +15,7 @@ from agf_core.finetune.label_issues import (
     class_thresholds,
     find_artist_issues,
     find_label_issues,
-    judge_by_sound,
+    predict_by_sound,
 )
 from agf_core.inference.artist_context import adjust_without_itself
 
@@ -115,40 +115,40 @@ def test_a_wrong_tag_does_not_vouch_for_itself_nor_an_artist_for_its_tracks(base
     tracks, embeddings, logs = collection(30, 5)
     wrong = [i for i, track in enumerate(tracks) if track.artist == "artist 0"]
     tagged = [replace(t, genre="Classical") if i in wrong else t for i, t in enumerate(tracks)]
-    judged = judge_by_sound(base, tagged, embeddings, logs, min_tracks=10)
-    assert judged.n_trained == 4 * 30 + 30  # every album has one track
-    labels = np.array([judged.genres.index(track.genre) for track in tagged])
-    found = find_label_issues(judged.probabilities, labels).wrong
+    checked = predict_by_sound(base, tagged, embeddings, logs, min_tracks=10)
+    assert checked.n_trained == 4 * 30 + 30  # every album has one track
+    labels = np.array([checked.genres.index(track.genre) for track in tagged])
+    found = find_label_issues(checked.probabilities, labels).wrong
     assert set(wrong) <= set(found[: len(wrong)].tolist())
 
 
-def test_tracks_that_are_not_trusted_are_judged_by_heads_without_their_artist(base):
+def test_tracks_that_are_not_trusted_are_checked_by_heads_without_their_artist(base):
     tracks, embeddings, logs = collection(30, 5)
     trusted = np.array([not track.track_id.endswith("-0") for track in tracks])
     wrong = [i for i in np.flatnonzero(~trusted) if tracks[i].genre == "Blues"]
     tagged = [replace(t, genre="Classical") if i in wrong else t for i, t in enumerate(tracks)]
-    judged = judge_by_sound(base, tagged, embeddings, logs, min_tracks=10, trusted=trusted)
-    assert judged.n_trained == trusted.sum()
-    blues = judged.genres.index("Blues")
-    assert (judged.probabilities[wrong].argmax(axis=1) == blues).all()
-    assert_allclose(judged.probabilities.sum(axis=1), 1, atol=1e-6)
+    checked = predict_by_sound(base, tagged, embeddings, logs, min_tracks=10, trusted=trusted)
+    assert checked.n_trained == trusted.sum()
+    blues = checked.genres.index("Blues")
+    assert (checked.probabilities[wrong].argmax(axis=1) == blues).all()
+    assert_allclose(checked.probabilities.sum(axis=1), 1, atol=1e-6)
 
 
 @pytest.mark.parametrize(("n_artists", "each"), [(1, 40), (4, 2), (2, 3)])
-def test_collections_too_small_to_train_on_are_judged_by_the_base_model(base, n_artists, each):
+def test_collections_too_small_to_train_on_are_checked_by_the_base_model(base, n_artists, each):
     tracks, embeddings, logs = collection(n_artists, each)
     logs = np.log(np.tile([0.7, 0.2, 0.1], (len(tracks), 1))).astype(np.float32)
-    judged = judge_by_sound(base, tracks, embeddings, logs, min_tracks=10)
-    assert judged.n_trained == 0
-    assert_allclose(judged.probabilities.sum(axis=1), 1)
-    assert (judged.probabilities.argmax(axis=1) == judged.genres.index("Blues")).all()
+    checked = predict_by_sound(base, tracks, embeddings, logs, min_tracks=10)
+    assert checked.n_trained == 0
+    assert_allclose(checked.probabilities.sum(axis=1), 1)
+    assert (checked.probabilities.argmax(axis=1) == checked.genres.index("Blues")).all()
 
 
-def test_many_rare_genres_can_be_judged(base):
+def test_many_rare_genres_can_be_checked(base):
     tracks, embeddings, logs = collection(120, 5, n_genres=60)
-    judged = judge_by_sound(base, tracks, embeddings, logs, min_tracks=5)
-    assert len(judged.genres) == 60
-    assert judged.n_trained == 600
+    checked = predict_by_sound(base, tracks, embeddings, logs, min_tracks=5)
+    assert len(checked.genres) == 60
+    assert checked.n_trained == 600
 
 
 def test_an_album_does_not_vouch_for_itself_but_its_other_tracks_tell_of_an_odd_one():
@@ -166,7 +166,7 @@ def test_an_album_does_not_vouch_for_itself_but_its_other_tracks_tell_of_an_odd_
     assert counts[4].tolist() == [4, 0]
 
 
-def test_an_artist_is_judged_by_the_mean_over_its_tracks():
+def test_an_artist_is_checked_by_the_mean_over_its_tracks():
     labels = np.repeat([0, 0, 1, 1, 0, 0], 4)
     artists = np.repeat(["a", "b", "c", "d", "wrong", "e"], 4).tolist()
     own = np.array([0.9, 0.8, 0.6, 0.7])

@@ -117,9 +117,9 @@ def test_no_artist_is_trained_on_and_tested_on(monkeypatch):
     artists = np.array([t.artist for t in light.data.tracks[: light.data.n_tagged]])
     fit, seen = light._fit, []
 
-    def noted(taught, strength, **options):
-        seen.append(set(artists[taught]))
-        return fit(taught, strength, **options)
+    def noted(trained, strength, **options):
+        seen.append(set(artists[trained]))
+        return fit(trained, strength, **options)
 
     monkeypatch.setattr(light, "_fit", noted)
     light.hold_out()

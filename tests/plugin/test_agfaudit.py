@@ -117,7 +117,7 @@ def test_json_has_everything(library, capsys):
     assert (suspect["genres"], suspect["suggested"]) == (["Jazz"], "Rock")
     assert suspect["confidence"] > 0.9
     assert suspect["others_of_artist"] == {"Rock": 2}
-    assert (document["judged"], document["probably_wrong"]) == (25, 1)
+    assert (document["checked"], document["probably_wrong"]) == (25, 1)
     assert document["trained_on"] == 25
 
 
@@ -152,7 +152,7 @@ def test_genres_set_by_the_plugin_count_and_are_marked_but_not_trained_on(librar
     assert "set by agfgenre) -> Rock" in audit(library, capsys)
 
 
-def test_albums_are_judged_as_a_whole(library, capsys):
+def test_albums_are_checked_as_a_whole(library, capsys):
     for artist in range(14):
         genre = ("Rock", "Jazz")[artist % 2]
         items = [
@@ -166,7 +166,7 @@ def test_albums_are_judged_as_a_whole(library, capsys):
     document = found(library, capsys, "-a")
     (suspect,) = document["suspects"]
     assert (suspect["id"], suspect["suggested"]) == (wrong.id, "Rock")
-    assert document["judged"] == 14
+    assert document["checked"] == 14
     assert suspect["others_of_album"] == {"Jazz": 2}
     assert found(library, capsys, "-a", "album:=3")["suspects"] == []
 
@@ -185,7 +185,7 @@ def test_inconsistencies_spellings_and_genres_used_once_are_listed(library, caps
     assert "One" not in [one["name"] for one in document["artists"]]  # it has one album
     assert document["spellings"] == [{"Hip Hop": 1, "Hip-Hop": 1}]
     assert document["once"] == ["Polka"]
-    assert document["not_judged"] == {"Polka": 1}
+    assert document["not_checked"] == {"Polka": 1}
     text = audit(library, capsys)
     assert "  One - Odd: Rock 4, but odd (Hip Hop)\n" in text
     assert "  Hip Hop (1), Hip-Hop (1)\n" in text
@@ -199,7 +199,7 @@ def test_one_genre_of_two_spellings_is_one_genre_to_the_model(library, capsys):
     assert found(library, capsys)["suspects"] == []
 
 
-def test_a_small_library_is_judged_by_the_base_model_and_says_so(library, capsys):
+def test_a_small_library_is_checked_by_the_base_model_and_says_so(library, capsys):
     add(library, "a", "Rock", artist="One")
     add(library, "b", "Rock", artist="One")
     add(library, "c", "Rock", artist="One")

@@ -17,7 +17,7 @@ from test_agftrain import (
 )
 
 from agf_core.inference import layout as layouts
-from beetsplug.agfgenre.map.points import Judged, columns, suspects
+from beetsplug.agfgenre.map.points import MapTracks, columns, suspects
 
 NASTY = "</script><img src=x onerror=alert(1)>&\n\u202eevil\u2029 \x07"
 
@@ -221,22 +221,22 @@ class Names:
         return list(genres)
 
 
-def judged(n: int, own, probabilities) -> Judged:
+def checked(n: int, own, probabilities) -> MapTracks:
     values = [
         {"id": i, "artist": "A", "albumartist": "", "title": str(i), "path": b"/x", "genres": []}
         for i in range(n)
     ]
     zeros = np.zeros((n, 0), np.float32)
-    return Judged(
+    return MapTracks(
         values, np.zeros((n, 2)), ("a", "b"), np.array(probabilities), (), zeros, np.array(own)
     )
 
 
 def test_suspects_have_the_least_probable_genres():
     shares = [[0.95, 0.05], [0.5, 0.5], [0.99, 0.01], [0.99, 0.01]]
-    assert suspects(judged(4, [1, 1, 1, -1], shares)) == [2, 0]
+    assert suspects(checked(4, [1, 1, 1, -1], shares)) == [2, 0]
 
 
 def test_tracks_in_one_place_are_spread():
-    data = columns(judged(30, [0] * 30, [[1.0, 0.0]] * 30), Names())
+    data = columns(checked(30, [0] * 30, [[1.0, 0.0]] * 30), Names())
     assert len(set(zip(data["x"], data["y"], strict=True))) == 30

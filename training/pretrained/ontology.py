@@ -59,7 +59,7 @@ class Ontology:
         """`table`, where a teacher without a class of some genre borrows the other's.
 
         Without its classes it would count against such genres (Reggae has no tag among musicnn's),
-        and only a bias learnt from many labels could make up for that.
+        and only a bias fitted to many labels could make up for that.
         """
         found = self.table.reshape(len(self.table), len(TEACHERS), -1)
         either = found.max(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""What an artist's other tracks tell about a track, by leaving one collection out.
+"""How much an artist's other tracks improve predictions, by leaving one collection out.
 
     python -m training.studies.library_context --table collection.csv --unlabelled music --work work
 

@@ -25,7 +25,7 @@ from agf_core import metrics
 from agf_core.bundle import format as bundle_format
 from agf_core.data.tracks import Track
 from agf_core.errors import CorpusError
-from agf_core.finetune.label_issues import find_artist_issues, find_label_issues, judge_by_sound
+from agf_core.finetune.label_issues import find_artist_issues, find_label_issues, predict_by_sound
 from agf_core.inference.artist_context import adjust_without_itself
 from agf_core.inference.worker import IsolatedTagger
 from training import markdown
@@ -156,16 +156,16 @@ def rank(library: Library, genres: Sequence[str]) -> tuple[dict[str, np.ndarray]
     """
     tracks = [replace(t, genre=genre) for t, genre in zip(library.tracks, genres, strict=True)]
     features = library.embeddings, library.log_probabilities
-    judged = judge_by_sound(library.base, tracks, *features, min_tracks=MIN_TRACKS)
-    alone = judge_by_sound(library.base, tracks, *features, min_tracks=len(tracks) + 1)
+    checked = predict_by_sound(library.base, tracks, *features, min_tracks=MIN_TRACKS)
+    alone = predict_by_sound(library.base, tracks, *features, min_tracks=len(tracks) + 1)
     rows = library.tagged
-    own = [(tracks[i].artist, i, judged.genres.index(tracks[i].genre)) for i in rows]
+    own = [(tracks[i].artist, i, checked.genres.index(tracks[i].genre)) for i in rows]
     own_alone = np.array([alone.genres.index(tracks[i].genre) for i in rows])
     labels = np.array([genre for _, _, genre in own])
-    sound, shipped = judged.probabilities[rows], alone.probabilities[rows]
+    sound, shipped = checked.probabilities[rows], alone.probabilities[rows]
     adjusted, _ = adjust_without_itself(sound, own)
     even, _ = adjust_without_itself(np.full_like(sound, 1 / sound.shape[1]), own)
-    columns = [alone.genres.index(genre) for genre in judged.genres]
+    columns = [alone.genres.index(genre) for genre in checked.genres]
     both, _ = adjust_without_itself(shipped[:, columns], own)
     issues = find_label_issues(adjusted, labels)
     found = np.zeros(len(rows), bool)
@@ -316,7 +316,7 @@ def _artists_found(library: Library, rate: float, seed: int) -> tuple[int, int, 
     right = [track.genre for track in library.tracks]
     genres = swapped(library, "artist", rate, seed) if rate else right
     tracks = [replace(t, genre=genre) for t, genre in zip(library.tracks, genres, strict=True)]
-    judged = judge_by_sound(
+    checked = predict_by_sound(
         library.base,
         tracks,
         library.embeddings,
@@ -324,9 +324,9 @@ def _artists_found(library: Library, rate: float, seed: int) -> tuple[int, int, 
         min_tracks=MIN_TRACKS,
     )
     rows = library.tagged
-    labels = np.array([judged.genres.index(genres[i]) for i in rows])
+    labels = np.array([checked.genres.index(genres[i]) for i in rows])
     artists = [tracks[i].artist for i in rows]
-    found = find_artist_issues(judged.probabilities[rows], labels, artists)
+    found = find_artist_issues(checked.probabilities[rows], labels, artists)
     wrong = {tracks[i].artist for i in rows if genres[i] != right[i]}
     taken = {found.artists[i] for i in found.issues.wrong}
     there = wrong.intersection(found.artists)

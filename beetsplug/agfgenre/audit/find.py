@@ -13,10 +13,10 @@ import numpy as np
 from agf_core.data.genre_names import fold_genre_name
 from agf_core.data.tracks import Track
 from agf_core.finetune.label_issues import (
-    SoundJudgement,
+    SoundPredictions,
     find_artist_issues,
     find_label_issues,
-    judge_by_sound,
+    predict_by_sound,
 )
 from agf_core.inference.artist_context import adjust_without_itself
 
@@ -29,7 +29,7 @@ TOP = 2  # genres of each kind of evidence
 
 @dataclass(frozen=True)
 class Subject:
-    """A track or an album that is judged.
+    """A track or an album that is checked.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Subject:
     genres : tuple of str
         In its tag.
     mains : tuple of str
-        What these are judged as; see `Row`.
+        What these are checked as; see `Row`.
     artist : str
         The artist's key.
     album : int or None
@@ -103,7 +103,7 @@ class SuspectArtist:
     has : str
         The genre that most of the artist's tracks have.
     tracks : int
-        How many are judged.
+        How many are checked.
     suggested : str
     confidence, own : float
         Mean probability of both by the sound of these tracks.
@@ -125,20 +125,20 @@ class Found:
     ----------
     suspects : list of Suspect
         The worst first.
-    judged : int
-        How many tracks or albums of the query were judged.
+    checked : int
+        How many tracks or albums of the query were checked.
     kept : int
         How many would be suspects if the user did not keep their genres.
     by_plugin : int
-        How many of the judged have genres that this plugin has set.
+        How many of the checked have genres that this plugin has set.
     unknown : Counter of str
         How many of the query have a genre that no model knows.
     n_trained : int
-        See `SoundJudgement`.
+        See `SoundPredictions`.
     """
 
     suspects: list[Suspect]
-    judged: int
+    checked: int
     kept: int
     by_plugin: int
     unknown: Counter[str]
@@ -174,15 +174,15 @@ class Auditor:
         use_artists: bool,
     ) -> None:
         self._rows, self._use_artists = rows, use_artists
-        self._judgement = _judge(rows, naming, embeddings, log_probabilities, base, min_tracks)
-        self._class = {fold_genre_name(g): i for i, g in enumerate(self._judgement.genres)}
+        self._sound = _predict(rows, naming, embeddings, log_probabilities, base, min_tracks)
+        self._class = {fold_genre_name(g): i for i, g in enumerate(self._sound.genres)}
         self._mates: dict[int, Counter[str]] = defaultdict(Counter)
         for row in rows:
             if row.album is not None and row.main:
                 self._mates[row.album][row.main] += 1
 
-    def judge(self, subjects: Sequence[Subject], matched: Collection[int]) -> Found:
-        """Judge tracks or albums.
+    def check(self, subjects: Sequence[Subject], matched: Collection[int]) -> Found:
+        """Check tracks or albums.
 
         Parameters
         ----------
@@ -203,11 +203,11 @@ class Auditor:
             0,
             sum(s.by_plugin for s in reported),
             +unknown,
-            self._judgement.n_trained,
+            self._sound.n_trained,
         )
         return self._with_suspects(found, known, matched) if known else found
 
-    def judge_artists(self, matched: Collection[int]) -> list[SuspectArtist]:
+    def check_artists(self, matched: Collection[int]) -> list[SuspectArtist]:
         """Return the artists whose genre is probably wrong, the worst first.
 
         Their tracks may agree with each other: the sound alone decides.
@@ -220,25 +220,25 @@ class Auditor:
         places = [i for i, row in enumerate(self._rows) if fold_genre_name(row.main) in self._class]
         rows = [self._rows[i] for i in places]
         labels = np.array([self._class[fold_genre_name(row.main)] for row in rows], int)
-        judged = find_artist_issues(
-            self._judgement.probabilities[places], labels, [row.artist for row in rows]
+        checked = find_artist_issues(
+            self._sound.probabilities[places], labels, [row.artist for row in rows]
         )
         tracks: dict[str, list[Row]] = defaultdict(list)
         for row in rows:
             tracks[row.artist].append(row)
         found = []
-        for i in judged.issues.wrong.tolist():
-            own, best = judged.labels[i], judged.issues.best_other[i]
-            its = tracks[judged.artists[i]]
+        for i in checked.issues.wrong.tolist():
+            own, best = checked.labels[i], checked.issues.best_other[i]
+            its = tracks[checked.artists[i]]
             if its[0].artist_name and any(row.id in matched and not row.kept for row in its):
                 found.append(
                     SuspectArtist(
                         name=its[0].artist_name,
-                        has=self._judgement.genres[own],
+                        has=self._sound.genres[own],
                         tracks=len(its),
-                        suggested=self._judgement.genres[best],
-                        confidence=float(judged.probabilities[i, best]),
-                        own=float(judged.probabilities[i, own]),
+                        suggested=self._sound.genres[best],
+                        confidence=float(checked.probabilities[i, best]),
+                        own=float(checked.probabilities[i, own]),
                     )
                 )
         return found
@@ -246,7 +246,7 @@ class Auditor:
     def _with_suspects(
         self, found: Found, known: Sequence[Subject], matched: Collection[int]
     ) -> Found:
-        sound = np.array([self._judgement.probabilities[list(s.rows)].mean(axis=0) for s in known])
+        sound = np.array([self._sound.probabilities[list(s.rows)].mean(axis=0) for s in known])
         places = [self._places(subject) for subject in known]
         labels = np.array([own[0] for own in places])
         further = np.zeros(sound.shape, bool)
@@ -266,7 +266,7 @@ class Auditor:
                 Suspect(
                     id=known[i].id,
                     has=known[i].genres,
-                    suggested=self._judgement.genres[best],
+                    suggested=self._sound.genres[best],
                     confidence=float(adjusted[i, best]),
                     own=float(adjusted[i, labels[i]]),
                     sound=self._top(sound[i]),
@@ -296,7 +296,7 @@ class Auditor:
 
     def _top(self, numbers: np.ndarray) -> tuple[tuple[str, float], ...]:
         best = np.argsort(-numbers, kind="stable")[:TOP]
-        return tuple((self._judgement.genres[i], float(numbers[i])) for i in best)
+        return tuple((self._sound.genres[i], float(numbers[i])) for i in best)
 
     def _album_mates(self, subject: Subject) -> tuple[tuple[str, int], ...]:
         """Return the genres of the other tracks of a track's album; of an album, of its tracks."""
@@ -308,14 +308,14 @@ class Auditor:
         return tuple((+mates).most_common(TOP))
 
 
-def _judge(
+def _predict(
     rows: Sequence[Row],
     naming: Naming,
     embeddings: np.ndarray,
     log_probabilities: np.ndarray,
     base: Bundle,
     min_tracks: int,
-) -> SoundJudgement:
+) -> SoundPredictions:
     tracks = [
         Track(
             track_id=str(row.id),
@@ -329,7 +329,7 @@ def _judge(
     counterparts: Mapping[str, str] = {
         label: naming.main(label) or label for label in base.metadata.labels
     }
-    return judge_by_sound(
+    return predict_by_sound(
         base,
         tracks,
         embeddings,

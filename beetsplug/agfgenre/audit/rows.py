@@ -37,12 +37,12 @@ class Row:
         The key of its artist; of its album, or itself, where it has none.
     artist_name, album_name, title : str
     album : int or None
-        Id of its album; None of a compilation's track, too, whose album tells nothing about it.
+        Id of its album; None of a compilation's track, too, whose album is no evidence.
     genres : tuple of str
         In its tag; placeholders are none.
     mains : tuple of str
-        The genre that each of them is judged as, in the library's most common spelling; empty where
-        the user's rules exclude it.
+        The genre that each of them is checked as, in the library's most common spelling; empty
+        where the user's rules exclude it.
     by_plugin : bool
         Whether this plugin has set the first one.
     kept : bool
@@ -62,12 +62,12 @@ class Row:
 
     @property
     def main(self) -> str:
-        """The genre that the track is judged as; empty if there is none."""
+        """The genre that the track is checked as; empty if there is none."""
         return self.mains[0] if self.mains else ""
 
 
 class Naming:
-    """How genres of tags are judged, and how the library spells them.
+    """How genres of tags are checked, and how the library spells them.
 
     Parameters
     ----------
@@ -86,17 +86,17 @@ class Naming:
         counts: dict[str, Counter[str]] = defaultdict(Counter)
         for genres in tags:
             for genre in genres:
-                counts[fold_spelling(main := self._judged_as(genre))][main] += 1
+                counts[fold_spelling(main := self._checked_as(genre))][main] += 1
         self._spelling = {
             key: max(sorted(names), key=lambda name: names[name]) for key, names in counts.items()
         }
 
     def main(self, genre: str) -> str:
-        """Return what a genre is judged as; empty if the user's rules exclude it."""
-        main = self._judged_as(genre)
+        """Return what a genre is checked as; empty if the user's rules exclude it."""
+        main = self._checked_as(genre)
         return self._spelling.get(fold_spelling(main), main) if main else ""
 
-    def _judged_as(self, genre: str) -> str:
+    def _checked_as(self, genre: str) -> str:
         if genre not in self._mains:
             name = genre.strip()
             mapped = self._learn_as.get(fold_genre_name(name))

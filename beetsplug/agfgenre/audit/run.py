@@ -1,4 +1,4 @@
-"""``beet agfaudit``: read, judge, compare, and show or correct, in this order."""
+"""``beet agfaudit``: read, check, compare, and show or correct, in this order."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def audit(
     settings: Settings,
     log: BeetsLogger,
 ) -> None:
-    """Judge the genres of a library, and show or correct those that are probably wrong.
+    """Check the genres of a library, and show or correct those that are probably wrong.
 
     All of the library is read and trained on; the tracks or albums of the query are reported.
 
     Raises
     ------
     UserError
-        If there is nothing to judge, or something cannot be read or written.
+        If there is nothing to check, or something cannot be read or written.
     """
     kind = Album if options.albums else Item
     matched = _matched(lib, query, kind)
@@ -80,7 +80,7 @@ def audit(
         use_artists=settings.context and not options.by_sound,
     )
     subjects = _albums(lib, vocabulary, naming, analysed) if options.albums else _tracks(analysed)
-    found = auditor.judge(subjects, matched)
+    found = auditor.check(subjects, matched)
     suspects = _with_objects(lib, found, kind, options.at_most)
     if options.fix:
         _fix(lib, suspects, vocabulary, settings, log)
@@ -88,7 +88,7 @@ def audit(
     tracks = _tracks_of(matched, rows) if options.albums else matched
     report = Report(
         found=found,
-        artists=auditor.judge_artists(tracks),
+        artists=auditor.check_artists(tracks),
         consistency=check(rows, tracks),
         suspects=suspects,
         albums=options.albums,
@@ -132,7 +132,7 @@ def _base(settings: Settings, log: BeetsLogger) -> Bundle:
     if model.model_id != shipped.model_id:
         log.warning(
             "the networks of {} may have been trained on this library, wrong genres included; "
-            "`beet agfmodels use {}` judges by networks that were not",
+            "`beet agfmodels use {}` checks by networks that were not",
             *(metadata.name, SHIPPED_NAME),
         )
     return model

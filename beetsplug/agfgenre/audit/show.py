@@ -34,7 +34,7 @@ class Report:
     suspects : list of (Suspect, Item or Album)
         Those that are shown.
     albums : bool
-        Whether albums were judged.
+        Whether albums were checked.
     at_most : int
         Lines of each kind; 0 for all.
     """
@@ -48,18 +48,18 @@ class Report:
 
     @property
     def what(self) -> str:
-        """What is judged."""
+        """What is checked."""
         return "album" if self.albums else "track"
 
 
 def summary(report: Report) -> Iterator[str]:
-    """Yield lines that say how many were judged, and by which models."""
+    """Yield lines that say how many were checked, and by which models."""
     found = report.found
-    judged = plural(found.judged, f"tagged {report.what}")
-    yield f"{len(found.suspects) or 'none'} of {judged}: the genre is probably wrong"
-    if found.judged and not found.n_trained:
+    checked = plural(found.checked, f"tagged {report.what}")
+    yield f"{len(found.suspects) or 'none'} of {checked}: the genre is probably wrong"
+    if found.checked and not found.n_trained:
         yield (
-            "too few tracks to train on: judged by the base model and the artists' other tracks "
+            "too few tracks to train on: checked by the base model and the artists' other tracks "
             f"alone (training needs two genres of min_tracks tracks, by {FEWEST_ARTISTS} artists)"
         )
     if found.by_plugin:
@@ -69,7 +69,7 @@ def summary(report: Report) -> Iterator[str]:
     if found.unknown:
         names = _listing((f"{name} {n}" for name, n in found.unknown.most_common()), SHOWN)
         yield (
-            f"{plural(found.unknown.total(), report.what)} not judged: too few of their genre to "
+            f"{plural(found.unknown.total(), report.what)} not checked: too few of their genre to "
             f"train on, and the base model lacks it ({names})"
         )
 
@@ -128,11 +128,11 @@ def show_json(report: Report) -> None:
     """Print everything as one JSON object."""
     found, consistency = report.found, report.consistency
     document = {
-        "judged": found.judged,
+        "checked": found.checked,
         "probably_wrong": len(found.suspects),
         "kept": found.kept,
         "set_by_agfgenre": found.by_plugin,
-        "not_judged": dict(found.unknown),
+        "not_checked": dict(found.unknown),
         "trained_on": found.n_trained,
         "suspects": [_suspect_values(suspect, obj) for suspect, obj in report.suspects],
         "suspect_artists": [asdict(artist) for artist in report.artists],

@@ -23,7 +23,7 @@ TURN = np.pi * (3 - 5**0.5)  # golden angle, by which equal sounds are spread
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class MapTracks:
     """Tracks with what the model predicts of them.
 
     Attributes
@@ -48,7 +48,7 @@ class Judged:
     own: np.ndarray
 
 
-def suspects(tracks: Judged) -> list[int]:
+def suspects(tracks: MapTracks) -> list[int]:
     """Return the tracks whose genre is probably wrong, the worst first.
 
     Those are the tracks to whose genre the model gives the lowest probability.
@@ -59,7 +59,7 @@ def suspects(tracks: Judged) -> list[int]:
     return [int(i) for i in worst[:MOST_SUSPECTS]]
 
 
-def columns(tracks: Judged, vocabulary: Vocabulary) -> dict[str, Any]:
+def columns(tracks: MapTracks, vocabulary: Vocabulary) -> dict[str, Any]:
     """Return the data of a page: a column for each fact, in which names are indices of lists."""
     names = [_names(value) for value in tracks.values]
     genres = [[printable(g) for g in vocabulary.genres_of(v["genres"])] for v in tracks.values]
@@ -137,7 +137,7 @@ def _square(positions: np.ndarray) -> np.ndarray:
     return result
 
 
-def _own_probability(tracks: Judged) -> np.ndarray:
+def _own_probability(tracks: MapTracks) -> np.ndarray:
     """Return the probability of each track's own genre; without one, that of any."""
     result: np.ndarray = tracks.probabilities[np.arange(len(tracks.own)), tracks.own]
     return result

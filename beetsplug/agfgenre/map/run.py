@@ -16,7 +16,7 @@ from beetsplug.agfgenre.console import plural
 from beetsplug.agfgenre.library_features import matching_items, read_features
 from beetsplug.agfgenre.map import page
 from beetsplug.agfgenre.map.layout import library_layout
-from beetsplug.agfgenre.map.points import FIELDS, Judged, columns
+from beetsplug.agfgenre.map.points import FIELDS, MapTracks, columns
 from beetsplug.agfgenre.models import chosen_model
 from beetsplug.agfgenre.tag.library_tags import LibraryTags, artist_key
 
@@ -102,7 +102,7 @@ class Mapper:
         kept = np.array([i for i, value in enumerate(values) if value["id"] in wanted], int)
         if not len(kept):
             raise UserError("agfmap: none of the tracks that match is analysed yet")
-        tracks = self._judged(features, values, layout, kept)
+        tracks = self._checked(features, values, layout, kept)
         if len(kept) > MOST_FLUENT:
             self._log.info(
                 "more than {} tracks in a page are slow: a query shows fewer", MOST_FLUENT
@@ -111,20 +111,20 @@ class Mapper:
         page.write(path, page.page(columns(tracks, self._vocabulary), title))
         self._log.info("{}: {}", title, displayable_path(path.resolve()))
 
-    def _judged(
+    def _checked(
         self,
         features: LibraryFeatures,
         values: list[dict[str, object]],
         layout: Layout,
         kept: np.ndarray,
-    ) -> Judged:
+    ) -> MapTracks:
         from agf_core.inference.layout import sound_keys
 
         metadata = self._model.metadata
         some = [values[i] for i in kept]
         tags = LibraryTags(self._lib, metadata.labels, self._vocabulary, self._learn_as)
         styles = self._styles(features.styles.shape[1])
-        return Judged(
+        return MapTracks(
             some,
             layout.of(sound_keys(features.embeddings[kept])),
             metadata.labels,

@@ -1,4 +1,4 @@
-"""What the library tells about an artist, when one of the artist's tracks is decided on."""
+"""The artist's other tracks in the library, where a track is decided on."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _Sounds:
 
 
 class LibraryContext:
-    """What a library tells about artists; genres that this plugin has set do not count.
+    """The tracks and genres of artists in a library; genres that this plugin has set do not count.
 
     Parameters
     ----------
