@@ -169,6 +169,9 @@ def open_library(
     library.db_on_disk = on_disk
     library.setup_beets()
     library.configure(context=False, prior="shipped")  # or the tags of other tracks would count
+    if "XDG_CACHE_HOME" not in os.environ:  # no test reads or writes the store of who runs it
+        home = Path(os.fsdecode(library.lib.directory)).parent
+        monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
     library.log = LogLines()
     logger = logging.getLogger("beets")
     logger.addHandler(library.log)
