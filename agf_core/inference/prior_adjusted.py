@@ -63,7 +63,7 @@ class PriorAdjustedTagger:
             raise ValueError(f"the prior of {tagger.model_id} is not known")
         self.labels, self.fine_tuned = tagger.labels, tagger.fine_tuned
         self.model_id = f"{tagger.model_id}+{name}" if name else tagger.model_id
-        self.prior = wanted
+        self.prior, self.name = wanted, name
         self._tagger, self._trained, self._known = tagger, tagger.prior, known or {}
 
     def predict_files(self, paths: Iterable[P]) -> Generator[FileResult[P]]:

@@ -179,6 +179,17 @@ def test_a_run_analyses_no_track_that_it_does_not_decide_on(library, tagger):
     assert library.get("d0").agf_model == "fake-1"  # the sample of one moves nothing
 
 
+def test_a_prior_that_is_not_used_is_not_explained(library, capsys):
+    fill(library, electronic=0)
+    library.beet("agfgenre", "-p", "--explain")
+    assert "by sound alone" not in capsys.readouterr().out
+    fill(library)
+    library.beet("agfgenre", "-p", "--explain", "title:d0")
+    out = capsys.readouterr().out
+    assert "by sound alone: Rock 0.60, Electronic 0.40" in out
+    assert "with the library prior: Electronic 0.8" in out
+
+
 def test_what_has_been_analysed_before_counts(library, tagger):
     library.configure(prior="shipped")
     for i in range(40):

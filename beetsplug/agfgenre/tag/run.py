@@ -318,7 +318,7 @@ class Run:
         from agf_core.inference.prior_adjusted import PriorAdjustedTagger  # which needs numpy
 
         parts = [(BY_SOUND, prediction)]
-        if isinstance(self._tagger, PriorAdjustedTagger):
+        if isinstance(self._tagger, PriorAdjustedTagger) and self._tagger.name:
             before = self._tagger.unadjusted(prediction)
             parts = [(BY_SOUND, before), (f"with the {self._settings.prior} prior", prediction)]
         if self._context:
