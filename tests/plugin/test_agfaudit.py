@@ -77,7 +77,7 @@ def found(library, capsys, *options: str) -> dict:
 
 @pytest.fixture
 def answer(monkeypatch):
-    """A function that sets what the user types, in order; then Ctrl-C."""
+    """A function that sets what the user types, or what gives it, in order; then Ctrl-C."""
 
     class Terminal:
         def isatty(self):
@@ -90,7 +90,7 @@ def answer(monkeypatch):
             line = next(rest, None)
             if line is None:
                 raise KeyboardInterrupt
-            return line
+            return line() if callable(line) else line
 
         monkeypatch.setattr(sys, "stdin", Terminal())
         monkeypatch.setattr(ui, "input_", read)
@@ -327,6 +327,32 @@ def test_ctrl_c_keeps_what_was_decided(library, capsys, answer):
     assert [library.lib.get_item(number).genres for number in suspects] == [["Rock"], ["Jazz"]]
     library.beet("agfgenre", "--undo")
     assert library.lib.get_item(suspects[0]).genres == ["Jazz"]
+
+
+def test_what_changes_meanwhile_is_skipped(library, capsys, answer):
+    fill(library)
+    for i in (1, 2):
+        add(library, f"w{i}", "Rock", ["Jazz"], artist=f"Rock artist {i}")
+    first, second, third = (one["id"] for one in found(library, capsys)["suspects"])
+
+    def meanwhile():
+        other = library.lib.get_item(second)
+        other.genres = ["Folk"]
+        other.store()
+        library.lib.get_item(third).remove()
+        return "a"
+
+    answer(meanwhile)
+    library.beet("agfaudit", "--fix")
+    assert [library.lib.get_item(n).genres for n in (first, second)] == [["Rock"], ["Folk"]]
+    assert len(library.log.having("skipped, it has changed meanwhile")) == 2
+
+
+def test_without_suspects_there_is_nothing_to_fix(library, answer):
+    fill(library)
+    answer()
+    library.beet("agfaudit", "--fix", "title:Rock1")
+    assert library.log.having("nothing to fix")
 
 
 def test_nothing_is_written_to_files_if_the_user_does_not_want_that(library, answer):

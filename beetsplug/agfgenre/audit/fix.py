@@ -11,7 +11,7 @@ from beets.library import Album, Item
 
 from agf_core.data.genre_names import fold_genre_name
 from beetsplug.agfgenre.audit.show import show_suspect
-from beetsplug.agfgenre.console import plural, show
+from beetsplug.agfgenre.console import name_of, plural, show
 from beetsplug.agfgenre.database import store, uninterrupted, writing
 from beetsplug.agfgenre.fields import stored_genres
 from beetsplug.agfgenre.tag.apply import GenreApplier
@@ -51,7 +51,7 @@ class Fixer:
         self._changed = self._kept = 0
         self._albums: set[int] = set()  # of tracks that were changed
 
-    def walk(self, suspects: Sequence[tuple[Suspect, TrackOrAlbum]]) -> None:
+    def walk(self, suspects: Sequence[Suspect]) -> None:
         """Show one suspect after the other, and do what the user chooses.
 
         Raises
@@ -64,7 +64,10 @@ class Fixer:
         with closing(Journal(self._lib)) as journal:
             self._applier = GenreApplier(self._vocabulary, self._settings, self._log, journal)
             try:
-                for place, (suspect, obj) in enumerate(suspects, start=1):
+                for place, suspect in enumerate(suspects, start=1):
+                    obj = self._current(suspect)
+                    if obj is None:
+                        continue
                     show("")
                     show(f"{place} of {len(suspects)}")
                     show_suspect(suspect, obj)
@@ -74,6 +77,16 @@ class Fixer:
                 with writing(self._lib), uninterrupted():
                     self._complete_albums()
                 self._log.info("{}", self._text())
+
+    def _current(self, suspect: Suspect) -> TrackOrAlbum | None:
+        """Return the track or album, if it has the genres that were judged: walks take long."""
+        fetch = self._lib.get_album if suspect.is_album else self._lib.get_item
+        obj: TrackOrAlbum | None = fetch(suspect.id)
+        if obj and tuple(self._vocabulary.genres_of(stored_genres(obj))) == suspect.has:
+            return obj
+        name = name_of(obj) if obj else f"id:{suspect.id}"
+        self._log.info("{}: skipped, it has changed meanwhile", name)
+        return None
 
     def _decide(self, suspect: Suspect, obj: TrackOrAlbum) -> bool:
         """Do what the user chooses; return False to quit."""

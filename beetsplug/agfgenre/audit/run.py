@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from beets.logging import BeetsLogger
 
     from agf_core.bundle.format import Bundle
-    from beetsplug.agfgenre.audit.find import Found, Suspect
+    from beetsplug.agfgenre.audit.find import Suspect
     from beetsplug.agfgenre.audit.rows import Naming, Row
     from beetsplug.agfgenre.config import AuditSettings, Settings
     from beetsplug.agfgenre.fields import TrackOrAlbum
@@ -81,16 +81,19 @@ def audit(
     )
     subjects = _albums(lib, vocabulary, naming, analysed) if options.albums else _tracks(analysed)
     found = auditor.check(subjects, matched)
-    suspects = _with_objects(lib, found, kind, options.at_most)
+    shown = found.suspects[: options.at_most] if options.at_most else found.suspects
     if options.fix:
-        _fix(lib, suspects, vocabulary, settings, log)
+        if shown:
+            Fixer(lib, vocabulary, settings, log).walk(shown)
+        else:
+            log.info("no genre is probably wrong; nothing to fix")
         return
     tracks = _tracks_of(matched, rows) if options.albums else matched
     report = Report(
         found=found,
         artists=auditor.check_artists(tracks),
         consistency=check(rows, tracks),
-        suspects=suspects,
+        suspects=_with_objects(lib, shown, kind),
         albums=options.albums,
         at_most=options.at_most,
     )
@@ -190,23 +193,9 @@ def _tracks_of(albums: set[int], rows: Sequence[Row]) -> set[int]:
 
 
 def _with_objects(
-    lib: Library, found: Found, kind: type[Item | Album], at_most: int
+    lib: Library, suspects: Sequence[Suspect], kind: type[Item | Album]
 ) -> list[tuple[Suspect, TrackOrAlbum]]:
-    """Return the suspects that are shown, with their objects, which may be gone by now."""
-    shown = found.suspects[:at_most] if at_most else found.suspects
+    """Return suspects with their objects, which may be gone by now."""
     fetch = lib.get_item if kind is Item else lib.get_album
-    pairs = ((suspect, fetch(suspect.id)) for suspect in shown)
+    pairs = ((suspect, fetch(suspect.id)) for suspect in suspects)
     return [(suspect, obj) for suspect, obj in pairs if obj is not None]
-
-
-def _fix(
-    lib: Library,
-    suspects: Sequence[tuple[Suspect, TrackOrAlbum]],
-    vocabulary: Vocabulary,
-    settings: Settings,
-    log: BeetsLogger,
-) -> None:
-    if not suspects:
-        log.info("no genre is probably wrong; nothing to fix")
-        return
-    Fixer(lib, vocabulary, settings, log).walk(suspects)
