@@ -13,7 +13,7 @@ import beetsplug.agfgenre
 from agf_core.errors import BundleError, printable, shown
 from beetsplug.agfgenre.audit import show
 from beetsplug.agfgenre.audit.consistency import Consistency, Outliers
-from beetsplug.agfgenre.audit.find import Found, Suspect
+from beetsplug.agfgenre.audit.find import Found, Suspect, SuspectArtist
 from beetsplug.agfgenre.audit.rows import Row
 from beetsplug.agfgenre.audit.show import Report
 from beetsplug.agfgenre.console import html_text, markdown_text
@@ -157,8 +157,14 @@ def test_an_audit_is_shown_harmlessly(library, capsys, text):
     row = Row(item.id, text, text, None, text, text, (text,), (text,), by_plugin=False, kept=False)
     outliers = [Outliers(text, text, 5, (row,), in_one_album=False)]
     consistency = Consistency(outliers, outliers, [((text, 2), (text + "2", 1))], [text])
-    found = Found([suspect], 9, 0, 1, Counter({text: 2}), 9)
-    report = Report(found, consistency, [(suspect, item)], albums=False, at_most=0)
+    report = Report(
+        found=Found([suspect], 9, 0, 1, Counter({text: 2}), 9),
+        artists=[SuspectArtist(text, text, 5, text, 0.9, 0.1)],
+        consistency=consistency,
+        suspects=[(suspect, item)],
+        albums=False,
+        at_most=0,
+    )
     capsys.readouterr()
     show.show_report(report)
     show.show_formatted(report, "$artist $genres $agf_suggested")

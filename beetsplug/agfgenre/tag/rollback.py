@@ -276,5 +276,5 @@ def _rolled_back(entry: Entry, journal: str, log: BeetsLogger) -> bool:
             *(path, error.strerror, journal),
         )
         return False
-    log.info("{} was being written by a run that was killed; it is what it was before", path)
+    log.warning("{} was being written by a run that was killed; it is what it was before", path)
     return True
