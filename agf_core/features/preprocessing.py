@@ -11,12 +11,15 @@ BLOCK_SECONDS = 120.0  # that are searched for sound at a time
 SILENT_PEAK = 1e-4  # of full scale 1: a stretch with its peak below -80 dB is silent
 
 
-def load_log_mel(path: AnyPath, spec: InputSpec) -> tuple[np.ndarray, float]:
+def load_log_mel(source: AnyPath | AudioFile, spec: InputSpec) -> tuple[np.ndarray, float]:
     """Decode an excerpt of a file and return its log-mel spectrogram.
+
+    Silent stretches of a whole segment are removed: the minutes before a hidden track have no
+    genre. If all of the excerpt is silent, the first sound of the file is used instead.
 
     Parameters
     ----------
-    path : str, bytes or os.PathLike
+    source : str, bytes, os.PathLike or AudioFile
     spec : InputSpec
         Of the model.
 
@@ -32,54 +35,39 @@ def load_log_mel(path: AnyPath, spec: InputSpec) -> tuple[np.ndarray, float]:
     agf_core.audio.decode.AudioError
         When the file has no usable audio, or is silent.
     """
-    with AudioFile(path) as file:
-        samples, lost = load_samples(file, spec)
-    return log_mel(samples, spec), lost
-
-
-def load_samples(file: AudioFile, spec: InputSpec) -> tuple[np.ndarray, float]:
-    """Decode an excerpt of a file as `load_log_mel` does, and return its samples.
-
-    Silent stretches of a whole segment are removed: the minutes before a hidden track have no
-    genre. If all of the excerpt is silent, the first sound of the file is used instead.
-
-    Returns
-    -------
-    samples : np.ndarray [shape=(n,), dtype=float32]
-    lost : float
-        Seconds of the excerpt that are damaged and were skipped.
-    """
+    if not isinstance(source, AudioFile):
+        with AudioFile(source) as file:
+            return load_log_mel(file, spec)
+    rate = spec.rate_for(source.stream.sample_rate)
     excerpt = decode.read_excerpt(
-        file, spec.excerpt_seconds, pieces=spec.excerpt_pieces, sample_rate=spec.sample_rate
+        source, spec.excerpt_seconds, pieces=spec.excerpt_pieces, sample_rate=rate
     )
-    samples = _without_silence(excerpt.samples, spec)
+    samples = _without_silence(excerpt.samples, spec, rate)
     if not len(samples):
-        samples = _first_sound(file, spec)
+        samples = _first_sound(source, spec, rate)
     if not len(samples):
-        raise decode.SilentAudioError(f"{decode.shown(file.path)} is silent; tag it by hand.")
-    return samples, excerpt.lost
+        raise decode.SilentAudioError(f"{decode.shown(source.path)} is silent; tag it by hand.")
+    return log_mel(samples, spec, rate), excerpt.lost
 
 
-def _without_silence(samples: np.ndarray, spec: InputSpec) -> np.ndarray:
+def _without_silence(samples: np.ndarray, spec: InputSpec, rate: int) -> np.ndarray:
     """Return samples without the segments that are silent."""
-    size = spec.segment_frames * spec.hop_length
+    size = round(spec.segment_frames * spec.hop_length * rate / spec.sample_rate)
     parts = [samples[start : start + size] for start in range(0, len(samples), size)]
     sounding = [part for part in parts if np.abs(part).max() >= SILENT_PEAK]
     return samples if len(sounding) == len(parts) else np.concatenate([samples[:0], *sounding])
 
 
-def _first_sound(file: AudioFile, spec: InputSpec) -> np.ndarray:
+def _first_sound(file: AudioFile, spec: InputSpec, rate: int) -> np.ndarray:
     """Return as much of a file's first sound as an excerpt has; nothing where all is silent."""
-    wanted = round(spec.excerpt_seconds * spec.sample_rate)
+    wanted = round(spec.excerpt_seconds * rate)
     found = np.zeros(0, np.float32)
     start = 0.0
     while len(found) < wanted:
         try:
-            block = decode.read(
-                file, start=start, seconds=BLOCK_SECONDS, sample_rate=spec.sample_rate
-            )
+            block = decode.read(file, start=start, seconds=BLOCK_SECONDS, sample_rate=rate)
         except decode.AudioError:  # the file has ended
             break
-        found = np.concatenate([found, _without_silence(block.samples, spec)])
+        found = np.concatenate([found, _without_silence(block.samples, spec, rate)])
         start += BLOCK_SECONDS
     return found[:wanted]

@@ -2,8 +2,13 @@
 
 Equal to ``10 * log10(max(librosa.feature.melspectrogram(...), 1e-10))`` with librosa's defaults
 (periodic Hann window, zero-padded centred frames, Slaney's mel scale and area normalisation).
+
+Samples need not have the model's rate: for others, the window, the hop and the filterbank last as
+long, and the levels are as if the samples had been resampled.
 """
 
+import itertools
+import math
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -15,6 +20,9 @@ from agf_core import constants
 
 FRAMES_PER_BLOCK = 64  # transformed at once: as many as the cache of a processor holds
 BANDS_AT_ONCE = 16  # mel bands computed together, from the bins that they reach
+MARGIN = 1.25  # times fmax, below half the sample rate: resampling takes away what is above
+MOST_SAMPLES = 2.5  # times the model's rate: above, resampling is quicker than longer transforms
+SMALL_FACTORS = math.prod((2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31))
 LARGEST_INPUT = 2**27  # numbers in all windows of an excerpt; the paper's are 330 thousand
 
 
@@ -92,6 +100,14 @@ class InputSpec:
                 f"excerpt_pieces is {self.excerpt_pieces}: shorter than a segment each"
             )
 
+    def rate_for(self, sample_rate: int) -> int:
+        """Return the rate at which samples of another rate are transformed: theirs if possible.
+
+        Below `fmax`, resampling then has no effect on them but its cost.
+        """
+        possible = 2 * MARGIN * self.fmax <= sample_rate <= MOST_SAMPLES * self.sample_rate
+        return sample_rate if possible else self.sample_rate
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "InputSpec":
         """Return the spec in a mapping of every field and no other; raise `ValueError` otherwise.
@@ -124,14 +140,22 @@ def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def mel_filterbank(spec: InputSpec) -> np.ndarray:
+def mel_filterbank(
+    spec: InputSpec, n_fft: int | None = None, sample_rate: int | None = None
+) -> np.ndarray:
     """Return triangular filters of equal area, as `librosa.filters.mel` does.
+
+    Parameters
+    ----------
+    spec : InputSpec
+    n_fft, sample_rate : int, optional
+        Of the spectrum, where they are not the spec's.
 
     Returns
     -------
     np.ndarray [shape=(n_mels, 1 + n_fft // 2), dtype=float32]
     """
-    bins = np.fft.rfftfreq(spec.n_fft, 1 / spec.sample_rate)  # Hz
+    bins = np.fft.rfftfreq(n_fft or spec.n_fft, 1 / (sample_rate or spec.sample_rate))  # Hz
     lowest, highest = _hz_to_mel(np.array([spec.fmin, spec.fmax]))
     edges = _mel_to_hz(np.linspace(lowest, highest, spec.n_mels + 2))  # Hz
     ramps = edges[:, None] - bins  # (n_mels + 2, bins)
@@ -142,37 +166,81 @@ def mel_filterbank(spec: InputSpec) -> np.ndarray:
     return filters.astype(np.float32)
 
 
-@lru_cache(maxsize=8)
-def _parts(spec: InputSpec) -> list[tuple[slice, slice, np.ndarray]]:
-    """Cut the filterbank into dense parts: bins, bands, weights (bins, bands).
+@dataclass(frozen=True)
+class _Transform:
+    """How samples of one rate are transformed.
 
-    They are also too small for a BLAS to start several threads, which cost more than they gain.
+    Parameters
+    ----------
+    hop : float
+        Samples from one frame to the next.
+    before : int
+        Samples of a frame before its centre.
+    window : np.ndarray [shape=(n_fft,), dtype=float64]
+        Zero behind its end, where it is shorter than the transform.
+    n_bins : int
+        Bins that are needed.
+    parts : list of (slice, slice, np.ndarray [shape=(bins, bands)])
+        The filterbank, cut into dense parts: bins, bands, weights. They are also too small for a
+        BLAS to start several threads, which cost more than they gain.
     """
-    filters = mel_filterbank(spec)
+
+    hop: float
+    before: int
+    window: np.ndarray
+    n_bins: int
+    parts: list[tuple[slice, slice, np.ndarray]]
+
+
+@lru_cache(maxsize=16)
+def _transform(spec: InputSpec, sample_rate: int) -> _Transform:
+    ratio = sample_rate / spec.sample_rate
+    length = spec.n_fft * ratio  # of the window, in samples
+    n_fft = _quick_size(length) if ratio != 1 else spec.n_fft
+    times = np.arange(n_fft) / length
+    window = np.where(times < 1, 0.5 - 0.5 * np.cos(2 * np.pi * times), 0.0)
+    filters = mel_filterbank(spec, n_fft, sample_rate)
+    # More samples make powers larger. Narrow filters depend on where the bins lie: each weighs as
+    # much in total as the model's, or bands would be up to 0.3 dB off.
+    weights = filters.sum(axis=1, keepdims=True)
+    wanted = mel_filterbank(spec).sum(axis=1, keepdims=True) / np.float32(ratio**2)
+    filters = filters * np.divide(wanted, weights, out=np.zeros_like(weights), where=weights > 0)
     parts = []
     for start in range(0, spec.n_mels, BANDS_AT_ONCE):
         bands = slice(start, min(start + BANDS_AT_ONCE, spec.n_mels))
         used = np.flatnonzero(filters[bands].any(axis=0))
         bins = slice(used[0], used[-1] + 1) if len(used) else slice(0)
         parts.append((bins, bands, np.ascontiguousarray(filters[bands, bins].T)))
-    return parts
+    n_bins = max(bins.stop for bins, _, _ in parts)  # nothing above fmax is needed
+    return _Transform(spec.hop_length * ratio, round(length) // 2, window, n_bins, parts)
 
 
-def log_mel(samples: np.ndarray, spec: InputSpec) -> np.ndarray:
+def _quick_size(length: float) -> int:
+    """Return the nearest size of which a transform is quick: without a prime factor above 31."""
+    for distance in itertools.count():
+        for size in (round(length) - distance, round(length) + distance):
+            if size > 0 and SMALL_FACTORS ** math.ceil(math.log2(size + 1)) % size == 0:
+                return size
+    raise AssertionError
+
+
+def log_mel(samples: np.ndarray, spec: InputSpec, sample_rate: int | None = None) -> np.ndarray:
     """Compute the log-mel power spectrogram.
 
     Parameters
     ----------
     samples : np.ndarray [shape=(n,)]
-        Mono audio at ``spec.sample_rate``.
+        Mono audio.
     spec : InputSpec
         Sizes, rate and mel range.
+    sample_rate : int, optional
+        Hertz, of `samples`; by default that of `spec`. See `InputSpec.rate_for`.
 
     Returns
     -------
     np.ndarray [shape=(frames, n_mels), dtype=float32]
-        ``1 + n // hop_length`` frames (for an even `n_fft`); decibels relative to a power of 1, not
-        below -100.
+        ``1 + n // hop_length`` frames at the spec's rate (for an even `n_fft`); decibels relative
+        to a power of 1, not below -100.
 
     Raises
     ------
@@ -185,17 +253,22 @@ def log_mel(samples: np.ndarray, spec: InputSpec) -> np.ndarray:
     if not np.isfinite(samples).all():
         raise ValueError("samples hold values that are not finite numbers")
     # Transformed in double precision, or rounding in loud low bands would drown silent high ones.
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.n_fft) / spec.n_fft)
-    parts = _parts(spec)
-    n_bins = max(bins.stop for bins, _, _ in parts)  # nothing above fmax is needed
-    padded = np.pad(samples, spec.n_fft // 2)
-    frames = sliding_window_view(padded, spec.n_fft)[:: spec.hop_length]
-    result = np.empty((len(frames), spec.n_mels), np.float32)
+    how = _transform(spec, sample_rate or spec.sample_rate)
+    size = len(how.window)
+    padded = np.pad(samples, (how.before, size - how.before))
+    frames = sliding_window_view(padded, size)
+    n_frames = 1 + int((len(samples) - spec.n_fft % 2) / how.hop)
+    starts = np.round(np.arange(n_frames) * how.hop).astype(int)
+    regular = how.hop == int(how.hop)  # no frame need be copied
+    result = np.empty((n_frames, spec.n_mels), np.float32)
+    windowed = np.empty((FRAMES_PER_BLOCK, size))
     for start in range(0, len(result), FRAMES_PER_BLOCK):
         block = slice(start, min(start + FRAMES_PER_BLOCK, len(result)))
-        spectrum = np.fft.rfft(frames[block] * window)[:, :n_bins].astype(np.complex64)
+        rows = frames[:: int(how.hop)][block] if regular else frames[starts[block]]
+        np.multiply(rows, how.window, out=windowed[: len(rows)])
+        spectrum = np.fft.rfft(windowed[: len(rows)])[:, : how.n_bins].astype(np.complex64)
         power = spectrum.real**2 + spectrum.imag**2
-        for bins, bands, weights in parts:
+        for bins, bands, weights in how.parts:
             result[block, bands] = power[:, bins] @ weights
     return 10 * np.log10(np.maximum(result, constants.LOG_FLOOR))
 

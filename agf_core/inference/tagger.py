@@ -21,7 +21,7 @@ from agf_core.audio import decode
 from agf_core.bundle import format as bundle_format
 from agf_core.bundle import onnx_safety
 from agf_core.calibration import apply_temperature
-from agf_core.features.preprocessing import load_log_mel, load_samples
+from agf_core.features.preprocessing import load_log_mel
 from agf_core.features.spectrogram import log_mel, windows
 from agf_core.inference.embeddings import EmbeddingStore
 from agf_core.inference.prediction import Features, FileResult, P, Prediction, predict
@@ -275,16 +275,14 @@ class GenreTagger:
 
         With a store, a sound that was analysed before is not decoded again.
         """
+        lost = 0.0
         try:
-            key, features, lost = "", None, 0.0
             with decode.AudioFile(path) as file:
-                if self.store:
-                    key = decode.content_key(file)
-                    features = self.store.features(self.base_id, key)
+                key = decode.content_key(file) if self.store else ""
+                features = self.store.features(self.base_id, key) if self.store else None
                 if features is None:
-                    samples, lost = load_samples(file, self.metadata.input)
-            if features is None:
-                features = self.features_of_log_mel(log_mel(samples, self.metadata.input))
+                    spectrogram, lost = load_log_mel(file, self.metadata.input)
+                    features = self.features_of_log_mel(spectrogram)
         except decode.AudioError as error:
             return FileResult(path, error=error)
         prediction = predict(self.metadata, features)
