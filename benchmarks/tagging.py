@@ -80,14 +80,16 @@ def measure(files: list[Path], folder: Path, rounds: int) -> None:
     excerpts: list[decode_module.Audio] = []
     spectra: list = []
 
+    def read_one(path: Path) -> decode_module.Audio:
+        with decode_module.AudioFile(path) as file:
+            rate = spec.rate_for(file.stream.sample_rate)
+            return decode_module.read_excerpt(file, **excerpt, sample_rate=rate)
+
     def read() -> None:
-        excerpts[:] = (
-            decode_module.read_excerpt(path, **excerpt, sample_rate=spec.sample_rate)
-            for path in files
-        )
+        excerpts[:] = map(read_one, files)
 
     def transform() -> None:
-        spectra[:] = (log_mel(excerpt.samples, spec) for excerpt in excerpts)
+        spectra[:] = (log_mel(one.samples, spec, one.sample_rate) for one in excerpts)
 
     def decode_in_processes() -> None:
         with ProcessPoolExecutor(cores()) as pool:
@@ -96,7 +98,8 @@ def measure(files: list[Path], folder: Path, rounds: int) -> None:
     steps: dict[str, Callable[[], object]] = {
         "decoding alone": lambda: [decode_excerpt(path) for path in files],
         f"decoding alone, {cores()} processes": decode_in_processes,
-        "reading: mono, at the model's rate": read,
+        "key of the sound": lambda: [decode_module.content_key(path) for path in files],
+        "reading: mono": read,
         "log-mel": transform,
         "network": lambda: [tagger.predict_log_mel(one) for one in spectra],
         "beet agfgenre, nothing to do": lambda: run(home, "agfgenre", "-q", "id:0"),
