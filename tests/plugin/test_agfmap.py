@@ -9,21 +9,22 @@ import numpy as np
 import pytest
 from beets import ui
 from beets_helpers import summary
-from test_agftrain import (
-    add,
-    fill,
-    library,  # noqa: F401 (a fixture)
-    start_folder,  # noqa: F401 (a fixture)
-)
+from train_library import add, fill
 
 from agf_core.inference import layout as layouts
 from beetsplug.agfgenre.map.points import MapTracks, columns, suspects
+
+
+@pytest.fixture
+def library(training_library):
+    return training_library
+
 
 NASTY = "</script><img src=x onerror=alert(1)>&\n\u202eevil\u2029 \x07"
 
 
 @pytest.fixture
-def home(library, tmp_path, monkeypatch):  # noqa: F811
+def home(library, tmp_path, monkeypatch):
     """A current folder of its own."""
     monkeypatch.setattr("beetsplug.agfgenre.map.layout.cache_folder", lambda: tmp_path / "cache")
     folder = tmp_path / "here"
@@ -32,7 +33,7 @@ def home(library, tmp_path, monkeypatch):  # noqa: F811
     return folder
 
 
-def analyse(library):  # noqa: F811
+def analyse(library):
     library.beet("agfgenre", "--explain", "-p")
 
 
@@ -45,7 +46,7 @@ def places(data) -> dict[int, tuple[int, int]]:
     return dict(zip(data["ids"], zip(data["x"], data["y"], strict=True), strict=True))
 
 
-def test_the_map_has_every_analysed_track(library, home):  # noqa: F811
+def test_the_map_has_every_analysed_track(library, home):
     fill(library, 8)
     analyse(library)
     add(library, "Lnew", "Jazz", "Somebody", 99)
@@ -58,7 +59,7 @@ def test_the_map_has_every_analysed_track(library, home):  # noqa: F811
     assert library.log.having("1 of 9 tracks not analysed yet")
 
 
-def test_a_query_shows_its_tracks_where_they_are_in_the_whole_map(library, home):  # noqa: F811
+def test_a_query_shows_its_tracks_where_they_are_in_the_whole_map(library, home):
     fill(library, 8)
     analyse(library)
     library.beet("agfmap", "-o", "whole.html")
@@ -74,7 +75,7 @@ def test_a_query_shows_its_tracks_where_they_are_in_the_whole_map(library, home)
     np.testing.assert_allclose(shapes[0] / shapes[0].sum(), shapes[1] / shapes[1].sum(), atol=2e-3)
 
 
-def test_a_new_track_moves_no_other(library, home, tmp_path):  # noqa: F811
+def test_a_new_track_moves_no_other(library, home, tmp_path):
     fill(library, 8)
     analyse(library)
     library.beet("agfmap")
@@ -90,7 +91,7 @@ def test_a_new_track_moves_no_other(library, home, tmp_path):  # noqa: F811
     assert np.load(stored, allow_pickle=False)["fitted"].all()
 
 
-def test_names_cannot_break_the_page(library, home):  # noqa: F811
+def test_names_cannot_break_the_page(library, home):
     fill(library, 4)
     add(library, "Lx", NASTY, NASTY, 99)
     item = library.get("Lx")
@@ -107,7 +108,7 @@ def test_names_cannot_break_the_page(library, home):  # noqa: F811
     assert shown in data["artists"]
 
 
-def test_an_untitled_track_has_the_name_of_its_file(library, home):  # noqa: F811
+def test_an_untitled_track_has_the_name_of_its_file(library, home):
     fill(library, 2)
     item = add(library, "Lfile", "", "", 99)
     item.update({"title": ""})
@@ -120,14 +121,14 @@ def test_an_untitled_track_has_the_name_of_its_file(library, home):  # noqa: F81
 
 
 @pytest.mark.parametrize("n", [1, 3])
-def test_few_tracks_are_a_map(library, home, n):  # noqa: F811
+def test_few_tracks_are_a_map(library, home, n):
     fill(library, n)
     analyse(library)
     library.beet("agfmap")
     assert len(data_of(home / "agfmap.html")["ids"]) == n
 
 
-def test_without_embeddings_the_way_to_them_is_told(library, home):  # noqa: F811
+def test_without_embeddings_the_way_to_them_is_told(library, home):
     fill(library, 3)
     with pytest.raises(ui.UserError, match=r"none is analysed yet; `beet agfgenre --explain -p`"):
         library.beet("agfmap")
@@ -140,7 +141,7 @@ def test_without_embeddings_the_way_to_them_is_told(library, home):  # noqa: F81
     assert not list(home.iterdir())
 
 
-def test_only_maps_are_replaced_unless_asked(library, home):  # noqa: F811
+def test_only_maps_are_replaced_unless_asked(library, home):
     fill(library, 3)
     analyse(library)
     target = home / "agfmap.html"
@@ -155,7 +156,7 @@ def test_only_maps_are_replaced_unless_asked(library, home):  # noqa: F811
     assert [file.name for file in home.iterdir()] == ["agfmap.html"]
 
 
-def test_places_that_cannot_be_written_are_named(library, home):  # noqa: F811
+def test_places_that_cannot_be_written_are_named(library, home):
     fill(library, 3)
     analyse(library)
     (home / "folder").mkdir()
@@ -166,7 +167,7 @@ def test_places_that_cannot_be_written_are_named(library, home):  # noqa: F811
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EACCES, errno.EROFS])
-def test_what_cannot_be_written_leaves_the_old_page(library, home, monkeypatch, error):  # noqa: F811
+def test_what_cannot_be_written_leaves_the_old_page(library, home, monkeypatch, error):
     fill(library, 3)
     analyse(library)
     library.beet("agfmap")
@@ -182,7 +183,7 @@ def test_what_cannot_be_written_leaves_the_old_page(library, home, monkeypatch, 
     assert (home / "agfmap.html").read_bytes() == before
 
 
-def test_an_interrupt_ends_the_command_and_writes_nothing(library, home, monkeypatch):  # noqa: F811
+def test_an_interrupt_ends_the_command_and_writes_nothing(library, home, monkeypatch):
     fill(library, 3)
     analyse(library)
 
@@ -196,7 +197,7 @@ def test_an_interrupt_ends_the_command_and_writes_nothing(library, home, monkeyp
     assert not list(home.iterdir())
 
 
-def test_without_opentsne_a_line_tells_what_to_install(library, home, monkeypatch):  # noqa: F811
+def test_without_opentsne_a_line_tells_what_to_install(library, home, monkeypatch):
     fill(library, 24)
     analyse(library)
     monkeypatch.setattr(layouts, "method", lambda: "pca")
@@ -205,7 +206,7 @@ def test_without_opentsne_a_line_tells_what_to_install(library, home, monkeypatc
     assert len(data_of(home / "agfmap.html")["ids"]) == 24
 
 
-def test_a_page_opens_in_the_browser(library, home, monkeypatch):  # noqa: F811
+def test_a_page_opens_in_the_browser(library, home, monkeypatch):
     fill(library, 3)
     analyse(library)
     opened = []

@@ -14,149 +14,18 @@ import pytest
 from beets import ui
 from beets.library import Item
 from beets_helpers import open_library
-from sounds import coloured_noise, write_wav
-from starting_model import metadata_of
+from train_library import PLAN, add, everything, fill, models, train
 
 from agf_core.bundle import format as bundle_format
 from agf_core.data.tracks import Track
 from agf_core.features import descriptors
-from agf_core.finetune.finetuner import FineTuneConfig
-from agf_core.inference.embeddings import EmbeddingStore
 from agf_core.inference.tagger import GenreTagger
-from agf_core.train.config import TrainConfig
 from beetsplug.agfgenre.train import prepare, workspace
-
-RATE = 8_000  # hertz
-
-
-@pytest.fixture(scope="session")
-def start_folder(tmp_path_factory):
-    """A base model with random weights, whose features tell something all the same."""
-    import torch
-
-    from agf_core.features.spectrogram import InputSpec
-    from agf_core.groups.lda import ArtistGroups
-    from agf_core.train.export import network_to_onnx, weights_to_safetensors
-    from agf_core.train.networks import GenreNet, MultiTaskNet, TransferMLP
-
-    spec = InputSpec(
-        RATE, 256, 128, 32, 0.0, 4_000.0, segment_frames=40, window_hop=20, excerpt_seconds=2.0
-    )
-    torch.manual_seed(0)
-    network = MultiTaskNet({"g": 2, "s": 2}, width=0.25)
-    whole = GenreNet([network], TransferMLP(network.n_features, 2)).eval()
-    labels = [["Doom"], ["Chiptune"], ["Doom"], ["Chiptune"]]
-    groups = {"s": ArtistGroups.fit("s", labels, list("abcd"))}
-    metadata = metadata_of(whole, spec, ("Chiptune", "Doom"), temperature=1.2)
-    files = {
-        bundle_format.NETWORK: network_to_onnx(whole, spec),
-        bundle_format.WEIGHTS: weights_to_safetensors(whole, groups),
-        bundle_format.CARD: b"# Start\n",
-    }
-    return bundle_format.save(tmp_path_factory.mktemp("models") / "start", metadata, files).folder
-
-
-@pytest.fixture(scope="session")
-def student_folder(tmp_path_factory, start_folder):
-    """A base model as the shipped one: genres and styles are made of classes."""
-    import torch
-
-    from agf_core.train.class_head import ClassHead, HeadSizes
-    from agf_core.train.export import network_to_onnx, weights_to_safetensors
-    from agf_core.train.networks import GenreNet, MultiTaskNet
-
-    torch.manual_seed(0)
-    network = MultiTaskNet({"g": 2}, width=0.25)
-    head = ClassHead(network.n_features, HeadSizes(3, teachers=1, genres=2, styles=1, terms=1))
-    head.table[0, 0] = head.table[1, 1] = 1
-    whole = GenreNet([network], head).eval()
-    metadata = replace(
-        metadata_of(whole, bundle_format.load(start_folder).metadata.input, ("Chiptune", "Doom")),
-        architecture={"networks": [["g"]], "width": 0.25} | head.architecture(),
-        styles=(bundle_format.Style("sludge", "Doom"),),
-    )
-    files = {
-        bundle_format.NETWORK: network_to_onnx(whole, metadata.input),
-        bundle_format.WEIGHTS: weights_to_safetensors(whole, {}),
-        bundle_format.CARD: b"# Student\n",
-    }
-    return bundle_format.save(tmp_path_factory.mktemp("models") / "student", metadata, files).folder
-
-
-PLAN = FineTuneConfig(
-    networks=TrainConfig(epochs=4, batch_size=8, learning_rate=3e-3, validate_every=2),
-    transfer=TrainConfig(epochs=20, batch_size=8, learning_rate=3e-3, validate_every=5),
-    folds=3,
-)
-
-
-def without_essentia(sources):
-    return sources.replace("e", ""), "task e is left out: essentia is not installed"
 
 
 @pytest.fixture
-def library(monkeypatch, tmp_path, start_folder):
-    monkeypatch.setattr("beetsplug.agfgenre.train.deep.FineTuneConfig", partial(replace, PLAN))
-    # Which takes seconds per track, and is not installed everywhere.
-    monkeypatch.setattr("beetsplug.agfgenre.train.deep.possible_sources", without_essentia)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("agf_core.bundle.format.SHIPPED", start_folder)
-    for module in ("models", "train.deep", "train.workspace"):
-        name = f"beetsplug.agfgenre.{module}.cache_folder"
-        monkeypatch.setattr(name, lambda: tmp_path / "cache")
-
-    def tagger(model, threads=None, store=None):
-        return GenreTagger(model, threads=threads, store=EmbeddingStore(store))
-
-    # A worker would load the real shipped model.
-    monkeypatch.setattr("beetsplug.agfgenre.models.IsolatedTagger", tagger)
-    yield from open_library(monkeypatch, None)
-
-
-def add(library, title, genre, artist, seed, **fields) -> Item:
-    """Add a track of noise: low for names that begin with L, white with M, high otherwise."""
-    kind = title[0] if title[0] in "LM" else "H"
-    noise = coloured_noise(kind, 2 * RATE, np.random.default_rng(seed))
-    path = Path(os.fsdecode(library.lib.directory)) / f"{title}.wav"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_wav(path, noise, RATE)
-    item = Item.from_path(os.fsencode(path))
-    item.update({"title": title, "artist": artist, "genres": [genre] if genre else [], **fields})
-    library.lib.add(item)
-    return item
-
-
-def fill(library, n=24, low="Блюз", high="🎹"):
-    """Add low and high tracks, two by each artist, in genres the model to begin with lacks."""
-    for i in range(n):
-        kind, genre = ("L", low) if i % 2 else ("H", high)
-        add(library, f"{kind}{i}", genre, f"Artist {i // 4} {kind}", i)
-
-
-def everything(library) -> dict[str, bytes]:
-    """Return all files below the library's home but the log and the cache."""
-    home = Path(os.fsdecode(library.lib.directory)).parent
-    return {
-        str(path): path.read_bytes()
-        for path in home.rglob("*")
-        if path.is_file() and "cache" not in path.parts
-    }
-
-
-def train(library, *options) -> int:
-    """Run `beet agftrain` and return its exit status; what makes it fail is in the log."""
-    try:
-        library.beet("agftrain", *options)
-    except SystemExit as exit_:
-        return exit_.code
-    except ui.UserError as error:
-        library.log.lines.append(str(error))
-        return 1
-    return 0
-
-
-def models(library) -> Path:
-    return Path(os.fsdecode(library.lib.directory)).parent / "agfgenre"
+def library(training_library):
+    return training_library
 
 
 def test_a_model_is_trained_on_a_library_and_agfgenre_uses_it(library, capsys):

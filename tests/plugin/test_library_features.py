@@ -7,19 +7,18 @@ import numpy as np
 import pytest
 from beets import ui
 from numpy.testing import assert_allclose
-from test_agftrain import (
-    add,
-    fill,
-    library,  # noqa: F401 (a fixture)
-    start_folder,  # noqa: F401 (a fixture)
-    train,
-)
 from test_light_training import fill_three
+from train_library import add, fill, train
 
 from agf_core.bundle import format as bundle_format
 from agf_core.inference.tagger import GenreTagger
 from beetsplug.agfgenre.library_features import read_features
 from beetsplug.agfgenre.models import chosen_model, embedding_store
+
+
+@pytest.fixture
+def library(training_library):
+    return training_library
 
 
 class Log:
@@ -30,7 +29,7 @@ class Log:
         self.lines.append(message.format(*values))
 
 
-def test_features_of_a_query_are_those_of_its_files_in_its_order(library):  # noqa: F811
+def test_features_of_a_query_are_those_of_its_files_in_its_order(library):
     fill(library, 6)
     library.beet("agfgenre", "--explain", "-p")
     add(library, "Lnew", "", "Somebody New", 1000)
@@ -54,7 +53,7 @@ def test_features_of_a_query_are_those_of_its_files_in_its_order(library):  # no
     assert found.styles.shape == (6, 0)
 
 
-def test_probabilities_are_those_of_the_light_model_in_use(library):  # noqa: F811
+def test_probabilities_are_those_of_the_light_model_in_use(library):
     fill_three(library)
     assert train(library, "--name", "mine") == 0
     model = chosen_model("")
@@ -67,7 +66,7 @@ def test_probabilities_are_those_of_the_light_model_in_use(library):  # noqa: F8
     assert_allclose(found.probabilities(model.metadata)[[0, 59]], expected, atol=1e-3)
 
 
-def test_without_features_a_line_tells_how_to_get_them(library):  # noqa: F811
+def test_without_features_a_line_tells_how_to_get_them(library):
     fill(library, 2)
     model = bundle_format.load()
     with pytest.raises(ui.UserError, match="nothing in the library matches"):
@@ -76,7 +75,7 @@ def test_without_features_a_line_tells_how_to_get_them(library):  # noqa: F811
         read_features(library.lib, [], model, Log())
 
 
-def test_rows_of_other_sizes_and_of_impossible_numbers_are_missing(library):  # noqa: F811
+def test_rows_of_other_sizes_and_of_impossible_numbers_are_missing(library):
     fill(library, 6)
     library.beet("agfgenre", "--explain", "-p")
     store, model = embedding_store(), bundle_format.load()
@@ -93,7 +92,7 @@ def test_rows_of_other_sizes_and_of_impossible_numbers_are_missing(library):  # 
     assert np.isfinite(found.embeddings).all()
 
 
-def test_a_store_that_cannot_be_read_is_an_error_of_one_line(library):  # noqa: F811
+def test_a_store_that_cannot_be_read_is_an_error_of_one_line(library):
     fill(library, 2)
     path = embedding_store().path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +103,7 @@ def test_a_store_that_cannot_be_read_is_an_error_of_one_line(library):  # noqa: 
         read_features(library.lib, [], bundle_format.load(), Log())
 
 
-def test_features_stay_known_when_beets_changes_and_moves_files(library):  # noqa: F811
+def test_features_stay_known_when_beets_changes_and_moves_files(library):
     library.configure(min_confidence=0)
     library.lib.path_formats = [("default", "$artist/$title")]
     for i in range(3):
@@ -132,7 +131,7 @@ def test_features_stay_known_when_beets_changes_and_moves_files(library):  # noq
     assert read_features(library.lib, [], model, Log()).n_missing == 0
 
 
-def test_features_stay_known_through_an_import(library):  # noqa: F811
+def test_features_stay_known_through_an_import(library):
     library.configure(auto=True, min_confidence=0)
     model = bundle_format.load()
     folder = library.incoming / "album"

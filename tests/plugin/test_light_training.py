@@ -3,21 +3,19 @@
 import json
 
 import numpy as np
-from test_agftrain import (
-    add,
-    everything,
-    fill,
-    library,  # noqa: F401 (a fixture)
-    models,
-    start_folder,  # noqa: F401 (a fixture)
-    train,
-)
+import pytest
+from train_library import add, everything, fill, models, train
 
 from agf_core.bundle import format as bundle_format
 from agf_core.inference.tagger import GenreTagger
 
 
-def fill_three(library):  # noqa: F811
+@pytest.fixture
+def library(training_library):
+    return training_library
+
+
+def fill_three(library):
     """Add tracks of three genres; the base model has two labels, too few to tell them apart."""
     fill(library, 40)
     for i in range(100, 120):
@@ -25,7 +23,7 @@ def fill_three(library):  # noqa: F811
 
 
 def test_a_library_trains_a_light_model_and_renew_needs_no_second_analysis(
-    library,  # noqa: F811
+    library,
     capsys,
     monkeypatch,
 ):
@@ -70,7 +68,7 @@ def test_a_library_trains_a_light_model_and_renew_needs_no_second_analysis(
     assert str(folder / "report.html") in capsys.readouterr().out
 
 
-def test_another_light_model_is_compared_with_the_active_one(library, capsys):  # noqa: F811
+def test_another_light_model_is_compared_with_the_active_one(library, capsys):
     fill_three(library)
     assert train(library, "--quick", "--name", "first") == 0
     for i in range(200, 220):
@@ -79,7 +77,7 @@ def test_another_light_model_is_compared_with_the_active_one(library, capsys):  
     assert "this model against first" in capsys.readouterr().out
 
 
-def test_a_light_model_is_no_base_for_training(library):  # noqa: F811
+def test_a_light_model_is_no_base_for_training(library):
     fill_three(library)
     assert train(library, "--name", "first") == 0
     library.configure(model=str(models(library) / "models" / "first"))
@@ -88,7 +86,7 @@ def test_a_light_model_is_no_base_for_training(library):  # noqa: F811
         assert "first is a light model, which cannot be trained" in library.log.lines[-1]
 
 
-def test_a_store_that_cannot_be_written_is_a_line(library, tmp_path):  # noqa: F811
+def test_a_store_that_cannot_be_written_is_a_line(library, tmp_path):
     fill_three(library)
     (tmp_path / "cache" / "embeddings.db").mkdir(parents=True)
     assert train(library, "--name", "first") == 0
@@ -96,7 +94,7 @@ def test_a_store_that_cannot_be_written_is_a_line(library, tmp_path):  # noqa: F
     assert "embeddings.db cannot be used" in line
 
 
-def test_the_same_sound_twice_counts_once(library, capsys):  # noqa: F811
+def test_the_same_sound_twice_counts_once(library, capsys):
     fill_three(library)
     add(library, "L1 again", "Блюз", "Artist 0 L", 1)
     assert train(library, "--name", "first") == 0

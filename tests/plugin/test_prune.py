@@ -6,18 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from beets import ui
-from test_agftrain import (
-    fill,
-    library,  # noqa: F401 (a fixture)
-    start_folder,  # noqa: F401 (a fixture)
-    train,
-)
 from test_light_training import fill_three
+from train_library import fill, train
 
 from agf_core.bundle import format as bundle_format
 from agf_core.inference.embeddings import EmbeddingStore
 from agf_core.inference.prediction import Features, FileResult
 from beetsplug.agfgenre.models import chosen_model, embedding_store, model_store
+
+
+@pytest.fixture
+def library(training_library):
+    return training_library
 
 
 def add_features(store, model_id, tmp_path, n=200):
@@ -31,7 +31,7 @@ def add_features(store, model_id, tmp_path, n=200):
 
 
 def test_features_of_models_that_are_gone_are_removed_and_no_others(
-    library,  # noqa: F811
+    library,
     tmp_path,
 ):
     fill_three(library)
@@ -66,7 +66,7 @@ def test_features_of_models_that_are_gone_are_removed_and_no_others(
     assert store.counts() == kept | {"other-1": 200}
 
 
-def test_a_model_that_cannot_be_read_stops_it(library, tmp_path):  # noqa: F811
+def test_a_model_that_cannot_be_read_stops_it(library, tmp_path):
     add_features(embedding_store(), "gone-1", tmp_path)
     folder = model_store().path("broken")
     folder.mkdir(parents=True)
@@ -79,7 +79,7 @@ def test_a_model_that_cannot_be_read_stops_it(library, tmp_path):  # noqa: F811
     assert embedding_store().counts() == {"gone-1": 200}
 
 
-def test_without_a_store_there_is_nothing_to_do(library):  # noqa: F811
+def test_without_a_store_there_is_nothing_to_do(library):
     fill(library, 1)
     library.beet("agfmodels", "prune")
     assert not embedding_store().path.exists()

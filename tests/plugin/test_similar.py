@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 from beets import ui
 from beets.dbcore.query import InvalidQueryError
-from test_agftrain import (
-    add,
-    everything,
-    library,  # noqa: F401 (a fixture)
-    start_folder,  # noqa: F401 (a fixture)
-)
+from train_library import add, everything
 
 from agf_core.inference.embeddings import EmbeddingStore
 
 
 @pytest.fixture
-def music(library):  # noqa: F811
+def library(training_library):
+    return training_library
+
+
+@pytest.fixture
+def music(library):
     """Twelve low and twelve high tracks, two by each artist, all analysed."""
     for i in range(24):
         kind = "LH"[i % 2]
@@ -149,7 +149,7 @@ def test_an_odd_query_is_one_line(music):
             music.beet("agfsimilar", *query)
 
 
-def test_a_handful_of_tracks_that_all_sound_the_same_is_enough(library, capsys):  # noqa: F811
+def test_a_handful_of_tracks_that_all_sound_the_same_is_enough(library, capsys):
     for title in ("H1", "H2", "H3"):
         add(library, title, "", "", 7)
     library.beet("agfgenre", "--explain", "-p", "-q")
