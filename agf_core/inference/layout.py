@@ -14,7 +14,6 @@ from importlib.util import find_spec
 import numpy as np
 
 from agf_core.inference.whitening import SEARCH_SHRINKAGE, Whitening
-from agf_core.utils.cores import available_cores
 
 FEWEST_FITTED = 20  # sounds, below which t-SNE shows nothing that the principal components do not
 MOST_FITTED = 30_000  # sounds that t-SNE lays out; the others are placed among them
@@ -23,6 +22,7 @@ PERPLEXITY = 30.0
 N_NEIGHBOURS = 5  # that a track is placed among
 EXAGGERATED, ITERATIONS = 250, 250  # iterations with exaggerated attraction, and then without
 EXAGGERATION = 12.0
+N_JOBS = 1  # threads: more wait for each other most of the time
 BLOCK = 1000  # rows of distances in memory at a time
 
 
@@ -161,11 +161,10 @@ def _fitted(points: np.ndarray) -> np.ndarray:
 
     perplexity = min(PERPLEXITY, (len(points) - 1) / 3)
     indices, distances = nearest(points, points, round(3 * perplexity) + 1)
-    cores = available_cores()
     graph = PrecomputedNeighbors(*_without_itself(indices, distances))
-    affinities = PerplexityBasedNN(knn_index=graph, perplexity=perplexity, n_jobs=cores)
+    affinities = PerplexityBasedNN(knn_index=graph, perplexity=perplexity, n_jobs=N_JOBS)
     start = (flat / spread * 1e-4).astype(np.float64)
-    embedding = TSNEEmbedding(start, affinities, n_jobs=cores, random_state=0)
+    embedding = TSNEEmbedding(start, affinities, n_jobs=N_JOBS, random_state=0)
     embedding.optimize(EXAGGERATED, exaggeration=EXAGGERATION, momentum=0.5, inplace=True)
     embedding.optimize(ITERATIONS, momentum=0.8, inplace=True)
     return np.asarray(embedding, np.float32)

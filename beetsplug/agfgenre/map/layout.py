@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 KIND = "map"
 ROW = np.dtype([("key", "<u8"), ("x", "<f4"), ("y", "<f4"), ("fitted", "?")])
 LONG = 5000  # tracks from which a line says that the layout takes a while
-SECONDS_PER_TRACK = 0.003  # on two cores
+SECONDS_PER_TRACK = 0.002
 
 
 def library_layout(
