@@ -246,5 +246,5 @@ def test_library_that_cannot_be_written_for_a_while(library, monkeypatch):
     assert len(items) == 2
     assert any(item.genres for item in library.lib.items())
     (line,) = library.log.lines_at("WARNING")
-    assert "cannot be written: database is locked" in line
+    assert "cannot be written (database is locked)" in line
     assert "agfgenre: " not in line
