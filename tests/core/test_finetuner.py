@@ -8,10 +8,8 @@ import pytest
 import torch
 from starting_model import metadata_of
 
-from agf_core import calibration, evaluation
+from agf_core import calibration
 from agf_core.bundle import format as bundle_format
-from agf_core.data.sampling import album_weights, at_most, learnable_genres
-from agf_core.data.splits import artist_folds
 from agf_core.data.tracks import Track
 from agf_core.features.descriptors import FromSpectrograms
 from agf_core.features.spectrogram import InputSpec
@@ -20,7 +18,6 @@ from agf_core.finetune.config import FineTuneConfig, TrainingData
 from agf_core.finetune.finetuner import TEMPERATURE_PRIOR, FineTuner
 from agf_core.finetune.frozen_features import segments_of
 from agf_core.finetune.heads import network_with_heads
-from agf_core.metrics import Score
 from agf_core.train.config import TrainConfig
 from agf_core.train.dataset import FeatureDataset, SegmentDataset
 from agf_core.train.networks import GenreNet, MultiTaskNet, TransferMLP
@@ -52,81 +49,6 @@ def model(network: GenreNet) -> bundle_format.Bundle:
 
 def segments(spectra: np.ndarray) -> SegmentDataset:
     return segments_of(model(base_network()), list(spectra))
-
-
-# Training tracks
-
-
-def test_genres_with_too_few_tracks_or_one_artist_are_set_aside():
-    tracks = [track(i, f"a{i}", "Rock") for i in range(10)]
-    tracks += [track(10 + i, "one", "Zydeco") for i in range(12)]
-    tracks += [track(30 + i, f"a{i}", "Polka") for i in range(3)]
-    tracks += [track(40, "a"), track(41, "b", "Skiffle")]
-    genres, aside = learnable_genres(tracks, 10)
-    assert genres == ("Rock",)
-    assert [str(genre) for genre in aside] == [
-        "Zydeco: 12 tracks by 1 artist",
-        "Polka: 3 tracks by 3 artists",
-        "Skiffle: 1 track by 1 artist",
-    ]
-
-
-def test_a_box_set_counts_as_much_as_any_album():
-    tracks = [track(i, "a", "Rock", "box") for i in range(40)]
-    tracks += [track(100 + i, "b", "Jazz", f"album {i}") for i in range(10)]
-    tracks += [track(200, "a", "Jazz", "box"), track(201, "c", "Rock")]
-    weights = album_weights(tracks)
-    assert weights.mean() == pytest.approx(1)
-    single = weights[-1]
-    assert weights[:40].sum() == pytest.approx(single)
-    assert weights[40:51] == pytest.approx(single)
-
-
-def test_memory_is_shared_between_albums_and_the_choice_is_steady():
-    tracks = [track(i, "a", "Rock", f"album {i // 10}") for i in range(100)]
-    chosen = at_most(tracks, 4, 1_000)
-    assert len(chosen) == 40
-    assert set(at_most([*tracks[10:], track(1_000, "b", "Jazz")], 4, 1_000)) >= {
-        t for t in chosen if t.album != "album 0"
-    }
-    few = at_most(tracks, 4, 15)
-    assert len({t.album for t in few}) == 10
-
-
-def test_a_rare_genre_keeps_its_tracks_where_memory_is_short():
-    common = [track(i, f"artist {i}", "Rock", f"album {i}") for i in range(200)]
-    rare = [track(1_000 + i, f"other {i % 2}", "Jazz", f"rare {i % 2}") for i in range(10)]
-    chosen = at_most([*common, *rare], 4, 80)
-    assert len(chosen) == 80
-    assert sum(t.genre == "Jazz" for t in chosen) == 8
-
-
-def test_folds_keep_artists_whole_and_genres_even():
-    rng = np.random.default_rng(0)
-    tracks = []
-    for a in range(60):
-        genre = ("Rock", "Jazz", "Rare", "")[0 if a < 30 else 1 if a < 50 else 2 if a < 52 else 3]
-        tracks += [track(len(tracks) + j, f"artist {a}", genre) for j in range(rng.integers(1, 5))]
-    folds = artist_folds(tracks, 5)
-    assert all(
-        len({f for f, t in zip(folds, tracks, strict=True) if t.artist == a}) == 1
-        for a in {t.artist for t in tracks}
-    )
-    for genre, n in (("Rock", 6), ("Jazz", 4)):
-        sizes = [
-            len(
-                {
-                    t.artist
-                    for f, t in zip(folds, tracks, strict=True)
-                    if f == fold and t.genre == genre
-                }
-            )
-            for fold in range(5)
-        ]
-        assert sizes == [n] * 5
-    rare = {f for f, t in zip(folds, tracks, strict=True) if t.genre == "Rare"}
-    assert len(rare) == 2
-    assert {f for f, t in zip(folds, tracks, strict=True) if not t.genre} == {-1}
 
 
 # New heads
@@ -350,44 +272,6 @@ def test_validation_is_every_few_epochs_on_one_window_in_three(monkeypatch):
 
 
 # What is announced of it
-
-
-def test_comparison_is_paired_and_by_artist():
-    truth = np.arange(40) % 2
-    artists = np.arange(40) // 4
-    right = np.eye(2)[truth]
-    half = right.copy()
-    half[::4] = 1 - half[::4]
-    better = evaluation.compare(right, half, truth, artists)
-    assert better.difference == Score(0.25, 0.25, 0.25)
-    assert better.better
-    assert (better.tracks, better.artists) == (40, 10)
-    same = evaluation.compare(half, half, truth, artists)
-    assert not same.better
-    one_artist = right.copy()
-    one_artist[4:8] = 1 - one_artist[4:8]
-    assert not evaluation.compare(right, one_artist, truth, artists).better
-
-
-def test_score_sheet():
-    genres = ("Jazz", "$ka_{", "Рок")
-    truth = np.array([0, 0, 1, 1, 1])
-    predicted = np.eye(3)[[0, 1, 1, 1, 0]]
-    sheet = evaluation.score_sheet(genres, truth, np.arange(5), {"mine": predicted}, "mine")
-    assert sheet["genres"]["Jazz"] == {"precision": 0.5, "recall": 0.5, "tracks": 2, "artists": 2}
-    assert sheet["genres"]["Рок"]["precision"] is None
-    assert sheet["confusion"] == [[1, 1, 0], [1, 2, 0], [0, 0, 0]]
-    assert sheet["overall"]["mine"]["accuracy"][0] == 0.6
-
-
-def test_accuracy_by_confidence():
-    predicted = np.array([[0.9, 0.1], [0.6, 0.4], [0.45, 0.55], [0.2, 0.8]])
-    rows = evaluation.by_confidence(predicted, np.array([0, 1, 1, 1]))
-    assert list(rows) == [f"{n / 100:.2f}" for n in range(0, 100, 5)]
-    assert rows["0.50"] == {"share_of_tracks": 1.0, "right": 0.75}
-    assert rows["0.60"] == {"share_of_tracks": 0.75, "right": 0.667}
-    assert rows["0.80"] == {"share_of_tracks": 0.5, "right": 1.0}
-    assert rows["0.95"] == {"share_of_tracks": 0.0, "right": None}
 
 
 def test_early_stopping_keeps_the_best_state_even_if_untrained():
