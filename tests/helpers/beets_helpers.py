@@ -115,6 +115,7 @@ class BeetsLibrary(PluginMixin, ImportHelper):
         self.load_plugins()
         # What has used beets without the plugin leaves fields of no type behind.
         util.cached_classproperty.cache.clear()
+        plugins.send("library_opened", lib=self.lib)  # which the helper of beets 2.10 does not
         self.run_command(*args)
 
     def genres(self, title: str) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from beets import util
 from beets.ui import UserError
 from beets_helpers import FakeTagger, open_library, summary
 from mediafile import MediaFile
@@ -32,6 +33,7 @@ def library(monkeypatch):
     content = json.loads((OLD / "library.json").read_text())
     for library in open_library(monkeypatch, FakeTagger(), on_disk=True):
         library.load_plugins()
+        util.cached_classproperty.cache.clear()  # or its fields have no type
         for values in content["items"]:
             item = library.track(
                 str(values["id"]), artist=values["artist"], genres=[values["genres"]]
