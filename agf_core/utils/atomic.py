@@ -1,9 +1,7 @@
 """Write files whole or not at all, and check that they are read as they were written."""
 
 import errno
-import hashlib
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterator
@@ -11,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+DIGEST_SIZE = 32  # bytes, of a checksum
 RETRY_PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds, between attempts to replace a file that is open
 
 
@@ -34,7 +33,7 @@ def written(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         When it cannot be written, with its name; an old file stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    partial = path.with_name(f".{path.name}.{os.urandom(4).hex()}.partial")
     try:
         with partial.open("xb") as file:  # never the target of a link
             yield file
@@ -104,12 +103,14 @@ def read(path: Path, most: int) -> bytes:
 
 def sealed(content: bytes, name: str) -> bytes:
     """Return content followed by a checksum of its name and itself."""
+    import hashlib  # not for those that only start beets
+
     return content + hashlib.sha256(name.encode() + b"\0" + content).digest()
 
 
 def unsealed(content: bytes, name: str) -> bytes:
     """Return content without its checksum; raise `ValueError` where that is wrong."""
-    inner = content[: -hashlib.sha256().digest_size]
+    inner = content[:-DIGEST_SIZE]
     if sealed(inner, name) != content:
         raise ValueError("its checksum is wrong")
     return inner

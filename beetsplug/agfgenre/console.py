@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from html import escape
 from logging import LogRecord
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +107,8 @@ def make_printable(record: LogRecord) -> bool:
 
 def html_text(text: str) -> str:
     """Return text as a page of HTML can show it."""
+    from html import escape  # only pages need it
+
     return escape(printable(text))
 
 

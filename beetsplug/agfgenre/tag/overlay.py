@@ -206,21 +206,24 @@ class Overlay:
 
     def _changes(self, numbers: list[int]) -> Iterator[Change]:
         """Yield the blocks that differ, adjacent ones together."""
-        pending: Change | None = None
+        begin = end = 0
+        olds: list[bytes] = []
+        news: list[bytes] = []
         for number in numbers:
             offset = number * BLOCK
             old = self._read(offset, min(BLOCK, max(0, self._old_size - offset)))
             new = self._block(number)[: max(0, self._size - offset)]
             if old == new:
                 continue
-            if pending and pending.offset + max(len(pending.old), len(pending.new)) == offset:
-                pending = Change(pending.offset, pending.old + old, pending.new + new)
-                continue
-            if pending:
-                yield pending
-            pending = Change(offset, old, new)
-        if pending:
-            yield pending
+            if olds and offset != end:
+                yield Change(begin, b"".join(olds), b"".join(news))
+                olds, news = [], []
+            begin = begin if olds else offset
+            end = offset + max(len(old), len(new))
+            olds.append(old)
+            news.append(new)
+        if olds:
+            yield Change(begin, b"".join(olds), b"".join(news))
 
     def _block(self, number: int) -> bytes:
         """Return a whole block, filled up with zeros."""
