@@ -79,7 +79,7 @@ class Fixer:
                 self._log.info("{}", self._text())
 
     def _current(self, suspect: Suspect) -> TrackOrAlbum | None:
-        """Return the track or album, if it has the genres that were judged: walks take long."""
+        """Return the track or album, if it has the genres that were checked: walks take long."""
         fetch = self._lib.get_album if suspect.is_album else self._lib.get_item
         obj: TrackOrAlbum | None = fetch(suspect.id)
         if obj and tuple(self._vocabulary.genres_of(stored_genres(obj))) == suspect.has:

@@ -71,7 +71,7 @@ def check_target(path: Path, *, force: bool) -> None:
         if path.is_dir():
             raise UserError(f"agfmap: {shown} is a folder; name a file: -o {shown}/agfmap.html")
         if not path.parent.is_dir():
-            raise UserError(f"agfmap: there is no folder {displayable_path(path.parent)}")
+            raise UserError(f"agfmap: there is no folder {displayable_path(path.parent)}; make it")
         if not path.exists() or force:
             return
         with path.open("rb") as file:

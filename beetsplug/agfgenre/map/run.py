@@ -101,7 +101,10 @@ class Mapper:
         wanted = {value["id"] for value in matches.values("id")}
         kept = np.array([i for i, value in enumerate(values) if value["id"] in wanted], int)
         if not len(kept):
-            raise UserError("agfmap: none of the tracks that match is analysed yet")
+            raise UserError(
+                "agfmap: none of the tracks that match is analysed yet; "
+                "`beet agfgenre --explain -p` analyses them and changes nothing"
+            )
         tracks = self._checked(features, values, layout, kept)
         if len(kept) > MOST_FLUENT:
             self._log.info(
