@@ -20,7 +20,7 @@ from beets.ui import Subcommand, UserError
 
 from agf_core import missing_for_learning
 from agf_core.errors import printable
-from beetsplug.agfgenre.config import DEFAULTS, AuditSettings, Settings, TrainSettings
+from beetsplug.agfgenre.config import DEFAULTS, AuditSettings, Settings, TrainSettings, min_tracks
 from beetsplug.agfgenre.console import LONGEST_LINE, plural, show
 from beetsplug.agfgenre.summary import Summary
 from beetsplug.agfgenre.tag import setup, undo
@@ -338,7 +338,8 @@ def map_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
         _warn_of_unknown_options(config, log)
         vocabulary, learn_as = Vocabulary.from_config(config), read_learn_as(config)
         path = Path(options.output or FILE).expanduser()
-        mapper = Mapper(lib, vocabulary, learn_as, Settings.from_config(config, {}), log)
+        settings = Settings.from_config(config, {})
+        mapper = Mapper(lib, vocabulary, learn_as, settings, min_tracks(config), log)
         mapper.draw(query, path, force=options.force, renew=options.renew)
         if options.open:
             open_page(path)

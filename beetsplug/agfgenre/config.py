@@ -323,6 +323,11 @@ class TrainSettings:
         )
 
 
+def min_tracks(config: ConfigView) -> int:
+    """Return how many tracks a genre must have to be trained on; `UserError` where it is wrong."""
+    return value_of(config, "min_tracks", Number(int, 2), "a whole number from 2 up")
+
+
 @dataclass(frozen=True)
 class AuditSettings:
     """The options of ``beet agfaudit`` alone.
@@ -372,7 +377,7 @@ class AuditSettings:
             json=options["json"],
             fix=options["fix"],
             by_sound=options["by_sound"],
-            min_tracks=value_of(config, "min_tracks", Number(int, 2), "a whole number from 2 up"),
+            min_tracks=min_tracks(config),
         )
 
 

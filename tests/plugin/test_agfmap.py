@@ -12,7 +12,7 @@ from beets_helpers import summary
 from train_library import add, fill
 
 from agf_core.inference import layout as layouts
-from beetsplug.agfgenre.map.points import MapTracks, columns, suspects
+from beetsplug.agfgenre.map.points import MapTracks, columns
 
 
 @pytest.fixture
@@ -215,6 +215,18 @@ def test_a_page_opens_in_the_browser(library, home, monkeypatch):
     assert opened == [(home / "agfmap.html").as_uri()]
 
 
+def test_suspects_are_those_of_the_audit(library, home):
+    fill(library, 48, "Doom", "Chiptune")
+    wrong = add(library, "Lwrong", "Chiptune", "Somebody", 99)
+    analyse(library)
+    library.beet("agfmap")
+    data = data_of(home / "agfmap.html")
+    assert [data["ids"][i] for i in data["suspects"]] == [wrong.id]
+    assert data["suggested"] == ["Doom"]
+    library.beet("agfmap", "title::^H")
+    assert data_of(home / "agfmap.html")["suspects"] == []
+
+
 class Names:
     """A vocabulary that takes genres as they are."""
 
@@ -229,13 +241,8 @@ def checked(n: int, own, probabilities) -> MapTracks:
     ]
     zeros = np.zeros((n, 0), np.float32)
     return MapTracks(
-        values, np.zeros((n, 2)), ("a", "b"), np.array(probabilities), (), zeros, np.array(own)
+        values, np.zeros((n, 2)), ("a", "b"), np.array(probabilities), (), zeros, np.array(own), {}
     )
-
-
-def test_suspects_have_the_least_probable_genres():
-    shares = [[0.95, 0.05], [0.5, 0.5], [0.99, 0.01], [0.99, 0.01]]
-    assert suspects(checked(4, [1, 1, 1, -1], shares)) == [2, 0]
 
 
 def test_tracks_in_one_place_are_spread():

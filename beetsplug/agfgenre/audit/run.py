@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from beetsplug.agfgenre.audit.rows import Naming, Row
     from beetsplug.agfgenre.config import AuditSettings, Settings
     from beetsplug.agfgenre.fields import TrackOrAlbum
+    from beetsplug.agfgenre.library_features import LibraryFeatures
     from beetsplug.agfgenre.vocabulary import Vocabulary
 
 ALBUM_FIELDS = ("albumartist", "genres", "comp", "agf_set", "agf_kept")
@@ -66,19 +67,8 @@ def audit(
         raise UserError(
             "agfaudit: no track of the library has a genre to check; `beet agfgenre` sets genres"
         )
-    by_id = {row.id: row for row in rows}
-    ids = features.items.ids
-    places = [i for i, number in enumerate(ids) if number in by_id]  # others are gone by now
-    analysed = [by_id[ids[i]] for i in places]
-    auditor = Auditor(
-        analysed,
-        naming,
-        features.embeddings[places],
-        features.log_probabilities[places],
-        base,
-        min_tracks=options.min_tracks,
-        use_artists=settings.context and not options.by_sound,
-    )
+    use_artists = settings.context and not options.by_sound
+    auditor, analysed = _auditor(rows, naming, features, base, options.min_tracks, use_artists)
     subjects = _albums(lib, vocabulary, naming, analysed) if options.albums else _tracks(analysed)
     found = auditor.check(subjects, matched)
     shown = found.suspects[: options.at_most] if options.at_most else found.suspects
@@ -103,6 +93,61 @@ def audit(
         show_formatted(report, options.template)
     else:
         show_report(report)
+
+
+def suspect_tracks(
+    lib: Library,
+    features: LibraryFeatures,
+    matched: set[int],
+    vocabulary: Vocabulary,
+    learn_as: Mapping[str, str],
+    min_tracks: int,
+    settings: Settings,
+    log: BeetsLogger,
+) -> list[Suspect]:
+    """Return the tracks whose genres are probably wrong, the worst first.
+
+    Parameters
+    ----------
+    lib : Library
+    features : LibraryFeatures
+        Of all of the library.
+    matched : set of int
+        Ids of the tracks that may be returned.
+    vocabulary, learn_as, min_tracks, settings, log
+        As for `audit`.
+    """
+    rows, naming = read_rows(lib, vocabulary, learn_as)
+    if not any(row.genres for row in rows):
+        return []
+    base = _base(settings, log)
+    auditor, analysed = _auditor(rows, naming, features, base, min_tracks, settings.context)
+    return auditor.check(_tracks(analysed), matched).suspects
+
+
+def _auditor(
+    rows: Sequence[Row],
+    naming: Naming,
+    features: LibraryFeatures,
+    base: Bundle,
+    min_tracks: int,
+    use_artists: bool,
+) -> tuple[Auditor, list[Row]]:
+    """Return an auditor, and the tracks that it has features of."""
+    by_id = {row.id: row for row in rows}
+    ids = features.items.ids
+    places = [i for i, number in enumerate(ids) if number in by_id]  # others are gone by now
+    analysed = [by_id[ids[i]] for i in places]
+    auditor = Auditor(
+        analysed,
+        naming,
+        features.embeddings[places],
+        features.log_probabilities[places],
+        base,
+        min_tracks=min_tracks,
+        use_artists=use_artists,
+    )
+    return auditor, analysed
 
 
 def _matched(lib: Library, query: Sequence[str], kind: type[Item | Album]) -> set[int]:

@@ -17,8 +17,6 @@ FIELDS = "artist", "albumartist", "title", "path", "genres", "agf_set"
 SIZE = 10_000  # of the square that positions are within
 STYLES_PER_TRACK = 5
 LEAST_STYLE = 0.1  # probability of a style that is shown
-MOST_SUSPECTS = 100
-SUSPECT = 0.1  # largest probability of the tag's genre that makes a suspect
 TURN = np.pi * (3 - 5**0.5)  # golden angle, by which equal sounds are spread
 
 
@@ -37,6 +35,9 @@ class MapTracks:
     style_probabilities : np.ndarray [shape=(n, n_styles)]
     own : np.ndarray [shape=(n,), dtype=int]
         The label that the user's genre is; -1 where it is none or there is none.
+    suspects : mapping of int to str
+        The genre that is suggested for tracks, by their ids, whose own is probably wrong; the worst
+        first.
     """
 
     values: Sequence[Mapping[str, Any]]
@@ -46,17 +47,7 @@ class MapTracks:
     styles: tuple[str, ...]
     style_probabilities: np.ndarray
     own: np.ndarray
-
-
-def suspects(tracks: MapTracks) -> list[int]:
-    """Return the tracks whose genre is probably wrong, the worst first.
-
-    Those are the tracks to whose genre the model gives the lowest probability.
-    """
-    of_own = _own_probability(tracks)
-    doubtful = np.flatnonzero((tracks.own >= 0) & (of_own <= SUSPECT))
-    worst = doubtful[np.argsort(of_own[doubtful], kind="stable")]
-    return [int(i) for i in worst[:MOST_SUSPECTS]]
+    suspects: Mapping[int, str]
 
 
 def columns(tracks: MapTracks, vocabulary: Vocabulary) -> dict[str, Any]:
@@ -69,6 +60,7 @@ def columns(tracks: MapTracks, vocabulary: Vocabulary) -> dict[str, Any]:
     x, y = _square(_spread(tracks.positions)).T
     best = tracks.probabilities.argmax(axis=1)
     style, share = _strongest(tracks.style_probabilities)
+    place = {value["id"]: i for i, value in enumerate(tracks.values)}
     disagreement = np.where(tracks.own >= 0, _percent(1 - _own_probability(tracks)), -1)
     return {
         "size": SIZE,
@@ -90,7 +82,8 @@ def columns(tracks: MapTracks, vocabulary: Vocabulary) -> dict[str, Any]:
         "styles": list(tracks.styles),
         "style": style,
         "share": share,
-        "suspects": suspects(tracks),
+        "suspects": [place[number] for number in tracks.suspects],
+        "suggested": [printable(genre) for genre in tracks.suspects.values()],
     }
 
 

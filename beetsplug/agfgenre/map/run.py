@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from beets.ui import UserError
@@ -12,6 +12,7 @@ from beets.util import displayable_path
 
 from agf_core.bundle import format as bundle_format
 from agf_core.errors import BundleError
+from beetsplug.agfgenre.audit.run import suspect_tracks
 from beetsplug.agfgenre.console import plural
 from beetsplug.agfgenre.library_features import matching_items, read_features
 from beetsplug.agfgenre.map import page
@@ -45,6 +46,8 @@ class Mapper:
     learn_as : mapping
         See `beetsplug.agfgenre.vocabulary.read_learn_as`.
     settings : Settings
+    min_tracks : int
+        Of a genre, below which suspects are found without training on it.
     log : BeetsLogger
     """
 
@@ -54,9 +57,11 @@ class Mapper:
         vocabulary: Vocabulary,
         learn_as: Mapping[str, str],
         settings: Settings,
+        min_tracks: int,
         log: BeetsLogger,
     ) -> None:
         self._lib, self._log = lib, log
+        self._settings, self._min_tracks = settings, min_tracks
         self._vocabulary, self._learn_as = vocabulary, learn_as
         try:
             self._model = chosen_model(settings.model)
@@ -117,7 +122,7 @@ class Mapper:
     def _checked(
         self,
         features: LibraryFeatures,
-        values: list[dict[str, object]],
+        values: list[dict[str, Any]],
         layout: Layout,
         kept: np.ndarray,
     ) -> MapTracks:
@@ -135,7 +140,21 @@ class Mapper:
             styles,
             features.styles[kept, : len(styles)],
             np.array([-1 if genre is None else genre for genre in map(tags.genre_of, some)], int),
+            self._suspects(features, {value["id"] for value in some}),
         )
+
+    def _suspects(self, features: LibraryFeatures, shown: set[int]) -> dict[int, str]:
+        found = suspect_tracks(
+            self._lib,
+            features,
+            shown,
+            self._vocabulary,
+            self._learn_as,
+            self._min_tracks,
+            self._settings,
+            self._log,
+        )
+        return {suspect.id: suspect.suggested for suspect in found}
 
     def _styles(self, n_styles: int) -> tuple[str, ...]:
         """Return the styles' names, which a light model does not have, but its base model does."""

@@ -434,7 +434,8 @@
   at("colour").onchange = () => colourBy(at("colour").value);
   if (!data.styles.length) at("colour").querySelector("[value=style]").remove();
   at("doubts").hidden = !data.suspects.length;
-  list(at("suspects"), data.suspects, (i) => `${facts(i)[0]}, ${facts(i)[1]}`);
+  const suggested = new Map(data.suspects.map((i, rank) => [i, data.suggested[rank]]));
+  list(at("suspects"), data.suspects, (i) => `${facts(i)[0]}, probably ${suggested.get(i)}`);
   at("now").textContent = "Point at a track, or go there with the arrow keys.";
   resize();
   // Genres of the tags tell little of a library that has few.
