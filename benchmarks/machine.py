@@ -115,8 +115,9 @@ def fill(
 
 
 def run(home: Path, *arguments: str) -> None:
-    """Run a `beet` command to its end."""
-    subprocess.run(beet(home, *arguments), check=True, stdout=subprocess.DEVNULL)
+    """Run a `beet` command to its end; its cache is of this library alone."""
+    surroundings = os.environ | {"XDG_CACHE_HOME": str(home / "cache")}
+    subprocess.run(beet(home, *arguments), check=True, stdout=subprocess.DEVNULL, env=surroundings)
 
 
 def make_songs(clips: Sequence[Path], folder: Path, count: int, seconds: float) -> list[Path]:
