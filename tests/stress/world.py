@@ -236,7 +236,7 @@ def locked_library(place: Workplace) -> None:
     status, said = run(place)
     other.close()
     assert status == 1
-    assert "cannot be written: " in said, said
+    assert "cannot be written (database is locked)" in said, said
     assert "locked" in said, said
     assert not any(place.in_files().values())
     assert run(place)[0] == 0
