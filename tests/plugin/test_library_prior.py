@@ -215,6 +215,20 @@ def test_what_was_analysed_by_this_model_and_is_no_longer_stored_is_not_analysed
     assert tagger.analysed == []
 
 
+def test_an_estimate_stays_where_stored_features_are_lost(library, tagger):
+    for i in range(40):
+        tagger.sounds[f"e{i}"] = ELECTRONIC
+        library.track(f"e{i}")
+    fill(library, electronic=0)
+    library.beet("agfgenre", "-W")
+    known = library.get("d0").agf_model
+    before = kept(library)[0].read_bytes()
+    tagger.remembered.clear()
+    library.beet("agfgenre", "-W", "-f")
+    assert library.get("d0").agf_model == known
+    assert kept(library)[0].read_bytes() == before
+
+
 def test_a_large_library_is_analysed_in_part(library, tagger, monkeypatch):
     monkeypatch.setattr(library_prior, "SAMPLE_TRACKS", 32)
     for i in range(60):
@@ -345,6 +359,7 @@ DAMAGE = {
     "another size": lambda values: values | {"prior": [0.5, 0.5]},
     "no shares": lambda values: values | {"prior": [1, 1, 1, -2]},
     "not a number": lambda values: values | {"prior": [float("nan")] * 4},
+    "nothing known": lambda values: values | {"known": None},
     "words": lambda values: values | {"prior": "even"},
     "a former version's": lambda values: {
         "model": "fake-1",

@@ -103,18 +103,21 @@ class _LibraryPrior:
         """Return the tagger adjusted to the library's prior; as it is where the prior is equal.
 
         An estimate stays in use until another differs from it noticeably: otherwise every run would
-        decide anew on all tracks that have no genre.
+        decide anew on all tracks that have no genre. It also stays where less than half as much is
+        known as when it was made, as when stored features are lost.
         """
         genres = [track.genre for track in self._tags.tracks if track.genre is not None]
         others = [track for track in self._tags.tracks if track.genre is None]
         tagged = np.bincount(genres, minlength=len(self._training_prior)).astype(np.float64)
         predicted = self._predictions(others, will_analyse)
         found = estimate(self._training_prior, predicted, tagged, len(others))
-        used = self._read()
+        known = len(genres) + len(predicted)
+        used, known_before = self._read()
         before = self._training_prior if used is None else used
-        if np.abs(found - before).sum() / 2 >= NOTICEABLE_CHANGE:
+        change = float(np.abs(found - before).sum() / 2)
+        if change >= NOTICEABLE_CHANGE and 2 * known >= known_before:
             used = found
-            self._write(used)
+            self._write(used, known)
             self._report("estimated genres of the library: {}", _top(self._tagger.labels, used))
         if used is None:
             return self._with_results(self._training_prior, "")  # they need not be computed again
@@ -166,27 +169,31 @@ class _LibraryPrior:
         found = [self._results[path].prediction for path in paths]
         return [prediction.probabilities for prediction in found if prediction]
 
-    def _read(self) -> np.ndarray | None:
-        """Read the estimate in use; None where the file is missing or cannot be valid."""
+    def _read(self) -> tuple[np.ndarray | None, int]:
+        """Read the estimate in use, and of how many tracks the genre or a prediction was known.
+
+        None and 0 where the file is missing or cannot be valid.
+        """
         if self._path is None:
-            return None
+            return None, 0
         try:
             values = json.loads(atomic.read(self._path, LARGEST_FILE))
             if (values["version"], values["model"]) != (VERSION, self._tagger.model_id):
-                return None
-            prior = np.array(values["prior"], np.float64)
+                return None, 0
+            known, prior = int(values["known"]), np.array(values["prior"], np.float64)
             check_prior(prior, len(self._training_prior))
         except Exception:  # whatever is wrong with the file
-            return None
-        return prior
+            return None, 0
+        return prior, known
 
-    def _write(self, prior: np.ndarray) -> None:
+    def _write(self, prior: np.ndarray, known: int) -> None:
         if self._path is None or self._settings.pretend:
             return
         values = {
             "version": VERSION,
             "model": self._tagger.model_id,
             "prior": prior.tolist(),
+            "known": known,
         }
         try:
             with uninterrupted(), atomic.written(self._path) as file:
