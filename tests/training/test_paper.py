@@ -398,7 +398,7 @@ def test_what_is_missing_is_named_with_a_remedy(work, folder, tmp_path):
 
 def connect_to_nobody():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cluster, "PATIENCE", "10ms")
+        patch.setattr(cluster, "SCHEDULER_TIMEOUT", "10ms")
         with cluster.connect("tcp://127.0.0.1:1", 1):
             pass
 
