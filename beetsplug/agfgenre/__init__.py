@@ -1,7 +1,7 @@
 """A beets plugin that sets genres by analysing the audio, offline.
 
 It adds the commands of `beetsplug.agfgenre.commands` and, with ``auto: yes``, a stage to the
-importer. Nothing heavy is imported before there is something to analyse.
+importer. Nothing is imported before it is needed: every ``beet`` command loads the plugin.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from beets.util import displayable_path
 from beetsplug.agfgenre import commands
 from beetsplug.agfgenre.config import DEFAULTS, Settings, replace_odd_section, switch
 from beetsplug.agfgenre.console import make_printable
+from beetsplug.agfgenre.database import rollback_record
 from beetsplug.agfgenre.fields import FIELDS
 from beetsplug.agfgenre.file_changes import FileChanges
 from beetsplug.agfgenre.summary import Summary
-from beetsplug.agfgenre.tag import rollback, run, setup
 from beetsplug.agfgenre.vocabulary import Vocabulary, read_learn_as
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class AGFGenrePlugin(BeetsPlugin):
         self._import_is_off = False
         self._imported = Summary()
         self._library_only_reported = False
-        self.register_listener("library_opened", rollback.repair)
+        self.register_listener("library_opened", _repair)
         FileChanges().listen(self)
         try:
             if switch(self.config, "auto"):
@@ -83,7 +83,9 @@ class AGFGenrePlugin(BeetsPlugin):
             with session.lib.music_dir_context():
                 summary = self._tag_task(session.lib, task)
         except Exception as error:
-            unusable = isinstance(error, setup.ModelError)
+            from beetsplug.agfgenre.tag.setup import ModelError
+
+            unusable = isinstance(error, ModelError)
             if unusable or (self._import is None and isinstance(error, UserError)):
                 self._import_is_off = True
                 self._log.warning("{}; no genres are set in this import", _without_prefix(error))
@@ -98,13 +100,13 @@ class AGFGenrePlugin(BeetsPlugin):
                 self._report_library_only()
 
     def _tag_task(self, lib: Library, task: ImportTask) -> Summary:
+        from beetsplug.agfgenre.tag import context, library_prior, run, setup
+        from beetsplug.agfgenre.tag.library_tags import LibraryTags
+
         if self._import is None:
             settings = Settings.from_config(self.config, {"write": False, "quiet": True})
             vocabulary = Vocabulary.from_config(self.config)
             tagger = setup.load_tagger(settings)
-            from beetsplug.agfgenre.tag import context, library_prior  # which need numpy
-            from beetsplug.agfgenre.tag.library_tags import LibraryTags
-
             tags = LibraryTags(lib, tagger.labels, vocabulary, read_learn_as(self.config))
             tagger = library_prior.with_prior(tagger, tags, lib, settings, self._log)
             known = context.of_library(lib, tags, tagger, settings)
@@ -134,6 +136,15 @@ class AGFGenrePlugin(BeetsPlugin):
                 "files imported as they are have their genres in the library only; "
                 "`beet write` writes them to the files"
             )
+
+
+def _repair(lib: Library) -> None:
+    """Roll back the file that a killed process was writing, if there is one."""
+    record = rollback_record(lib)
+    if record and record.exists():
+        from beetsplug.agfgenre.tag import rollback
+
+        rollback.repair(lib)
 
 
 def _log_in_import(message: str, *values: object) -> None:

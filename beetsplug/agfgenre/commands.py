@@ -1,4 +1,7 @@
-"""The commands of the plugin, from ``beet agfgenre`` to ``beet agfmodels``."""
+"""The commands of the plugin, from ``beet agfgenre`` to ``beet agfmodels``.
+
+What only a command needs is imported when it runs: every ``beet`` command imports this module.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,6 @@ from agf_core.errors import printable
 from beetsplug.agfgenre.config import DEFAULTS, AuditSettings, Settings, TrainSettings, min_tracks
 from beetsplug.agfgenre.console import LONGEST_LINE, plural, show
 from beetsplug.agfgenre.summary import Summary
-from beetsplug.agfgenre.tag import setup, undo
-from beetsplug.agfgenre.tag.journal import Journal
-from beetsplug.agfgenre.tag.prefilter import Matches
-from beetsplug.agfgenre.tag.run import Run
 from beetsplug.agfgenre.vocabulary import Vocabulary, read_learn_as
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from confuse import ConfigView
 
     from beetsplug.agfgenre.tag.library_tags import TaggedTrack
+    from beetsplug.agfgenre.tag.prefilter import Matches
     from beetsplug.agfgenre.train.run import TrainingRun
 
     Command = Callable[[Library, optparse.Values, list[str]], None]
@@ -109,8 +109,10 @@ def tag_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
 def _tag(
     lib: Library, query: list[str], settings: Settings, config: ConfigView, log: BeetsLogger
 ) -> None:
-    from beetsplug.agfgenre.tag import context, library_prior  # which need numpy
+    from beetsplug.agfgenre.tag import context, library_prior, setup
+    from beetsplug.agfgenre.tag.journal import Journal
     from beetsplug.agfgenre.tag.library_tags import LibraryTags
+    from beetsplug.agfgenre.tag.run import Run
 
     vocabulary, learn_as = Vocabulary.from_config(config), read_learn_as(config)
     tagger = setup.load_tagger(settings)
@@ -157,6 +159,8 @@ def _matches(
     lib: Library, query: list[str], by_album: bool
 ) -> tuple[Matches[Album] | tuple[()], Matches[Item]]:
     """Return the albums that match, and the tracks that match and are decided on one by one."""
+    from beetsplug.agfgenre.tag.prefilter import Matches
+
     try:
         parsed, sort = parse_query_parts(query, Item)
         if not by_album:
@@ -171,6 +175,8 @@ def _matches(
 
 
 def _undo(lib: Library, query: list[str], settings: Settings, log: BeetsLogger) -> None:
+    from beetsplug.agfgenre.tag import setup, undo
+
     if not settings.pretend:
         setup.check_writable(lib)
     done = "would restore" if settings.pretend else "restored"
@@ -204,7 +210,7 @@ def train_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
     add("--name", help="name of the new model (default: the date)")
 
     def run(lib: Library, options: optparse.Values, query: list[str]) -> None:
-        from beetsplug.agfgenre.train.training_set import TrainingSet  # which needs numpy
+        from beetsplug.agfgenre.train.training_set import TrainingSet
 
         _warn_of_unknown_options(config, log)
         settings = TrainSettings.from_config(config, vars(options))
@@ -258,7 +264,7 @@ def similar_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
 
     def run(lib: Library, options: optparse.Values, query: list[str]) -> None:
         from beetsplug.agfgenre.playlist import write_playlist
-        from beetsplug.agfgenre.similar import Request, find_similar  # which need numpy
+        from beetsplug.agfgenre.similar import Request, find_similar
 
         _warn_of_unknown_options(config, log)
         request = Request(query, options.to, options.count, bool(options.not_same_artist))
@@ -293,14 +299,15 @@ def audit_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
     add(*off, dest=name, action="store_false", help=f"opposite of {on[0]}")
 
     def run(lib: Library, options: optparse.Values, query: list[str]) -> None:
+        from beetsplug.agfgenre.audit.run import audit
+        from beetsplug.agfgenre.tag import setup
+
         _warn_of_unknown_options(config, log)
         own = AuditSettings.from_config(config, vars(options))
         settings = Settings.from_config(config, {"write": options.write})
         vocabulary, learn_as = Vocabulary.from_config(config), read_learn_as(config)
         if own.fix:
             setup.check_writable(lib)
-        from beetsplug.agfgenre.audit.run import audit  # which needs numpy
-
         audit(lib, query, vocabulary, learn_as, own, settings, log)
 
     command.func = _stoppable(run)
@@ -333,7 +340,7 @@ def map_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
     add("--force", action="store_true", help="replace a file that is no map")
 
     def run(lib: Library, options: optparse.Values, query: list[str]) -> None:
-        from beetsplug.agfgenre.map.run import FILE, Mapper, open_page  # which need numpy
+        from beetsplug.agfgenre.map.run import FILE, Mapper, open_page
 
         _warn_of_unknown_options(config, log)
         vocabulary, learn_as = Vocabulary.from_config(config), read_learn_as(config)

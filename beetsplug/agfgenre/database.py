@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from beetsplug.agfgenre.fields import TrackOrAlbum
 
+ROLLBACK_RECORD = "write.rollback"  # name of a file
 BATCH_SIZE = 16  # tracks or albums that are written and stored together
 
 
@@ -39,6 +40,12 @@ def folder_beside(lib: Library) -> Path | None:
     """
     path = os.fsdecode(lib.path)
     return None if path == ":memory:" else Path(path + "-agfgenre")
+
+
+def rollback_record(lib: Library) -> Path | None:
+    """Return the file in which `beetsplug.agfgenre.tag.rollback` notes what it is writing."""
+    folder = folder_beside(lib)
+    return folder and folder / ROLLBACK_RECORD
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def mp3(library, clips):
 
 
 def journal(library) -> Path:
-    return folder_beside(library.lib) / rollback.NAME
+    return folder_beside(library.lib) / rollback.ROLLBACK_RECORD
 
 
 def tag(item: Item, path: Path, genres: list[str]) -> bool:

@@ -118,7 +118,7 @@ class Writing:
     def _check(self, last: int, choice: int) -> None:
         """Check all files; the last one may be old or new."""
         content = self.paths[last].read_bytes()
-        recorded = list(self._database.parent.glob(f"*-agfgenre/{rollback.NAME}*"))
+        recorded = list(self._database.parent.glob(f"*-agfgenre/{rollback.ROLLBACK_RECORD}*"))
         lib = self._library()
         rollback.repair(lib)
         lib._close()
@@ -127,7 +127,7 @@ class Writing:
         for copy in self._music.glob(f"{COPY_PREFIX}*"):
             copy.unlink()  # as the next run does, by the records of the killed one
             self.counts["killed while copying"] += 1
-        assert not list(self._database.parent.glob(f"*-agfgenre/{rollback.NAME}*"))
+        assert not list(self._database.parent.glob(f"*-agfgenre/{rollback.ROLLBACK_RECORD}*"))
         if (is_new := self._has(last, choice)) or self._has(last, self._chosen[last]):
             self._chosen[last] = choice if is_new else self._chosen[last]
             self.counts["last file new" if is_new else "last file old"] += 1

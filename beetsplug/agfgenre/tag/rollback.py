@@ -20,14 +20,13 @@ from beets.logging import getLogger
 from beets.util import displayable_path
 
 from agf_core.utils import atomic
-from beetsplug.agfgenre.database import folder_beside
+from beetsplug.agfgenre.database import ROLLBACK_RECORD, rollback_record
 from beetsplug.agfgenre.tag.overlay import Change, Patch
 
 if TYPE_CHECKING:
     from beets.library import Library
     from beets.logging import BeetsLogger
 
-NAME = "write.rollback"
 FORMAT = 1
 LOGGER = "beets.agfgenre"  # the plugin's
 
@@ -75,7 +74,7 @@ class Entry:
             "changes": [[one.offset, len(one.old), len(one.new)] for one in changes],
         }
         body = b"".join(one.old + one.new for one in changes)
-        return atomic.sealed(json.dumps(head).encode("ascii") + b"\n" + body, NAME)
+        return atomic.sealed(json.dumps(head).encode("ascii") + b"\n" + body, ROLLBACK_RECORD)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Entry | None:
@@ -93,9 +92,9 @@ class Entry:
             if head["format"] > FORMAT:
                 raise NewerFormatError
             lengths = [old + new for _, old, new in head["changes"]]
-            if len(content) < len(atomic.sealed(line + newline, NAME)) + sum(lengths):
+            if len(content) < len(atomic.sealed(line + newline, ROLLBACK_RECORD)) + sum(lengths):
                 return None
-            body = memoryview(atomic.unsealed(content, NAME))[len(line) + 1 :]
+            body = memoryview(atomic.unsealed(content, ROLLBACK_RECORD))[len(line) + 1 :]
             changes = []
             for offset, old, new in head["changes"]:
                 changes.append(Change(offset, bytes(body[:old]), bytes(body[old : old + new])))
@@ -176,7 +175,7 @@ class RollbackJournal:
                 "damaged; the record is kept as {}.damaged",
                 shown,
             )
-            self._path.with_name(NAME + ".damaged").write_bytes(content)
+            self._path.with_name(ROLLBACK_RECORD + ".damaged").write_bytes(content)
             entry = None
         if entry and not _rolled_back(entry, shown, log):
             return False
@@ -215,13 +214,12 @@ def locked(lib: Library | None, *, wait: bool = True) -> Iterator[RollbackJourna
         None where files must be copied: for a library in memory, on a system or a disk without
         locks, in a folder that cannot be written, and while a file waits for being rolled back.
     """
-    folder = folder_beside(lib) if lib else None
+    path = rollback_record(lib) if lib else None
     with ExitStack() as stack:
         journal = None
-        if folder is not None:
+        if path is not None:
             with suppress(OSError, ImportError):  # Windows has no `fcntl`
-                folder.mkdir(exist_ok=True)
-                path = folder / NAME
+                path.parent.mkdir(exist_ok=True)
                 opened = RollbackJournal(stack.enter_context(_opened(path, wait)), path)
                 if opened.repair(getLogger(LOGGER)):
                     journal = opened
@@ -231,8 +229,8 @@ def locked(lib: Library | None, *, wait: bool = True) -> Iterator[RollbackJourna
 
 def repair(lib: Library) -> None:
     """Roll back the file that a killed process was writing, if there is one."""
-    folder = folder_beside(lib)
-    if folder and (folder / NAME).exists():
+    record = rollback_record(lib)
+    if record and record.exists():
         with locked(lib, wait=False):
             pass
 
