@@ -141,7 +141,7 @@ def main() -> None:
         metavar="TASKS",
         default=[],
         help="also these MTNs, such as gs "
-        "gmd, with groups made after shuffling the artists: what they gain is not the artists'",
+        "gdm, with groups made after shuffling the artists: what they gain is not the artists'",
     )
     parser.add_argument("--sources", default=TASKS, help="only cases of these tasks")
     cli.add_stream(parser)
