@@ -19,8 +19,8 @@ from beets.library import Item, Library
 from mediafile import MediaFile
 
 from agf_core.audio import decode
+from beetsplug.agfgenre.database import ROLLBACK_RECORD
 from beetsplug.agfgenre.tag.file_writer import COPY_PREFIX
-from beetsplug.agfgenre.tag.rollback import NAME
 
 CLIPS = Path(__file__).parents[1] / "data"
 SUFFIXES = {
@@ -142,7 +142,10 @@ class Workplace:
 
     def leftovers(self) -> list[Path]:
         """Return what a run that has ended should have cleared away."""
-        kept = (*self.home.glob("*-agfgenre/*.open"), *self.home.glob(f"*-agfgenre/{NAME}*"))
+        kept = (
+            *self.home.glob("*-agfgenre/*.open"),
+            *self.home.glob(f"*-agfgenre/{ROLLBACK_RECORD}*"),
+        )
         return [*self.music.rglob(f"{COPY_PREFIX}*"), *kept]
 
 
