@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import av
 import av.error
@@ -45,6 +45,8 @@ CHECKSUMMED = ("flac", "tta", "wavpack")
 TAGS: dict[str, Any] = (
     {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 )
+
+FAST_SEEK = cast(int, av.container.Flags.fast_seek.value)  # PyAV's stubs have it wrong
 
 # What PyAV raises on damaged files: libav's own errors, and Python's for values out of bounds.
 LIBAV_ERRORS: tuple[type[Exception], ...] = (av.error.FFmpegError, OSError, ValueError)
@@ -218,7 +220,7 @@ class AudioFile:
             return False
         self._fresh, self._head = False, []
         if fast:
-            self.container.flags |= av.container.Flags.fast_seek.value  # type: ignore[operator]
+            self.container.flags |= FAST_SEEK
         try:
             self.container.seek(target, stream=self.stream)
         except LIBAV_ERRORS:

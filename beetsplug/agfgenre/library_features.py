@@ -102,7 +102,7 @@ def read_features(
     if not len(found.files):
         raise UserError(f"agfgenre: {matched} match, and none is analysed yet; {remedy}")
     if n_missing:
-        log.warning("{} of {} not analysed yet, left out; {}", n_missing, matched, remedy)
+        log.warning("not analysed yet and left out: {} of {}; {}", n_missing, matched, remedy)
     return LibraryFeatures(
         items.at(found.files.tolist()),
         found.embeddings,

@@ -101,7 +101,7 @@ def answer(monkeypatch):
 def test_a_wrong_genre_is_shown_with_what_tells_so(library, capsys):
     fill(library)
     text = audit(library, capsys)
-    assert "1 of 25 tagged tracks: the genre is probably wrong" in text
+    assert "1 of 25 tagged tracks has a genre that is probably wrong" in text
     assert "Jazz (0.0" in text
     assert "-> Rock (0.9" in text
     assert "by sound: Rock 0." in text
@@ -206,7 +206,7 @@ def test_a_small_library_is_checked_by_the_base_model_and_says_so(library, capsy
     add(library, "d", "Rock", ["Jazz"], artist="One")
     text = audit(library, capsys)
     assert "too few tracks to train on" in text
-    assert "1 of 4 tagged tracks: the genre is probably wrong" in text
+    assert "1 of 4 tagged tracks has a genre that is probably wrong" in text
     assert "-> Rock" in text
 
 
@@ -260,7 +260,7 @@ def test_what_is_kept_comes_back_only_when_its_genre_changes(library, capsys, an
     library.beet("agfaudit", "--fix")
     document = found(library, capsys)
     assert (document["suspects"], document["kept"]) == ([], 1)
-    assert "1 track not shown: you keep their genres" in audit(library, capsys)
+    assert "not shown, because you keep the genre: 1 track" in audit(library, capsys)
     item = library.get("wrong")
     item.genres = ["Classical"]
     item.store()

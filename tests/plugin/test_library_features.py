@@ -41,7 +41,7 @@ def test_features_of_a_query_are_those_of_its_files_in_its_order(library):
     assert [item.title for item in found.items.at([4, 1])] == ["H2", "L3"]
     assert found.n_missing == 1
     assert log.lines == [
-        "1 of 7 tracks not analysed yet, left out; "
+        "not analysed yet and left out: 1 of 7 tracks; "
         "`beet agfgenre --explain -p title-` analyses them and changes nothing"
     ]
     tagger = GenreTagger(model)

@@ -12,7 +12,7 @@ more kills fall into it. Then a `beet` command's first act is done (`rollback.re
 - each file must decode to the samples it had, and no record may be left.
 
 ext4, tmpfs, bindfs and exfat (both FUSE) and vfat are mounted for it, which needs root, tools and
-a kernel that has them. One that cannot be had is named.
+a kernel that has them. The report lists those that could not be mounted.
 """
 
 import argparse

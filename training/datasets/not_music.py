@@ -100,8 +100,9 @@ def recordings(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
     pause = np.zeros(int(PAUSE * RATE), np.float32)
     for place in sorted(path for path in folder.iterdir() if path.is_dir()):
         files = sorted(path for path in place.rglob("*") if path.is_file())
-        np.random.default_rng(0).shuffle(files)  # type: ignore[arg-type]
-        joined = chain.from_iterable((samples, pause) for samples in _decoded(files))
+        order = np.random.default_rng(0).permutation(len(files))
+        decoded = _decoded(files[i] for i in order)
+        joined = chain.from_iterable((samples, pause) for samples in decoded)
         for number in range(CLIPS_OF_SPEECH):
             clip: list[np.ndarray] = []
             while sum(map(len, clip)) < SECONDS * RATE and (part := next(joined, None)) is not None:

@@ -335,16 +335,27 @@ def _fill_branch_head(
     layer.bias.copy_(fit[-1])
 
 
-def main() -> None:
-    """Run the command."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add what `gather_from` reads."""
     add_collection(parser)
     add_unlabelled(parser)
     add_device(parser)
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def gather_from(arguments: argparse.Namespace, seed: int) -> ReleaseData:
+    """Read the training data that a command's options name, with a seed of the recipe."""
+    recipe = seeded(OURS, seed)
+    return gather(arguments.table, arguments.unlabelled, arguments.work, recipe, arguments.device)
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    add_data(parser)
     parser.add_argument(
         "--output", type=Path, default=bundle_format.SHIPPED, help="the model's folder"
     )
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--other-seeds", type=int, nargs="+", default=[], help="score the recipe with these, too"
     )
@@ -355,18 +366,13 @@ def main() -> None:
 
 
 def _release(arguments: argparse.Namespace) -> None:
-    def of_seed(seed: int) -> ReleaseData:
-        recipe = seeded(OURS, seed)
-        return gather(
-            arguments.table, arguments.unlabelled, arguments.work, recipe, arguments.device
-        )
-
-    data = of_seed(arguments.seed)
+    data = gather_from(arguments, arguments.seed)
     if arguments.students:
         for student in arguments.students:
             data.train(student)
         return
-    scores, temperature = score(data, {seed: of_seed(seed) for seed in arguments.other_seeds})
+    others = {seed: gather_from(arguments, seed) for seed in arguments.other_seeds}
+    scores, temperature = score(data, others)
     print(json.dumps(scores, indent=1))
     model = train_final(data, temperature, scores, arguments.output)
     print(f"saved {model.model_id} to {model.folder}")

@@ -8,24 +8,19 @@ tracks, with the genres that these were given, and with both. Prints the tables 
 ``docs/results/artist-context.md``.
 """
 
-import argparse
 from collections.abc import Sequence
 
 import numpy as np
 
 from agf_core.inference.artist_context import USUAL_POOLING, ArtistContext, fit_pooling
 from agf_core.label_shift import adjust_prior
-from training.cli import add_collection, add_device, add_unlabelled, one_line_errors
-from training.pretrained.evaluate import HEADLINE
-from training.pretrained.release import gather
-from training.recipes import OURS, seeded
 from training.studies.library_prior import (
     HEAD,
     SEEDS,
     Library,
     estimated,
-    libraries_of,
     outcomes,
+    print_tables,
     row,
 )
 
@@ -113,24 +108,5 @@ def tables(libraries: Sequence[Library], headline: set[str]) -> list[str]:
     return lines
 
 
-@one_line_errors()
-def main() -> None:
-    """Run the command."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    add_collection(parser)
-    add_unlabelled(parser)
-    add_device(parser)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    data = gather(
-        arguments.table,
-        arguments.unlabelled,
-        arguments.work,
-        seeded(OURS, arguments.seed),
-        arguments.device,
-    )
-    print("\n".join(tables(libraries_of(data), set(HEADLINE))))
-
-
 if __name__ == "__main__":
-    main()
+    print_tables(__doc__, tables)

@@ -20,7 +20,7 @@ from agf_core import label_shift, metrics
 from agf_core.data.tracks import genre_targets
 from agf_core.label_shift import PRIOR_TRACKS, adjust_prior, training_prior
 from agf_core.metrics import Score
-from training.cli import add_collection, add_device, add_unlabelled, one_line_errors
+from training.cli import one_line_errors
 from training.pretrained.evaluate import (
     HEADLINE,
     calibrate_by_collection,
@@ -28,8 +28,13 @@ from training.pretrained.evaluate import (
     truth_of,
 )
 from training.pretrained.genre_head import track_weights
-from training.pretrained.release import CONFIDENCE, ReleaseData, gather, left_out_logits
-from training.recipes import OURS, seeded
+from training.pretrained.release import (
+    CONFIDENCE,
+    ReleaseData,
+    add_data,
+    gather_from,
+    left_out_logits,
+)
 
 SHARES = (0.0, 0.25, 0.5, 0.75)  # of the training prior in an estimate
 TAGGED = (0.1, 0.25, 0.5)  # shares of the artists
@@ -327,23 +332,16 @@ def libraries_of(data: ReleaseData) -> list[Library]:
 
 
 @one_line_errors()
-def main() -> None:
-    """Run the command."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    add_collection(parser)
-    add_unlabelled(parser)
-    add_device(parser)
-    parser.add_argument("--seed", type=int, default=0)
+def print_tables(
+    description: str, tables: Callable[[Sequence[Library], set[str]], list[str]]
+) -> None:
+    """Run the command of a study: print its tables of all libraries."""
+    parser = argparse.ArgumentParser(description=description.split("\n")[0])
+    add_data(parser)
     arguments = parser.parse_args()
-    data = gather(
-        arguments.table,
-        arguments.unlabelled,
-        arguments.work,
-        seeded(OURS, arguments.seed),
-        arguments.device,
-    )
-    print("\n".join(tables(libraries_of(data), set(HEADLINE))))
+    libraries = libraries_of(gather_from(arguments, arguments.seed))
+    print("\n".join(tables(libraries, set(HEADLINE))))
 
 
 if __name__ == "__main__":
-    main()
+    print_tables(__doc__, tables)

@@ -56,21 +56,23 @@ def summary(report: Report) -> Iterator[str]:
     """Yield lines that say how many were checked, and by which models."""
     found = report.found
     checked = plural(found.checked, f"tagged {report.what}")
-    yield f"{len(found.suspects) or 'none'} of {checked}: the genre is probably wrong"
+    verb = "has a genre that is" if len(found.suspects) < 2 else "have genres that are"
+    yield f"{len(found.suspects) or 'none'} of {checked} {verb} probably wrong"
     if found.checked and not found.n_trained:
         yield (
-            "too few tracks to train on: checked by the base model and the artists' other tracks "
-            f"alone (training needs two genres of min_tracks tracks, by {FEWEST_ARTISTS} artists)"
+            "there are too few tracks to train on, so that only the base model and the artists' "
+            "other tracks are used (training needs two genres of min_tracks tracks, by "
+            f"{FEWEST_ARTISTS} artists)"
         )
     if found.by_plugin:
-        yield f"{plural(found.by_plugin, report.what)} of these have a genre that agfgenre has set"
+        yield f"agfgenre has set the genre of {plural(found.by_plugin, report.what)} of these"
     if found.kept:
-        yield f"{plural(found.kept, report.what)} not shown: you keep their genres"
+        yield f"not shown, because you keep the genre: {plural(found.kept, report.what)}"
     if found.unknown:
         names = _listing((f"{name} {n}" for name, n in found.unknown.most_common()), SHOWN)
         yield (
-            f"{plural(found.unknown.total(), report.what)} not checked: too few of their genre to "
-            f"train on, and the base model lacks it ({names})"
+            "not checked, because there are too few of the genre to train on and the base model "
+            f"does not know it: {plural(found.unknown.total(), report.what)} ({names})"
         )
 
 

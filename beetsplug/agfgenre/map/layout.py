@@ -61,8 +61,8 @@ def library_layout(
         return known
     if layouts.method() == "pca" and len(embeddings) >= layouts.FEWEST_FITTED:
         log.info(
-            "laid out by principal components; `pip install 'beets-agf[map]'` brings t-SNE, "
-            "which keeps many more similar tracks together"
+            "the map is laid out by principal components; `pip install 'beets-agf[map]'` brings "
+            "t-SNE, which keeps many more similar tracks together"
         )
     elif known is None and len(embeddings) >= LONG:
         seconds = min(len(embeddings), layouts.MOST_FITTED) * SECONDS_PER_TRACK

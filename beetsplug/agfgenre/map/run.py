@@ -117,7 +117,8 @@ class Mapper:
             )
         title = f"Map of {plural(len(kept), 'track')}"
         page.write(path, page.page(columns(tracks, self._vocabulary), title))
-        self._log.info("{}: {}", title, displayable_path(path.resolve()))
+        shown = displayable_path(path.resolve())
+        self._log.info("wrote a map of {} to {}", plural(len(kept), "track"), shown)
 
     def _checked(
         self,

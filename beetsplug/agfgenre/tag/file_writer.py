@@ -59,17 +59,15 @@ class FileTags:
 
     def __init__(self, item: Item) -> None:
         self.path = os.path.realpath(os.fsdecode(syspath(item.path)))
-        try:
-            self._file = open(self.path, "rb")  # noqa: SIM115 (closed by `close`)
-        except OSError as error:
-            raise UnreadableFileError(self.path, str(error)) from error
-        try:
-            self._status = os.fstat(self._file.fileno())
-            self._overlay = Overlay(self._file, MOST_CHANGED)
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(open(self.path, "rb"))
+            except OSError as error:
+                raise UnreadableFileError(self.path, str(error)) from error
+            self._status = os.fstat(file.fileno())
+            self._overlay = Overlay(file, MOST_CHANGED)
             self._tags = MediaFile(self._overlay, id3v23=beets.config["id3v23"].get(bool))
-        except BaseException:
-            self.close()
-            raise
+            self._opened = stack.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -79,7 +77,7 @@ class FileTags:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._opened.close()
 
     @property
     def genres(self) -> list[str]:
@@ -174,11 +172,11 @@ def _write_in_place(
     OSError
         When neither the new content nor the old one can be written any more.
     """
-    try:
-        file = open(path, "r+b", buffering=0)  # noqa: SIM115
-    except OSError:
-        return False
-    with file, ExitStack() as stack:
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(open(path, "r+b", buffering=0))
+        except OSError:
+            return False
         status = os.fstat(file.fileno())
         if read is None or not read.is_current(status):
             try:
