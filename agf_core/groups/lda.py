@@ -82,7 +82,13 @@ class ArtistGroups:
 
     @classmethod
     def fit(
-        cls, source: str, observations: Observations, artists: Sequence[str], *, seed: int = 0
+        cls,
+        source: str,
+        observations: Observations,
+        artists: Sequence[str],
+        *,
+        seed: int = 0,
+        dictionary: Codebook | LabelSet | None = None,
     ) -> "ArtistGroups":
         """Find groups.
 
@@ -96,6 +102,8 @@ class ArtistGroups:
         artists : sequence of str
             Of each training track the artist's key; empty for none.
         seed : int
+        dictionary : Codebook or LabelSet, optional
+            Of the same tracks, from former groups; by default it is found here.
 
         Raises
         ------
@@ -115,14 +123,15 @@ class ArtistGroups:
         n_artists = len(set(keys))
         if n_artists < 2:
             raise ValueError(f"task {source} needs tracks by two artists or more, not {n_artists}")
-        dictionary: Codebook | LabelSet
         with threadpool_limits(1):  # sums in one order, so that the seed decides everything
-            if source == "s":
-                dictionary = LabelSet(sorted({label for labels in chosen for label in labels}))
-                n_words, n_groups = group_sizes(source, len(dictionary.labels), n_artists)
-            else:
-                n_words, n_groups = group_sizes(source, sum(sizes), n_artists)
-                dictionary = Codebook.fit(source, chosen, n_words, seed)
+            labels = sorted({label for row in chosen for label in row}) if source == "s" else []
+            n_words, n_groups = group_sizes(source, len(labels) or sum(sizes), n_artists)
+            if dictionary is None:
+                dictionary = (
+                    LabelSet(labels)
+                    if source == "s"
+                    else Codebook.fit(source, chosen, n_words, seed)
+                )
             _, bags = artist_bags(dictionary, chosen, keys)
             allocation = LatentDirichletAllocation(n_groups, max_iter=LDA_ROUNDS, random_state=seed)
             return cls(source, dictionary, allocation.fit(bags[bags.any(axis=1)]).components_)
@@ -225,6 +234,7 @@ def group_targets(
     train: np.ndarray,
     *,
     seed: int = 0,
+    dictionary: Codebook | LabelSet | None = None,
 ) -> tuple[ArtistGroups, np.ndarray]:
     """Find groups in the training tracks and describe every track of a corpus by them.
 
@@ -232,7 +242,7 @@ def group_targets(
 
     Parameters
     ----------
-    source, observations, artists, seed
+    source, observations, artists, seed, dictionary
         See `ArtistGroups.fit`; of all tracks.
     train : np.ndarray [dtype=int]
         Indices of the training tracks.
@@ -245,7 +255,7 @@ def group_targets(
     """
     sides = [np.asarray(train), np.setdiff1d(np.arange(len(artists)), train)]
     seen = [(_Part(observations, side), [artists[i] for i in side]) for side in sides]
-    groups = ArtistGroups.fit(source, *seen[0], seed=seed)
+    groups = ArtistGroups.fit(source, *seen[0], seed=seed, dictionary=dictionary)
     targets = np.empty((len(artists), groups.n_groups), np.float32)
     for side, given in zip(sides, seen, strict=True):
         targets[side] = groups.targets(*given)

@@ -96,6 +96,8 @@ def test_a_seed_decides_everything_and_saved_groups_are_the_same(source):
         one, two = first.transform(unseen, names), other.transform(unseen, names)
         assert one[0] == two[0]
         assert one[1].tobytes() == two[1].tobytes()
+    kept = ArtistGroups.fit(source, observations, artists, seed=3, dictionary=first.dictionary)
+    assert kept.topics.tobytes() == first.topics.tobytes()
     different = ArtistGroups.fit(source, observations, artists, seed=4)
     assert not np.array_equal(different.topics, first.topics)
 

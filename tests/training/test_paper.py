@@ -116,6 +116,12 @@ def complaint(command, *arguments):
     return message
 
 
+def test_some_cases_alone_can_be_trained():
+    few = reproduce._cases([3, 4, 5], "gsm", ["gs", "w2"], stn=False)
+    assert [case.name for case in few] == ["g", "g+s MTN", "g wSTN2"]
+    assert len(reproduce._cases([4], "gsm")) == 7 + 4
+
+
 def test_all_cases_of_the_tables_are_in_them(folder):
     page = (folder / "docs" / "results.md").read_text()
     assert "## Split official" in page

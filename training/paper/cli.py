@@ -8,9 +8,9 @@ from training.cli import add_work
 from training.errors import RunError
 from training.paper.cases import TASKS, WIDE, Case
 from training.paper.experiment import check_recipe
-from training.recipes import COMPARED, OURS, PAPER, Recipe
+from training.recipes import COMPARED, OURS, PAPER, SMALL, Recipe
 
-RUN_RECIPES = {recipe.name: recipe for recipe in (PAPER, OURS, COMPARED)}
+RUN_RECIPES = {recipe.name: recipe for recipe in (PAPER, OURS, COMPARED, SMALL)}
 
 
 def add_recipe(parser: ArgumentParser) -> None:

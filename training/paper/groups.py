@@ -10,8 +10,8 @@ scheduler. `training.studies.inspect_groups` shows groups to a person.
 import argparse
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, replace
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,9 @@ class GroupsJob:
     def make(self) -> None:
         """Find the groups in the split's training set, and every track's target.
 
+        The dictionary does not depend on artists, so that of shuffled ones is taken from the true
+        groups if these are made.
+
         Raises
         ------
         RunError
@@ -83,12 +86,16 @@ class GroupsJob:
         train = collection.part(self.split, "train")
         if self.shuffled:
             artists = shuffle(artists, train, self.seed)
+        true = replace(self, shuffled=False)
+        dictionary = true.groups().dictionary if self.shuffled and true.made else None
         cache = FeatureCache(self.work / "features")
         try:
             described = stored_descriptors(
                 collection.tracks, self.source, cache, fmax=self.spec.fmax
             )
-            groups, targets = group_targets(self.source, described, artists, train, seed=self.seed)
+            groups, targets = group_targets(
+                self.source, described, artists, train, seed=self.seed, dictionary=dictionary
+            )
         except ValueError as error:
             raise RunError(
                 f"no groups of {DESCRIPTORS[self.source]} for split {self.split}: {error};"
@@ -148,7 +155,10 @@ def make_all(jobs: Sequence[GroupsJob], scheduler: str | None, workers: int | No
         return
     problems = {}
     with cluster.connect(scheduler, min(len(missing), workers or os.cpu_count() or 1)) as client:
-        done = cluster.each(client, GroupsJob.make, missing)
+        done = chain.from_iterable(  # true groups first: shuffled ones take their dictionaries
+            cluster.each(client, GroupsJob.make, [job for job in missing if job.shuffled == which])
+            for which in (False, True)
+        )
         for job, _, error in tqdm(done, total=len(missing), desc="artist groups", unit="source"):
             if error:
                 which = f"{job.source} of split {job.split}, seed {job.seed}"

@@ -25,7 +25,7 @@ from training import cli
 from training.errors import RunError
 from training.paper import cli as paper_cli
 from training.paper import cluster
-from training.paper.cases import MTN, STN, TASKS, WIDE, Case
+from training.paper.cases import ALONE, MTN, STN, TASKS, WIDE, Case
 from training.paper.groups import make_all
 from training.paper.prepare import Prepared
 from training.paper.progress import Bar
@@ -109,13 +109,15 @@ def _after(networks: Sequence[None], setting: Setting, cases: Sequence[Case]) ->
     run(setting, cases)
 
 
-def _cases(numbers: Sequence[int], sources: str, only: Sequence[str] | None) -> list[Case]:
+def _cases(
+    numbers: Sequence[int], sources: str, only: Sequence[str] | None = None, *, stn: bool = True
+) -> list[Case]:
     """Return the cases of tables; of those that are not STNs only some, unless it is None."""
     return [
         case
         for case in dict.fromkeys(case for number in numbers for case in TABLES[number])
         if set(case.tasks) <= set(sources) and case.wide <= len(sources)
-        if only is None or case.kind == "STN" or _short(case) in only
+        if case == ALONE or (stn if case.kind == "STN" else only is None or _short(case) in only)
     ]
 
 
@@ -136,6 +138,9 @@ def main() -> None:
         "--only", nargs="+", metavar="CASE", help="of MTNs and wSTNs only these, such as gs gsm w2"
     )
     parser.add_argument(
+        "--without-stn", action="store_true", help="of STNs only g alone, to save time"
+    )
+    parser.add_argument(
         "--shuffled",
         nargs="+",
         metavar="TASKS",
@@ -147,8 +152,10 @@ def main() -> None:
     cli.add_stream(parser)
     cli.add_cluster(parser)
     arguments = parser.parse_args()
-    cases = _cases(arguments.tables, arguments.sources, arguments.only)
-    every = _cases(arguments.tables, arguments.sources, None)
+    cases = _cases(
+        arguments.tables, arguments.sources, arguments.only, stn=not arguments.without_stn
+    )
+    every = _cases(arguments.tables, arguments.sources)
     known = {_short(case) for case in every if case.kind != "STN"}
     if unknown := set(arguments.only or ()) - known:
         parser.error(
