@@ -14,7 +14,9 @@ from agf_core.features.spectrogram import InputSpec
 from agf_core.inference.tagger import GenreTagger
 from agf_core.train.class_head import ClassHead
 from training.errors import RunError
+from training.pretrained import data as release_data
 from training.pretrained import evaluate, release
+from training.pretrained.data import ALL, ReleaseData
 from training.pretrained.genre_head import evidence, fill_head, fit_head, track_weights
 from training.pretrained.ontology import class_names, read_ontology
 from training.pretrained.student import StudentNet
@@ -50,7 +52,7 @@ def windows_of(genre, rng, n=4):
     )
 
 
-def make_tracks():
+def make_tracks(sources=("north", "south")):
     return [
         Track(
             f"{source}-{genre}-{i}",
@@ -59,16 +61,16 @@ def make_tracks():
             genre=genre,
             source=source,
         )
-        for source in ("north", "south")
+        for source in sources
         for genre in LOUD
         for i in range(6)
     ]
 
 
-@pytest.fixture
-def data(tmp_path, monkeypatch):
+def make_data(tmp_path, left_out):
+    """Return tracks of collections that one student each leaves out."""
     rng, cache = np.random.default_rng(0), FeatureCache(tmp_path / "features")
-    tracks = make_tracks()
+    tracks = make_tracks([name for names in left_out.values() for name in names])
     for track in tracks:
         made = windows_of(track.genre, rng)
         cache.get(kind(None, EXCERPT), track.track_id, lambda made=made: made.log_mel)
@@ -77,8 +79,12 @@ def data(tmp_path, monkeypatch):
     recipe = replace(
         OURS, input=SPEC, networks=replace(OURS.networks, epochs=6, batch_size=16, bfloat16=False)
     )
-    monkeypatch.setattr(release, "LEFT_OUT", {"a": ("north",), "b": ("south",), release.ALL: ()})
-    return release.ReleaseData(tracks, [], cache, tmp_path, recipe, read_ontology())
+    return ReleaseData(tracks, [], cache, tmp_path, recipe, read_ontology(), left_out=left_out)
+
+
+@pytest.fixture
+def data(tmp_path):
+    return make_data(tmp_path, {"a": ("north",), "b": ("south",), ALL: ()})
 
 
 def test_the_ontology_is_made_of_classes_that_teachers_have_and_names_lastgenre_knows():
@@ -150,7 +156,7 @@ def test_a_model_is_trained_scored_and_saved(data, tmp_path, monkeypatch):
     assert list(scores["by_collection"]) == ["north", "south"]
     assert scores["means"]["this model"]["all"][0] > 0.9
     assert scores["means"]["its teachers"]["all"][0] > 0.9
-    model = release.train_final(data, temperature, scores, tmp_path / "model")
+    model = release.save_model(data, ALL, temperature, scores, tmp_path / "model")
     assert model.metadata.labels == read_ontology().genres
     card = (model.folder / bundle_format.CARD).read_text()
     assert "| north | 18 | 18 |" in card
@@ -163,19 +169,46 @@ def test_a_model_is_trained_scored_and_saved(data, tmp_path, monkeypatch):
     assert tagger.embed_log_mel(quiet).shape == (256,)
 
 
+def test_nothing_of_the_model_of_a_student_depends_on_genres_that_it_must_not_see(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(evaluate, "FEWEST_LABELLED", 10)
+    data = make_data(tmp_path, {"a": ("north",), "b": ("south",), "c": ("east",), ALL: ()})
+    data.tracks[-1] = replace(data.tracks[-1], artist=data.tracks[0].artist)
+    model = release.save_left_out(data, "a", tmp_path / "model")
+    assert model.metadata.name == "without-a"
+    assert model.metadata.trained_on["sources"] == {"south": 18, "east": 17}
+    assert "- north\n" in (model.folder / bundle_format.CARD).read_text()
+    other = {"Rock": "Jazz", "Jazz": "Classical", "Classical": "Rock"}
+    for i in (*range(18), -1):
+        data.tracks[i] = replace(data.tracks[i], genre=other[data.tracks[i].genre])
+    assert release.save_left_out(data, "a", tmp_path / "again").model_id == model.model_id
+    data.tracks[20] = replace(data.tracks[20], genre=other[data.tracks[20].genre])
+    assert release.save_left_out(data, "a", tmp_path / "third").model_id != model.model_id
+
+
+def test_the_model_of_a_student_never_replaces_the_one_that_ships(monkeypatch, capsys):
+    arguments = ["release", "--table", "t.csv", "--work", "work", "--model-of", "a"]
+    monkeypatch.setattr("sys.argv", arguments)
+    with pytest.raises(SystemExit):
+        release.main()
+    assert "--model-of needs --output" in capsys.readouterr().err
+
+
 def test_a_student_has_seen_nothing_that_it_is_tested_on(data, monkeypatch):
     shown = []
-    monkeypatch.setattr(release, "train_student", lambda windows, *_, **__: shown.append(windows))
+    monkeypatch.setattr(
+        release_data, "train_student", lambda windows, *_, **__: shown.append(windows)
+    )
     data.train("a")
-    data.train(release.ALL)
+    data.train(ALL)
     assert [len(windows) for windows in shown] == [18, 36]
 
 
 def test_a_collection_that_no_student_leaves_out_is_an_error(data, monkeypatch):
     monkeypatch.setattr(evaluate, "FEWEST_LABELLED", 10)
-    monkeypatch.setattr(release, "LEFT_OUT", {"a": ("north",), release.ALL: ()})
     with pytest.raises(RunError, match="no student leaves out south"):
-        release.score(data)
+        release.score(replace(data, left_out={"a": ("north",), ALL: ()}))
 
 
 def test_the_class_layer_gives_logits_as_they_are():

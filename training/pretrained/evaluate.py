@@ -139,6 +139,7 @@ def calibrate_by_collection(
     Parameters
     ----------
     logits : np.ndarray [shape=(n_tracks, n_genres)]
+        NaN for tracks that take no part.
     confidence : float
         From which on a genre is written.
 
@@ -148,7 +149,7 @@ def calibrate_by_collection(
     temperature : float
         That of all, which ships.
     """
-    truth = truth_of(tracks, genres)
+    truth = np.where(np.isfinite(logits[:, 0]), truth_of(tracks, genres), -1)
     source = np.array([track.source for track in tracks])
     losses, rights = {}, {}  # per collection, by temperature
     for collection in collections:

@@ -10,15 +10,18 @@ where it was. With
     --students a b
 
 it trains these students alone (a, b, c: each leaves out a group; all: none) and keeps them in the
-folder of work; without this option, it uses them.
+folder of work; without this option, it uses them. With
+
+    --model-of a --output FOLDER
+
+it saves the model of a student that leaves out a group, for studies with the group's collections.
+Its head and its temperature are fitted on nothing that the student was not trained on.
 """
 
 import argparse
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -29,18 +32,14 @@ from torch import nn
 
 from agf_core.bundle import format as bundle_format
 from agf_core.bundle import seen_artists
-from agf_core.data.tracks import Track, genre_targets
-from agf_core.errors import CorpusError
-from agf_core.features.cache import FeatureCache
+from agf_core.data.tracks import genre_targets
 from agf_core.label_shift import training_prior
 from agf_core.train.class_head import ClassHead
 from agf_core.train.export import network_to_onnx, weights_to_safetensors
 from agf_core.train.networks import GenreNet
-from training.cli import add_collection, add_device, add_unlabelled, one_line_errors
-from training.datasets.collection import read_csv
-from training.datasets.folders import read_folder
+from training.cli import one_line_errors
 from training.errors import RunError
-from training.manifest import check_manifest, manifest_of
+from training.pretrained.data import ALL, LEFT_OUT, ReleaseData, add_data, gather_from
 from training.pretrained.evaluate import (
     HEADLINE,
     by_hand,
@@ -53,159 +52,43 @@ from training.pretrained.evaluate import (
     scored_collections,
     softmax,
 )
-from training.pretrained.genre_head import (
-    evidence,
-    fill_head,
-    fit_head,
-    track_weights,
-)
+from training.pretrained.genre_head import evidence, fill_head, fit_head, track_weights
 from training.pretrained.model_card import model_card
-from training.pretrained.ontology import Ontology, read_ontology
-from training.pretrained.student import StudentNet, predict_classes, train_student
-from training.recipes import OURS, Recipe, seeded
-from training.teachers.windows import Windows, excerpt_of, read_windows
-
-ALL = "all"  # the student that is trained on all
-LEFT_OUT = {
-    "a": (
-        "Jan-Spalding/music",
-        "karamlyy/karamlyy_music_player",
-        "nikolassc/Guess-the-song-Android-App",
-        "Khalid-Azmatullah/Rotify",
-        "XWeiJin/Project_music",
-        "David2013777/David2013777.github.io",
-        "RohitJacob/MusicAnalysis",
-    ),
-    "b": (
-        "Emiltayeb/Telem-music",
-        "Thumbsy/ThumbsySimfiles",
-        "emerixx/music_player_cli",
-        "Aditya146699/song",
-        "BIGJ42/not-ify",
-        "TomeuPont/viatge-musical",
-    ),
-    "c": ("Famelgas/MULT_TP2",),
-    ALL: (),
-}
-"""By student, the collections that no track and no artist of its training set is from.
-
-A network for every collection would take hours; one for a group of them is stricter.
-"""
+from training.teachers.windows import Windows
 
 CONFIDENCE = 0.6  # the plugin's default, from which on a genre is written
 
 
-@dataclass(frozen=True, eq=False)
-class ReleaseData:
-    """Training data of the model that ships.
-
-    Attributes
-    ----------
-    tracks : list of Track
-        Of the collection, analysed by the teachers.
-    music : list of Track
-        Further music, without genres.
-    cache : FeatureCache
-    work : Path
-        Keeps checkpoints.
-    recipe : Recipe
-    ontology : Ontology
-    device : str
-    """
-
-    tracks: list[Track]
-    music: list[Track]
-    cache: FeatureCache
-    work: Path
-    recipe: Recipe
-    ontology: Ontology
-    device: str = "cpu"
-
-    @lru_cache(maxsize=1)  # noqa: B019 - one per run
-    def excerpts(self) -> list[Windows]:
-        """Return the windows of each track that a prediction analyses."""
-        return [excerpt_of(track, self.cache) for track in self.tracks]
-
-    def train(self, student: str) -> tuple[StudentNet, np.ndarray, np.ndarray]:
-        """Train a student without the collections that it leaves out, and without their artists.
-
-        Returns
-        -------
-        network : StudentNet
-        mean, std : np.ndarray [shape=(n_mels,)]
-        """
-        left_out = LEFT_OUT[student]
-        artists = {track.artist for track in self.tracks if track.source in left_out} - {""}
-        shown = [
-            track
-            for track in self.tracks
-            if track.source not in left_out and track.artist not in artists
-        ] + self.music
-        check_manifest(
-            self.work / f"student-{student}.json",
-            manifest_of(self.recipe, shown),
-            f"remove {self.work}, or give another folder to work in",
-        )
-        return train_student(
-            [read_windows(track, self.cache) for track in shown],
-            self.recipe.input,
-            self.recipe.networks,
-            self.recipe.augmentation,
-            n_genres=len(self.ontology.genres),
-            frames_pooled=self.recipe.frames_pooled,
-            device=self.device,
-            checkpoint=self.work / f"student-{student}.safetensors",
-        )
-
-    def evidence_by(self, student: str) -> np.ndarray:
-        """Return the evidence of all tracks by a student; see `evidence`."""
-        return evidence(predict_classes(*self._outputs(student)), self.ontology)
-
-    def _outputs(self, student: str) -> tuple[StudentNet, list[Windows], np.ndarray, np.ndarray]:
-        network, mean, std = self.train(student)
-        return network, self.excerpts(), mean, std
-
-
-def gather(table: Path, music: Path | None, work: Path, recipe: Recipe, device: str) -> ReleaseData:
-    """Read a collection; tracks that the teachers have not analysed are listed and left out."""
-    cache, tracks = FeatureCache(work / "features"), []
-    for track in read_csv(table).tracks:
-        try:
-            excerpt_of(track, cache)
-        except CorpusError as error:
-            print(f"left out: {error}")
-        else:
-            tracks.append(track)
-    if not tracks:
-        raise RunError(
-            f"the teachers have not analysed any track of {table}; run "
-            "training.pretrained.extract_teachers first"
-        )
-    folder = work / f"{recipe.name}-{recipe.networks.seed}"
-    more = read_folder(music) if music else []
-    return ReleaseData(tracks, more, cache, folder, recipe, read_ontology(), device)
-
-
-def left_out_logits(data: ReleaseData) -> tuple[np.ndarray, list[str]]:
+def left_out_logits(data: ReleaseData, student: str = ALL) -> tuple[np.ndarray, list[str]]:
     """Predict every scored collection by a student and a head that have seen none of it.
+
+    Parameters
+    ----------
+    data : ReleaseData
+    student : str
+        The tracks that this one is trained on take part.
 
     Returns
     -------
     logits : np.ndarray [shape=(n_tracks, n_genres)]
-        NaN for tracks of other collections.
+        NaN for other tracks.
     collections : list of str
     """
-    tracks, genres = data.tracks, data.ontology.genres
+    rows, genres = data.shown_to(student), data.ontology.genres
+    tracks = [data.tracks[i] for i in rows]
     collections = scored_collections(tracks, genres)
-    student_of = {name: student for student, names in LEFT_OUT.items() for name in names}
-    if missing := [name for name in collections if name not in student_of]:
-        raise RunError(f"no student leaves out {', '.join(missing)}: add them to LEFT_OUT")
-    found = {one: data.evidence_by(one) for one in {student_of[name] for name in collections}}
+    if len(collections) < 2:
+        raise RunError(
+            "fewer than two collections have enough labelled tracks: none can be left out"
+        )
+    students = {name: data.student_without(name) for name in collections}
 
     def by_student(collection: str) -> np.ndarray:
-        return found[student_of[collection]]
+        return data.evidence_by(students[collection])[rows]
 
-    return leave_one_collection_out(tracks, genres, by_student, collections), collections
+    logits = np.full((len(data.tracks), len(genres)), np.nan)
+    logits[rows] = leave_one_collection_out(tracks, genres, by_student, collections)
+    return logits, collections
 
 
 def score(
@@ -263,24 +146,32 @@ def score(
     }, temperature
 
 
-def train_final(
-    data: ReleaseData, temperature: float, scores: dict[str, Any], output: Path
+def save_left_out(data: ReleaseData, student: str, output: Path) -> bundle_format.Bundle:
+    """Save the model of a student that leaves out a group of collections; it has no scores."""
+    logits, collections = left_out_logits(data, student)
+    tracks, genres = data.tracks, data.ontology.genres
+    _, temperature = calibrate_by_collection(logits, tracks, genres, collections, CONFIDENCE)
+    return save_model(data, student, temperature, {}, output)
+
+
+def save_model(
+    data: ReleaseData, student: str, temperature: float, scores: dict[str, Any], output: Path
 ) -> bundle_format.Bundle:
-    """Train on everything, and save the model."""
-    tracks, ontology, recipe = data.tracks, data.ontology, data.recipe
-    student, mean, std = data.train(ALL)
-    rows = evidence(predict_classes(student, data.excerpts(), mean, std), ontology)
+    """Train a student, fit a head on the genres of the same tracks, and save the model."""
+    rows, ontology, recipe = data.shown_to(student), data.ontology, data.recipe
+    found, (trained, mean, std) = data.evidence_by(student)[rows], data.train(student)
+    tracks = [data.tracks[i] for i in rows]
     targets = genre_targets(tracks, ontology.genres, weighted=True)
     labelled = np.flatnonzero(np.isfinite(targets).all(axis=1))
     counts = track_weights([tracks[i] for i in labelled], targets[labelled])
-    head = ClassHead(student.network.n_features, ontology.sizes)
-    head.classes = student.class_layer()
-    fill_head(head, ontology, fit_head(rows[labelled], targets[labelled], counts))
-    network = GenreNet([student.network.cpu()], head).eval()
-    _fill_branch_head(network, data.excerpts(), mean, std)
+    head = ClassHead(trained.network.n_features, ontology.sizes)
+    head.classes = trained.class_layer()
+    fill_head(head, ontology, fit_head(found[labelled], targets[labelled], counts))
+    network = GenreNet([trained.network.cpu()], head).eval()
+    _fill_branch_head(network, [data.excerpts()[i] for i in rows], mean, std)
     weighted = targets[labelled] * (counts / counts.mean())[:, None]
     metadata = bundle_format.Metadata(
-        name="shipped",
+        name="shipped" if student == ALL else f"without-{student}",
         labels=ontology.genres,
         tasks=network.n_classes,
         architecture={
@@ -306,10 +197,16 @@ def train_final(
         },
         scores=scores,
     )
+    left_out = "".join(f"- {name}\n" for name in data.left_out[student])
+    card = (
+        model_card(metadata)
+        if scores
+        else f"# {metadata.name}\n\nFor studies. Trained without these collections:\n\n{left_out}"
+    )
     files = {
         bundle_format.NETWORK: network_to_onnx(network, recipe.input),
         bundle_format.WEIGHTS: weights_to_safetensors(network, {}),
-        bundle_format.CARD: model_card(metadata).encode(),
+        bundle_format.CARD: card.encode(),
     }
     return bundle_format.save(output, metadata, files)
 
@@ -335,32 +232,23 @@ def _fill_branch_head(
     layer.bias.copy_(fit[-1])
 
 
-def add_data(parser: argparse.ArgumentParser) -> None:
-    """Add what `gather_from` reads."""
-    add_collection(parser)
-    add_unlabelled(parser)
-    add_device(parser)
-    parser.add_argument("--seed", type=int, default=0)
-
-
-def gather_from(arguments: argparse.Namespace, seed: int) -> ReleaseData:
-    """Read the training data that a command's options name, with a seed of the recipe."""
-    recipe = seeded(OURS, seed)
-    return gather(arguments.table, arguments.unlabelled, arguments.work, recipe, arguments.device)
-
-
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add_data(parser)
     parser.add_argument(
-        "--output", type=Path, default=bundle_format.SHIPPED, help="the model's folder"
+        "--output", type=Path, help="the model's folder; by default that of the shipped model"
     )
     parser.add_argument(
         "--other-seeds", type=int, nargs="+", default=[], help="score the recipe with these, too"
     )
     parser.add_argument("--students", nargs="+", choices=LEFT_OUT, help="train these alone")
+    parser.add_argument(
+        "--model-of", choices=LEFT_OUT.keys() - {ALL}, help="save the model of this student alone"
+    )
     arguments = parser.parse_args()
+    if arguments.model_of and not arguments.output:
+        parser.error("--model-of needs --output, the folder to save the model in")
     with one_line_errors():
         _release(arguments)
 
@@ -371,10 +259,15 @@ def _release(arguments: argparse.Namespace) -> None:
         for student in arguments.students:
             data.train(student)
         return
+    if arguments.model_of:
+        model = save_left_out(data, arguments.model_of, arguments.output)
+        print(f"saved {model.model_id} to {model.folder}")
+        return
     others = {seed: gather_from(arguments, seed) for seed in arguments.other_seeds}
     scores, temperature = score(data, others)
     print(json.dumps(scores, indent=1))
-    model = train_final(data, temperature, scores, arguments.output)
+    output = arguments.output or bundle_format.SHIPPED
+    model = save_model(data, ALL, temperature, scores, output)
     print(f"saved {model.model_id} to {model.folder}")
 
 

@@ -21,6 +21,7 @@ from agf_core.data.tracks import genre_targets
 from agf_core.label_shift import PRIOR_TRACKS, adjust_prior, training_prior
 from agf_core.metrics import Score
 from training.cli import one_line_errors
+from training.pretrained.data import ReleaseData, add_data, gather_from
 from training.pretrained.evaluate import (
     HEADLINE,
     calibrate_by_collection,
@@ -28,13 +29,7 @@ from training.pretrained.evaluate import (
     truth_of,
 )
 from training.pretrained.genre_head import track_weights
-from training.pretrained.release import (
-    CONFIDENCE,
-    ReleaseData,
-    add_data,
-    gather_from,
-    left_out_logits,
-)
+from training.pretrained.release import CONFIDENCE, left_out_logits
 
 SHARES = (0.0, 0.25, 0.5, 0.75)  # of the training prior in an estimate
 TAGGED = (0.1, 0.25, 0.5)  # shares of the artists
