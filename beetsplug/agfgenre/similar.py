@@ -88,7 +88,9 @@ def find_similar(
     items = list(found)
     for item in items:
         item["agf_similarity"] = round(similarity[cast(int, item.id)], 3)
-    if len(items) < request.count:
+    if not items:
+        log.warning("besides the tracks of the query none can be listed")
+    elif len(items) < request.count:
         log.warning("only {} found that can be listed", plural(len(items), "track"))
     return items
 

@@ -58,6 +58,11 @@ def test_tracks_of_the_same_artist_are_left_out_on_demand(music, capsys):
     assert logged(music, "only 22 tracks found that can be listed")
 
 
+def test_a_query_that_matches_everything_leaves_nothing_to_list(music, capsys):
+    assert listed(music, capsys, "title::.") == []
+    assert logged(music, "besides the tracks of the query none can be listed")
+
+
 def test_a_recording_is_listed_once(music, capsys):
     add(music, "Lcopy", "", "artist 0 l", 0)
     add(music, "Lother", "", "Artist 5 L", 20)

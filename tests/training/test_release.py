@@ -1,16 +1,13 @@
 """The pretrained model's recipe, on windows that are made up: ontology, student, head, scores."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from releases import LOUD, SPEC, fill_cache, make_tracks, with_epochs
 
 from agf_core.bundle import format as bundle_format
-from agf_core.data.tracks import Track
-from agf_core.features.cache import FeatureCache
-from agf_core.features.spectrogram import InputSpec
 from agf_core.inference.tagger import GenreTagger
 from agf_core.train.class_head import ClassHead
 from training.errors import RunError
@@ -20,71 +17,18 @@ from training.pretrained.data import ALL, ReleaseData
 from training.pretrained.genre_head import evidence, fill_head, fit_head, track_weights
 from training.pretrained.ontology import class_names, read_ontology
 from training.pretrained.student import StudentNet
-from training.recipes import OURS
-from training.teachers.features import EFFICIENTAT, MUSICNN
-from training.teachers.windows import EXCERPT, Windows, kind
-
-SPEC = InputSpec(
-    8_000, 256, 128, 32, 0.0, 4_000.0, segment_frames=32, window_hop=32, excerpt_seconds=2.0
-)
-LOUD = {"Rock": 0.0, "Jazz": -30.0, "Classical": -60.0}  # decibels by which genres differ here
 
 
-def classes_of(genre):
-    """Class logits of a teacher who knows: only the genre's own classes are probable."""
-    names, chosen = class_names(), {"msd:rock", "as:Rock music"}
-    chosen = {
-        "Rock": chosen,
-        "Jazz": {"msd:jazz", "as:Jazz"},
-        "Classical": {"as:Classical music", "as:Opera"},
-    }[genre] | {"as:Music"}
-    return np.array([3.0 if name in chosen else -6.0 for name in names], np.float32)
-
-
-def windows_of(genre, rng, n=4):
-    rows = classes_of(genre) + rng.normal(0, 0.3, (n, len(class_names())))
-    log_mel = LOUD[genre] + rng.normal(0, 3, (n, SPEC.segment_frames, SPEC.n_mels))
-    hidden = [rng.normal(size=(n, size)) for size in (MUSICNN.n_hidden, EFFICIENTAT.n_hidden)]
-    return Windows(
-        log_mel.astype(np.float16),
-        np.concatenate([hidden[0], rows[:, :50]], axis=1).astype(np.float32),
-        np.concatenate([hidden[1], rows[:, 50:]], axis=1).astype(np.float32),
-    )
-
-
-def make_tracks(sources=("north", "south")):
-    return [
-        Track(
-            f"{source}-{genre}-{i}",
-            Path("none.wav"),
-            artist=f"{source} {genre} {i}",
-            genre=genre,
-            source=source,
-        )
-        for source in sources
-        for genre in LOUD
-        for i in range(6)
-    ]
-
-
-def make_data(tmp_path, left_out):
+def make_data(tmp_path, left_out, epochs):
     """Return tracks of collections that one student each leaves out."""
-    rng, cache = np.random.default_rng(0), FeatureCache(tmp_path / "features")
     tracks = make_tracks([name for names in left_out.values() for name in names])
-    for track in tracks:
-        made = windows_of(track.genre, rng)
-        cache.get(kind(None, EXCERPT), track.track_id, lambda made=made: made.log_mel)
-        cache.get(kind(MUSICNN, EXCERPT), track.track_id, lambda made=made: made.musicnn)
-        cache.get(kind(EFFICIENTAT, EXCERPT), track.track_id, lambda made=made: made.efficientat)
-    recipe = replace(
-        OURS, input=SPEC, networks=replace(OURS.networks, epochs=6, batch_size=16, bfloat16=False)
-    )
+    cache, recipe = fill_cache(tmp_path, tracks), with_epochs(epochs)
     return ReleaseData(tracks, [], cache, tmp_path, recipe, read_ontology(), left_out=left_out)
 
 
 @pytest.fixture
 def data(tmp_path):
-    return make_data(tmp_path, {"a": ("north",), "b": ("south",), ALL: ()})
+    return make_data(tmp_path, {"a": ("north",), "b": ("south",), ALL: ()}, epochs=6)
 
 
 def test_the_ontology_is_made_of_classes_that_teachers_have_and_names_lastgenre_knows():
@@ -173,7 +117,9 @@ def test_nothing_of_the_model_of_a_student_depends_on_genres_that_it_must_not_se
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr(evaluate, "FEWEST_LABELLED", 10)
-    data = make_data(tmp_path, {"a": ("north",), "b": ("south",), "c": ("east",), ALL: ()})
+    monkeypatch.setattr(release, "network_to_onnx", lambda *_: b"made of the same weights")
+    left_out = {"a": ("north",), "b": ("south",), "c": ("east",), ALL: ()}
+    data = make_data(tmp_path, left_out, epochs=1)
     data.tracks[-1] = replace(data.tracks[-1], artist=data.tracks[0].artist)
     model = release.save_left_out(data, "a", tmp_path / "model")
     assert model.metadata.name == "without-a"

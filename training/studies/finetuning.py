@@ -4,7 +4,7 @@ r"""Accuracy of fine-tuned models: trained on some artists of a collection, test
         --library RohitJacob/MusicAnalysis --model MODEL --tracks 100 300 400 --configs quick whole
 
 takes the clips of one source as a library, and starts from a model that was not trained on them.
-MODEL is its folder: `training.pretrained.release` makes one from a table without that source.
+MODEL is its folder: `training.pretrained.release --model-of` saves one.
 
     python -m training.studies.finetuning untagged --table collection.csv --work work \
         --library RohitJacob/MusicAnalysis --model MODEL --shares 0.1 0.25 0.5 --groups md \

@@ -1,14 +1,14 @@
 r"""Similar music: how many of a track's ten nearest neighbours have its genre, or its artist.
 
-    python -m training.studies.neighbours --table collection.csv \
-        --features "this model=ours.npz" --features "musicnn=musicnn.npz" --page PAGE.md
+    python -m training.studies.neighbours --table collection.csv --unlabelled music --work work \
+        --page docs/results/similar.md
 
-Each source of the table is a library that is searched by itself, by cosine. An ``.npz`` file has
-``track_ids`` and ``features``, a row for each; tracks that one of the files lacks are left out.
-Use features of a model that was not trained on the source. Every file is searched three times: with
-its features as they are; whitened within artists, with a whitening that is fitted on the artists of
-the other four of five folds; and whitened as `beet agfsimilar` does it, within all artists of the
-library, the track's own among them.
+searches each library of `training.studies.left_out` by itself, by cosine, with several features of
+the windows in the folder of work of `training.pretrained.release`: those of a model that has seen
+none of the library, of the shipped model, of musicnn, and the mean and spread of the spectrogram.
+Each library is searched three times: with features as they are; whitened within artists, with a
+whitening that is fitted on the artists of the other four of five folds; and whitened as `beet
+agfsimilar` does it, within all artists of the library, the track's own among them.
 
 Scores, over tracks, with intervals from resampled artists:
 
@@ -20,21 +20,24 @@ Chance is what neighbours drawn at random would have.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from agf_core.bundle import format as bundle_format
 from agf_core.data.splits import artist_folds
 from agf_core.data.tracks import Track
 from agf_core.inference.neighbours import Neighbours
 from agf_core.inference.whitening import SEARCH_SHRINKAGE, Whitening
 from agf_core.metrics import artist_resamples
 from training.cli import one_line_errors
-from training.datasets.collection import read_csv
-from training.errors import CollectionError
 from training.markdown import write
+from training.pretrained.data import add_data, gather_from
 from training.statistics import RESAMPLES, Scored
+from training.studies.left_out import Library, features_by, libraries_of
+from training.teachers.features import MUSICNN
+from training.teachers.windows import Windows
 
 COUNT = 10  # neighbours
 FOLDS = 5
@@ -44,23 +47,39 @@ WAYS = AS_THEY_ARE, UNSEEN, KNOWN = "", ", whitened by other artists", ", whiten
 MARKER = "<!-- Below: training.studies.neighbours -->"
 
 
-def read_features(path: Path, tracks: Sequence[Track]) -> dict[str, np.ndarray]:
-    """Return the features of tracks, by their ids, of those that a file has."""
-    with np.load(path) as file:
-        rows = dict(zip(file["track_ids"].tolist(), file["features"], strict=True))
-    known = {t.track_id: rows[t.track_id] for t in tracks if t.track_id in rows}
-    if not known:
-        raise CollectionError(f"{path} has no features of these tracks")
-    return known
+def features_of(library: Library, shipped: bundle_format.Bundle) -> dict[str, np.ndarray]:
+    """Return the features that are compared, each (n_tracks, n_features), by their names."""
+    return {
+        "our model, collection left out": library.embeddings,
+        "our model as it ships": features_by(shipped, library.windows)[0],
+        "musicnn": np.stack([mean_of_musicnn(one) for one in library.windows]),
+        "log-mel, mean and spread": np.stack([mean_and_spread(one) for one in library.windows]),
+    }
 
 
-def similarities(features: np.ndarray, tracks: Sequence[Track], way: str) -> np.ndarray:
+def mean_of_musicnn(windows: Windows) -> np.ndarray:
+    """Return musicnn's layer before the last, (200,), the mean over a track's windows."""
+    hidden: np.ndarray = windows.musicnn[:, : MUSICNN.n_hidden].mean(axis=0)
+    return hidden
+
+
+def mean_and_spread(windows: Windows) -> np.ndarray:
+    """Return mean and standard deviation of each mel band over a track's frames, (2 * n_mels,)."""
+    frames = windows.log_mel.astype(np.float32).reshape(-1, windows.log_mel.shape[2])
+    return np.concatenate([frames.mean(axis=0), frames.std(axis=0)])
+
+
+def similarities(
+    features: np.ndarray, tracks: Sequence[Track], way: str, shrinkage: float
+) -> np.ndarray:
     """Return the cosine of every two tracks, (n_tracks, n_tracks); of a track and itself -inf.
 
     Parameters
     ----------
     way : str
         One of `WAYS`.
+    shrinkage : float
+        Of the whitening.
     """
     artists = [track.artist for track in tracks]
     folds = artist_folds(tracks, FOLDS) if way == UNSEEN else np.zeros(len(tracks), int)
@@ -69,9 +88,7 @@ def similarities(features: np.ndarray, tracks: Sequence[Track], way: str) -> np.
         vectors = features
         if way != AS_THEY_ARE:
             known = [i for i in range(len(tracks)) if way == KNOWN or folds[i] != fold]
-            whitening = Whitening.fit(
-                features[known], [artists[i] for i in known], SEARCH_SHRINKAGE
-            )
+            whitening = Whitening.fit(features[known], [artists[i] for i in known], shrinkage)
             vectors = whitening.apply(features)
         directions = Neighbours(vectors).vectors
         result[folds == fold] = directions[folds == fold] @ directions.T
@@ -118,14 +135,16 @@ def chance_of(tracks: Sequence[Track]) -> np.ndarray:
 
 
 def measure(
-    tracks: Sequence[Track], features: Mapping[str, Mapping[str, np.ndarray]]
+    tracks: Sequence[Track],
+    features: Mapping[str, np.ndarray],
+    shrinkage: float = SEARCH_SHRINKAGE,
 ) -> dict[str, Scored]:
     """Return the scores of chance and of all features in one library, with the same resamples."""
     by_track = {CHANCE: chance_of(tracks)}
     for name, rows in features.items():
-        matrix = np.stack([rows[track.track_id] for track in tracks]).astype(np.float32)
         for way in WAYS:
-            by_track[name + way] = scores_of(similarities(matrix, tracks, way), tracks)
+            nearness = similarities(rows.astype(np.float32), tracks, way, shrinkage)
+            by_track[name + way] = scores_of(nearness, tracks)
     artists = np.array([track.artist for track in tracks])
     drawn = list(artist_resamples(artists, RESAMPLES, seed=0))
     return {
@@ -134,19 +153,6 @@ def measure(
         )
         for name, one in by_track.items()
     }
-
-
-def libraries_of(
-    tracks: Sequence[Track], features: Mapping[str, Mapping[str, np.ndarray]]
-) -> Iterator[tuple[str, list[Track]]]:
-    """Yield each source with its tracks that have a genre and all features."""
-    usable = [
-        track
-        for track in tracks
-        if track.genre and all(track.track_id in rows for rows in features.values())
-    ]
-    for source in sorted({track.source for track in usable}):
-        yield source, [track for track in usable if track.source == source]
 
 
 def page_of(measured: Mapping[str, Mapping[str, Scored]], sizes: Mapping[str, str]) -> list[str]:
@@ -172,21 +178,21 @@ def _table(scored: Mapping[str, Scored]) -> str:
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--table", type=Path, required=True)
-    parser.add_argument("--features", action="append", required=True, metavar="NAME=FILE")
+    add_data(parser)
+    parser.add_argument(
+        "--shrinkage", type=float, default=SEARCH_SHRINKAGE, help="of the whitening"
+    )
     parser.add_argument("--page", type=Path, required=True, help="where the tables are put")
     arguments = parser.parse_args()
-    tracks = read_csv(arguments.table).tracks
-    features = {
-        name: read_features(Path(path), tracks)
-        for name, _, path in (text.partition("=") for text in arguments.features)
-    }
+    shipped = bundle_format.load()
     measured, sizes = {}, {}
-    for library, its in libraries_of(tracks, features):
-        n_artists = len({track.artist for track in its})
-        sizes[library] = f"{len(its)} tracks with a genre, by {n_artists} artists."
-        measured[library] = measure(its, features)
-        print(library, sizes[library], sep=": ", flush=True)
+    for whole in libraries_of(gather_from(arguments, arguments.seed)):
+        library = whole.part(whole.name, whole.tagged)
+        n_artists = len({track.artist for track in library.tracks})
+        sizes[library.name] = f"{len(library.tracks)} tracks with a genre, by {n_artists} artists."
+        features = features_of(library, shipped)
+        measured[library.name] = measure(library.tracks, features, arguments.shrinkage)
+        print(library.name, sizes[library.name], sep=": ", flush=True)
     write(arguments.page, "# Similar music, measured\n", MARKER, page_of(measured, sizes))
 
 

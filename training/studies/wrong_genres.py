@@ -1,16 +1,11 @@
 r"""How well swapped genres are found: the ranking of ``beet agfaudit``, against simpler ones.
 
-    python -m training.studies.wrong_genres features --table collection.csv --model MODEL \
-        --sources RohitJacob/MusicAnalysis --output MusicAnalysis.npz
-
-analyses the clips of some sources by a model that was trained on none of their tracks and artists.
-
-    python -m training.studies.wrong_genres find --table collection.csv \
-        --features MusicAnalysis.npz MULT_TP2.npz --small Telem-music.npz \
+    python -m training.studies.wrong_genres --table collection.csv --unlabelled music --work work \
         --page docs/results/wrong-genres.md
 
-swaps genres in libraries with such features, and writes which rankings find them. What stands in
-the page above its marker line is kept.
+takes the libraries of `training.studies.left_out`, each with features by a model that has seen none
+of its tracks and artists, from the folder of work of `training.pretrained.release`. Then it swaps
+genres, and writes which rankings find them. What stands in the page above its marker line is kept.
 """
 
 import argparse
@@ -22,17 +17,15 @@ from pathlib import Path
 import numpy as np
 
 from agf_core import metrics
-from agf_core.bundle import format as bundle_format
-from agf_core.data.tracks import Track
-from agf_core.errors import CorpusError
 from agf_core.finetune.label_issues import find_artist_issues, find_label_issues, predict_by_sound
 from agf_core.inference.artist_context import adjust_without_itself
-from agf_core.inference.worker import IsolatedTagger
 from training import markdown
 from training.cli import one_line_errors
-from training.datasets.collection import read_csv
+from training.pretrained.data import add_data, gather_from
+from training.pretrained.evaluate import HEADLINE
+from training.studies.left_out import Library, libraries_of
 
-MARKER = "<!-- Below this line: written by `python -m training.studies.wrong_genres find`. -->"
+MARKER = "<!-- Below this line: written by `python -m training.studies.wrong_genres`. -->"
 MIN_TRACKS = 10  # of a genre, as in `beet agfaudit`
 RATES, SEEDS = (0.05, 0.1, 0.2), 3
 KINDS = ("random", "neighbour", "artist")
@@ -52,51 +45,6 @@ RANKINGS = {
     SHIPPED: "probability of the tag by the shipped model alone",
     CHANCE: "random order, as expected",
 }
-
-
-@dataclass(frozen=True)
-class Library:
-    """Tracks of a collection with the features that a model which has not seen them made.
-
-    Attributes
-    ----------
-    name : str
-    tracks : list of Track
-    embeddings, log_probabilities : np.ndarray [shape=(n_tracks, ...)]
-    base : bundle.Bundle
-        With the labels of that model.
-    """
-
-    name: str
-    tracks: list[Track]
-    embeddings: np.ndarray
-    log_probabilities: np.ndarray
-    base: bundle_format.Bundle
-
-    @classmethod
-    def read(cls, path: Path, by_id: Mapping[str, Track]) -> "Library":
-        """Read features; `CorpusError` where the table lacks a track."""
-        with np.load(path) as file:
-            ids, labels = file["ids"].tolist(), file["labels"].tolist()
-            embeddings, logs = file["embeddings"], file["log_probabilities"]
-        if missing := [name for name in ids if name not in by_id]:
-            raise CorpusError(
-                f"{path}: the table has no track {missing[0]}; use the table that it was made with."
-            )
-        shipped = bundle_format.load()
-        metadata = replace(shipped.metadata, labels=tuple(labels), styles=())
-        return cls(
-            path.stem.replace("_", " "),
-            [by_id[name] for name in ids],
-            embeddings,
-            logs,
-            replace(shipped, metadata=metadata),
-        )
-
-    @property
-    def tagged(self) -> np.ndarray:
-        """Indices of the tracks that have a genre."""
-        return np.flatnonzero([bool(track.genre) for track in self.tracks])
 
 
 def swapped(library: Library, kind: str, rate: float, seed: int) -> list[str]:
@@ -333,17 +281,15 @@ def _artists_found(library: Library, rate: float, seed: int) -> tuple[int, int, 
     return len(found.artists), len(there), len(taken), len(taken & there)
 
 
-def find(arguments: argparse.Namespace) -> None:
-    """Swap genres in libraries, and write how well rankings find them."""
-    by_id = {track.track_id: track for track in read_csv(arguments.table).tracks}
-    large, small = (
-        [Library.read(path, by_id) for path in paths]
-        for paths in (arguments.features, arguments.small)
-    )
+def page_of(libraries: Sequence[Library], resamples: int) -> str:
+    """Swap genres in libraries, and return how well rankings find them, as Markdown."""
+    sources = [(one, name) for one in libraries for name in HEADLINE]
+    small = [one.collection(name) for one, name in sources]
+    small = sorted((one for one in small if one.tracks), key=lambda one: -len(one.tagged))
     trials = {
-        (library.name, kind, rate): run_trial(library, kind, rate, resamples)
-        for libraries, resamples in ((large, arguments.resamples), (small, 0))
-        for library in libraries
+        (library.name, kind, rate): run_trial(library, kind, rate, n)
+        for those, n in ((libraries, resamples), (small, 0))
+        for library in those
         for kind in KINDS
         for rate in RATES
     }
@@ -351,68 +297,31 @@ def find(arguments: argparse.Namespace) -> None:
         f"- {library.name}: {len(library.tagged)} tagged tracks of {len(library.tracks)} by "
         f"{len({library.tracks[i].artist for i in library.tagged})} artists, "
         f"{len({library.tracks[i].genre for i in library.tagged})} genres"
-        for library in large
+        for library in libraries
     ]
-    made = [
-        f"{SEEDS} seeds, averaged; 95 % intervals from {arguments.resamples} resamples of artists.",
+    lines = [
+        f"{SEEDS} seeds, averaged; 95 % intervals from {resamples} resamples of artists.",
         "",
         *facts,
         "",
-    ]
-    lines = [
-        *made,
-        *tables(large, trials),
-        *artist_tables(large),
+        *tables(libraries, trials),
+        *artist_tables(libraries),
         *(small_tables(small, trials) if small else []),
     ]
-    markdown.write(arguments.page, "# Wrong genres found\n\n", MARKER, ["\n".join(lines) + "\n"])
-
-
-def features(arguments: argparse.Namespace) -> None:
-    """Analyse the clips of some sources, and save their features."""
-    model = bundle_format.load(arguments.model)
-    chosen = [t for t in read_csv(arguments.table).tracks if t.source in arguments.sources]
-    if not chosen:
-        raise CorpusError(f"{arguments.table} has no clips of {', '.join(arguments.sources)}.")
-    kept, found = [], []
-    for track, result in zip(
-        chosen, IsolatedTagger(model).predict_files([t.path for t in chosen]), strict=True
-    ):
-        if result.features is None:
-            print(result.error)
-            continue
-        kept.append(track)
-        found.append(result.features)
-    np.savez_compressed(
-        arguments.output,
-        ids=[track.track_id for track in kept],
-        labels=model.metadata.labels,
-        embeddings=np.stack([one.embedding for one in found]),
-        log_probabilities=np.stack([one.log_probabilities for one in found]),
-    )
-    print(f"{len(kept)} of {len(chosen)} clips analysed")
+    return "\n".join(lines) + "\n"
 
 
 @one_line_errors()
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    commands = parser.add_subparsers(required=True)
-    one = commands.add_parser("features", help="analyse the clips of some sources")
-    one.add_argument("--table", type=Path, required=True, help="CSV of the clips")
-    one.add_argument("--model", type=Path, help="folder of a model that has not seen them")
-    one.add_argument("--sources", nargs="+", required=True, help="sources that are the library")
-    one.add_argument("--output", type=Path, required=True, help="file to write, .npz")
-    one.set_defaults(run=features)
-    other = commands.add_parser("find", help="swap genres, and see which rankings find them")
-    other.add_argument("--table", type=Path, required=True, help="CSV of the clips")
-    other.add_argument("--features", type=Path, nargs="+", required=True, help="of each library")
-    other.add_argument("--small", type=Path, nargs="*", default=[], help="of small libraries")
-    other.add_argument("--resamples", type=int, default=RESAMPLES, help="of artists")
-    other.add_argument("--page", type=Path, required=True, help="Markdown page to write to")
-    other.set_defaults(run=find)
+    add_data(parser)
+    parser.add_argument("--resamples", type=int, default=RESAMPLES, help="of artists")
+    parser.add_argument("--page", type=Path, required=True, help="Markdown page to write to")
     arguments = parser.parse_args()
-    arguments.run(arguments)
+    libraries = libraries_of(gather_from(arguments, arguments.seed))
+    made = page_of(libraries, arguments.resamples)
+    markdown.write(arguments.page, "# Wrong genres found\n\n", MARKER, [made])
 
 
 if __name__ == "__main__":
