@@ -1,4 +1,4 @@
-"""Time and size of `beet agfmap`, and of opening the page in a headless browser.
+"""Time of `beet agfaudit`, time and size of `beet agfmap`, and opening it in a headless browser.
 
 python benchmarks/map.py [--tracks 20000]
 
@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -84,8 +85,13 @@ def main() -> None:
         fill(home, tracks)
         os.environ |= {"BEETSDIR": str(home), "XDG_CACHE_HOME": str(home / "cache")}
         page = home / "map.html"
-        for name in ("first map", "the map again"):
-            spent = cost(lambda: run(home, "agfmap", "-o", str(page)))
+        draw = ("agfmap", "-o", str(page))
+        for name, command in {
+            "the audit": ("agfaudit",),
+            "first map": draw,
+            "the map again": draw,
+        }.items():
+            spent = cost(partial(run, home, *command))
             print(f"{name}: {spent[0]:.1f} s by the clock, {spent[1]:.1f} s of processor")
         print(f"page: {page.stat().st_size / 1e6:.1f} MB")
         with started() as browser:
