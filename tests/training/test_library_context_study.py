@@ -32,3 +32,18 @@ def test_without_tags_there_are_predictions_alone():
     lines = "\n".join(study.tables([library()], {"a"})).splitlines()
     first = lines[lines.index("0% of the tracks tagged") :][:7]
     assert sum(line.startswith("| with ") for line in first) == 1
+
+
+def test_what_is_written_without_tags_is_shown_by_collection_and_by_genre():
+    lines = "\n".join(study.tables([library()], {"a"})).splitlines()
+    (collection,) = (line for line in lines if line.startswith("| a | 160 | "))
+    alone, with_artist = (float(cell) for cell in collection.split(" | ")[2:6:2])
+    assert with_artist > alone > 0.4
+    rows = study.every_genre([library()], ["x", "y", "z"]).splitlines()[2:]
+    cells = np.array([row.strip("| ").split(" | ")[1:] for row in rows], float)
+    tracks, predicted, right, written, of_written = cells.T
+    assert tracks.tolist() == np.bincount(library().truth).tolist()
+    assert predicted.sum() == 160
+    assert (written < predicted).all()
+    assert (of_written >= right).all()
+    assert (of_written > right).any()

@@ -14,11 +14,15 @@ import numpy as np
 
 from agf_core.inference.artist_context import USUAL_POOLING, ArtistContext, fit_pooling
 from agf_core.label_shift import adjust_prior
+from training.markdown import table
+from training.pretrained.ontology import read_ontology
+from training.pretrained.release import CONFIDENCE
 from training.studies.library_prior import (
     HEAD,
     SEEDS,
     Library,
     estimated,
+    means,
     outcomes,
     print_tables,
     row,
@@ -96,9 +100,56 @@ CASES = {
 }
 
 
+def without_tags(library: Library) -> np.ndarray:
+    """Return the plugin's predictions where no track has a genre, (n_tracks, n_genres)."""
+    tagged = np.zeros(len(library.truth), bool)
+    prior = estimated(0.25)(library, tagged)
+    p = adjust_prior(library.probabilities, library.trained, prior)
+    context = ArtistContext.of([], p.shape[1], prior, USUAL_POOLING)
+    return combined(library, tagged, p, context, predictions=True, genres=False)
+
+
+def every_collection(libraries: Sequence[Library]) -> str:
+    """Return a table of each collection as a library without tags: the model alone, and all."""
+    rows = []
+    for library in libraries:
+        cells = [library.name, str((library.truth >= 0).sum())]
+        for p in (library.probabilities, without_tags(library)):
+            found = {library.name: outcomes(library, p, np.zeros(len(p), bool))}
+            right, _, written, of_these = means(found, [library.name])
+            cells += [f"{right:.3f}", f"{written:.0%} @ {of_these:.0%}"]
+        rows.append(cells)
+    head = ("collection", "tracks", "model alone", "written @ right", "default", "written @ right")
+    return table(head, rows)
+
+
+def every_genre(libraries: Sequence[Library], genres: Sequence[str]) -> str:
+    """Return a table of how often each genre is predicted, written and right, without tags."""
+    truth = np.concatenate([library.truth for library in libraries])
+    p = np.concatenate([without_tags(library) for library in libraries])[truth >= 0]
+    truth, predicted, written = truth[truth >= 0], p.argmax(axis=1), p.max(axis=1) >= CONFIDENCE
+    rows = []
+    for number, genre in enumerate(genres):
+        cells = [genre, str((truth == number).sum())]
+        for mine in (predicted == number, (predicted == number) & written):
+            right = f"{(truth[mine] == number).mean():.2f}" if mine.any() else "-"
+            cells += [str(mine.sum()), right]
+        rows.append(cells)
+    return table(
+        ("genre", "tracks", "predicted", "of these right", "written", "of these right"), rows
+    )
+
+
 def tables(libraries: Sequence[Library], headline: set[str]) -> list[str]:
     """Return the lines of all tables."""
-    lines = []
+    lines = [
+        "Every collection without tags",
+        "",
+        every_collection(libraries),
+        "Every genre without tags",
+        "",
+        every_genre(libraries, read_ontology().genres),
+    ]
     for share in TAGGED:
         lines += ["", f"{share:.0%} of the tracks tagged", "", HEAD.replace("prior", "prediction")]
         cases = CASES if share else dict(list(CASES.items())[:2])
