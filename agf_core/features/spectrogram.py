@@ -3,11 +3,10 @@
 Equal to ``10 * log10(max(librosa.feature.melspectrogram(...), 1e-10))`` with librosa's defaults
 (periodic Hann window, zero-padded centred frames, Slaney's mel scale and area normalisation).
 
-Samples need not have the model's rate: for others, the window, the hop and the filterbank last as
-long, and the levels are as if the samples had been resampled.
+Samples need not have the model's rate. Where its highest band ends far below half of that, they
+are transformed at a lower one, to which `resample` converts them.
 """
 
-import itertools
 import math
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
@@ -17,12 +16,12 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from agf_core import constants
+from agf_core.features.resample import is_possible, resample
 
 FRAMES_PER_BLOCK = 64  # transformed at once: as many as the cache of a processor holds
 BANDS_AT_ONCE = 16  # mel bands computed together, from the bins that they reach
-MARGIN = 1.25  # times fmax, below half the sample rate: resampling takes away what is above
-MOST_SAMPLES = 2.5  # times the model's rate: above, resampling is quicker than longer transforms
-SMALL_FACTORS = math.prod((2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31))
+MARGIN = 1.25  # times fmax, below half the sample rate: room for a filter to take away the rest
+MOST_SAMPLES = 2.5  # times the model's rate: above, filters become long
 LARGEST_INPUT = 2**27  # numbers in all windows of an excerpt; the paper's are 330 thousand
 
 
@@ -100,12 +99,28 @@ class InputSpec:
                 f"excerpt_pieces is {self.excerpt_pieces}: shorter than a segment each"
             )
 
-    def rate_for(self, sample_rate: int) -> int:
-        """Return the rate at which samples of another rate are transformed: theirs if possible.
+    @property
+    def working_rate(self) -> int:
+        """Rate at which samples are transformed: the lowest that keeps all up to `fmax`.
 
-        Below `fmax`, resampling then has no effect on them but its cost.
+        It goes into the model's rate, the window and the hop a whole number of times.
         """
-        possible = 2 * MARGIN * self.fmax <= sample_rate <= MOST_SAMPLES * self.sample_rate
+        most = max(1, int(self.sample_rate / (2 * MARGIN * self.fmax)))
+        half = 1 if self.n_fft % 2 else self.n_fft // 2  # the centre of a window is a sample
+        common = math.gcd(self.sample_rate, half, self.hop_length)
+        return self.sample_rate // max(
+            n for n in range(1, min(most, common) + 1) if common % n == 0
+        )
+
+    def rate_for(self, sample_rate: int) -> int:
+        """Return the rate at which samples of another rate are read: theirs if possible.
+
+        Otherwise, a resampler has to convert them to the model's rate first.
+        """
+        possible = (
+            2 * MARGIN * self.fmax <= sample_rate <= MOST_SAMPLES * self.sample_rate
+            and is_possible(sample_rate, self.working_rate, self.fmax)
+        )
         return sample_rate if possible else self.sample_rate
 
     @classmethod
@@ -140,22 +155,14 @@ def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def mel_filterbank(
-    spec: InputSpec, n_fft: int | None = None, sample_rate: int | None = None
-) -> np.ndarray:
+def mel_filterbank(spec: InputSpec) -> np.ndarray:
     """Return triangular filters of equal area, as `librosa.filters.mel` does.
-
-    Parameters
-    ----------
-    spec : InputSpec
-    n_fft, sample_rate : int, optional
-        Of the spectrum, where they are not the spec's.
 
     Returns
     -------
     np.ndarray [shape=(n_mels, 1 + n_fft // 2), dtype=float32]
     """
-    bins = np.fft.rfftfreq(n_fft or spec.n_fft, 1 / (sample_rate or spec.sample_rate))  # Hz
+    bins = np.fft.rfftfreq(spec.n_fft, 1 / spec.sample_rate)  # hertz
     lowest, highest = _hz_to_mel(np.array([spec.fmin, spec.fmax]))
     edges = _mel_to_hz(np.linspace(lowest, highest, spec.n_mels + 2))  # Hz
     ramps = edges[:, None] - bins  # (n_mels + 2, bins)
@@ -168,16 +175,15 @@ def mel_filterbank(
 
 @dataclass(frozen=True)
 class _Transform:
-    """How samples of one rate are transformed.
+    """How samples are transformed.
 
     Parameters
     ----------
-    hop : float
+    sample_rate : int
+        Hertz: the spec's, or a part of it that keeps all frequencies that are needed.
+    hop : int
         Samples from one frame to the next.
-    before : int
-        Samples of a frame before its centre.
     window : np.ndarray [shape=(n_fft,), dtype=float64]
-        Zero behind its end, where it is shorter than the transform.
     n_bins : int
         Bins that are needed.
     parts : list of (slice, slice, np.ndarray [shape=(bins, bands)])
@@ -185,26 +191,20 @@ class _Transform:
         BLAS to start several threads, which cost more than they gain.
     """
 
-    hop: float
-    before: int
+    sample_rate: int
+    hop: int
     window: np.ndarray
     n_bins: int
     parts: list[tuple[slice, slice, np.ndarray]]
 
 
 @lru_cache(maxsize=16)
-def _transform(spec: InputSpec, sample_rate: int) -> _Transform:
-    ratio = sample_rate / spec.sample_rate
-    length = spec.n_fft * ratio  # of the window, in samples
-    n_fft = _quick_size(length) if ratio != 1 else spec.n_fft
-    times = np.arange(n_fft) / length
-    window = np.where(times < 1, 0.5 - 0.5 * np.cos(2 * np.pi * times), 0.0)
-    filters = mel_filterbank(spec, n_fft, sample_rate)
-    # More samples make powers larger. Narrow filters depend on where the bins lie: each weighs as
-    # much in total as the model's, or bands would be up to 0.3 dB off.
-    weights = filters.sum(axis=1, keepdims=True)
-    wanted = mel_filterbank(spec).sum(axis=1, keepdims=True) / np.float32(ratio**2)
-    filters = filters * np.divide(wanted, weights, out=np.zeros_like(weights), where=weights > 0)
+def _transform(spec: InputSpec) -> _Transform:
+    times = spec.sample_rate // spec.working_rate  # fewer samples
+    n_fft = spec.n_fft // times
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
+    # Bins lie where they did, and fewer samples make powers smaller.
+    filters = mel_filterbank(spec)[:, : 1 + n_fft // 2] * np.float32(times**2)
     parts = []
     for start in range(0, spec.n_mels, BANDS_AT_ONCE):
         bands = slice(start, min(start + BANDS_AT_ONCE, spec.n_mels))
@@ -212,16 +212,7 @@ def _transform(spec: InputSpec, sample_rate: int) -> _Transform:
         bins = slice(used[0], used[-1] + 1) if len(used) else slice(0)
         parts.append((bins, bands, np.ascontiguousarray(filters[bands, bins].T)))
     n_bins = max(bins.stop for bins, _, _ in parts)  # nothing above fmax is needed
-    return _Transform(spec.hop_length * ratio, round(length) // 2, window, n_bins, parts)
-
-
-def _quick_size(length: float) -> int:
-    """Return the nearest size of which a transform is quick: without a prime factor above 31."""
-    for distance in itertools.count():
-        for size in (round(length) - distance, round(length) + distance):
-            if size > 0 and SMALL_FACTORS ** math.ceil(math.log2(size + 1)) % size == 0:
-                return size
-    raise AssertionError
+    return _Transform(spec.working_rate, spec.hop_length // times, window, n_bins, parts)
 
 
 def log_mel(samples: np.ndarray, spec: InputSpec, sample_rate: int | None = None) -> np.ndarray:
@@ -252,24 +243,24 @@ def log_mel(samples: np.ndarray, spec: InputSpec, sample_rate: int | None = None
         raise ValueError(f"samples must be mono, shape (n,) with n > 0, not {samples.shape}")
     if not np.isfinite(samples).all():
         raise ValueError("samples hold values that are not finite numbers")
-    # Transformed in double precision, or rounding in loud low bands would drown silent high ones.
-    how = _transform(spec, sample_rate or spec.sample_rate)
+    rate = sample_rate or spec.sample_rate
+    how = _transform(spec)
     size = len(how.window)
-    padded = np.pad(samples, (how.before, size - how.before))
-    frames = sliding_window_view(padded, size)
-    n_frames = 1 + int((len(samples) - spec.n_fft % 2) / how.hop)
-    starts = np.round(np.arange(n_frames) * how.hop).astype(int)
-    regular = how.hop == int(how.hop)  # no frame need be copied
+    n_frames = 1 + (len(samples) * spec.sample_rate // rate - spec.n_fft % 2) // spec.hop_length
+    padded = resample(samples, rate, how.sample_rate, spec.fmax, size // 2)
+    frames = sliding_window_view(padded, size)[:: how.hop][:n_frames]
     result = np.empty((n_frames, spec.n_mels), np.float32)
+    # Transformed in double precision, or rounding in loud low bands would drown silent high ones.
     windowed = np.empty((FRAMES_PER_BLOCK, size))
-    for start in range(0, len(result), FRAMES_PER_BLOCK):
-        block = slice(start, min(start + FRAMES_PER_BLOCK, len(result)))
-        rows = frames[:: int(how.hop)][block] if regular else frames[starts[block]]
-        np.multiply(rows, how.window, out=windowed[: len(rows)])
-        spectrum = np.fft.rfft(windowed[: len(rows)])[:, : how.n_bins].astype(np.complex64)
+    spectra = np.empty((FRAMES_PER_BLOCK, 1 + size // 2), complex)
+    for start in range(0, n_frames, FRAMES_PER_BLOCK):
+        n = min(FRAMES_PER_BLOCK, n_frames - start)
+        np.multiply(frames[start : start + n], how.window, out=windowed[:n])
+        np.fft.rfft(windowed[:n], out=spectra[:n])
+        spectrum = spectra[:n, : how.n_bins].astype(np.complex64)
         power = spectrum.real**2 + spectrum.imag**2
         for bins, bands, weights in how.parts:
-            result[block, bands] = power[:, bins] @ weights
+            result[start : start + n, bands] = power[:, bins] @ weights
     return 10 * np.log10(np.maximum(result, constants.LOG_FLOOR))
 
 

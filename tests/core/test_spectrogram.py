@@ -38,7 +38,10 @@ def test_equals_librosa_on_real_music(spec, clips):
         ours, theirs = log_mel(samples, spec), librosa_log_mel(samples, spec)
         assert ours.shape == theirs.shape
         assert ours.dtype == np.float32
-        np.testing.assert_allclose(ours, theirs, atol=1e-3, rtol=0)
+        # Where hardly anything is left, rounding and what lies above the highest band do show.
+        apart = np.abs(ours - theirs)
+        assert apart[theirs > -50].max() < 1e-3
+        assert apart.max() < 0.1
 
 
 def test_equals_librosa_from_loud_noise_to_silence():
@@ -64,15 +67,24 @@ def test_samples_of_another_rate_need_not_be_resampled(rate, write_wav):
     ours = log_mel(decode.read(path).samples, spec)
     assert ours.shape == theirs.shape
     apart = (theirs - ours)[2:-2]  # the ends: a resampler sees what is not there
-    assert np.abs(apart).mean() < 0.2
-    assert np.abs(apart.mean(axis=0)).max() < 0.2
+    assert np.abs(apart).mean() < 0.01
+    assert np.abs(apart.mean(axis=0)).max() < 0.02
 
 
 def test_rates_that_resampling_would_change_are_resampled():
     spec = InputSpec(fmax=8_000.0)
     assert spec.rate_for(44_100) == 44_100
     assert {spec.rate_for(rate) for rate in (0, 8_000, 16_000, 192_000, 2_822_400)} == {44_100}
+    assert spec.rate_for(44_099) == 44_100
     assert InputSpec().rate_for(48_000) == 44_100  # its highest band ends at 22.05 kHz
+
+
+def test_samples_are_transformed_at_the_lowest_rate_that_has_room_for_a_filter():
+    assert InputSpec(fmax=8_000.0).working_rate == 22_050
+    assert InputSpec(fmax=4_000.0).working_rate == 11_025
+    assert InputSpec().working_rate == 44_100
+    assert InputSpec(44_100, 2_049, 1_024, fmax=8_000.0).working_rate == 44_100
+    assert InputSpec(44_100, 2_048, 1_023, fmax=8_000.0).working_rate == 44_100
 
 
 @pytest.mark.parametrize("spec", SPECS[:3], ids=lambda s: f"{s.sample_rate}")
