@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Iterator
-from typing import cast
 
 import av
 import numpy as np
@@ -38,6 +37,8 @@ __all__ = [  # with the errors that reading a file can raise
 ]
 
 PREROLL_SECONDS = 0.5  # dropped after a seek, until the output of a codec is right
+SHORT_PREROLL_SECONDS = 0.3  # of MP3, whose bit reservoir lasts 10 frames at most, and of FLAC
+SHORT_PREROLL_CODECS = ("flac", "mp3", "mp3float")
 FAST_SEEK_FROM = 1800.0  # seconds; rough starts after this are found by proportion
 GAP_TOLERANCE = 0.015  # seconds by which a time stamp may be late before a gap counts as lost
 EDGE_TOLERANCE = 0.25  # seconds that may be missing at both ends of a file: codecs start late
@@ -255,7 +256,9 @@ def _decode(
     if start is None:
         start = max(0.0, ((duration or 0.0) - (seconds or 0.0)) / 2)
     end = math.inf if seconds is None else start + seconds
-    target = _ticks(file.stream, max(0.0, start - PREROLL_SECONDS))
+    short = file.stream.codec_context.name in SHORT_PREROLL_CODECS
+    preroll = SHORT_PREROLL_SECONDS if short else PREROLL_SECONDS
+    target = _ticks(file.stream, max(0.0, start - preroll))
     seek = seek and start > PREROLL_SECONDS
     if seek and not file.seek(target, fast=roughly and start > FAST_SEEK_FROM):
         return None
@@ -297,42 +300,39 @@ def _ticks(stream: av.AudioStream, seconds: float) -> int:
 
 
 def _timed_frames(
-    file: AudioFile, target: int, now: float
+    file: AudioFile, first: int, now: float
 ) -> Iterator[tuple[float, float, av.AudioFrame]]:
-    """Yield the times, in seconds, at which each frame from `target` on begins and ends, and it.
+    """Yield the times, in seconds, at which each frame from a tick on begins and ends, and it.
 
-    Frames follow each other without a gap unless a time stamp is later than that. The first begins
-    at `now`; not a number, where that is not known, lasts until the first time stamp.
+    Packets that cannot be decoded are skipped. Frames follow each other without a gap unless a time
+    stamp is later than that. The first begins at `now`; not a number, where that is not known,
+    lasts until the first time stamp.
     """
     begin, tick = file.stream.start_time or 0, float(file.stream.time_base or 1)
-    for frame in _frames(file, target):
-        pts = frame.pts
-        if pts is not None:
-            stamp = (pts - begin) * tick
-            if not stamp <= now + GAP_TOLERANCE:
-                now = stamp
-        then = now + frame.samples / frame.sample_rate
-        yield now, then, frame
-        now = then
-
-
-def _frames(file: AudioFile, target: int) -> Iterator[av.AudioFrame]:
-    """Yield all frames from `target` (in ticks) on, skipping packets that cannot be decoded."""
+    decode = file.stream.codec_context.decode
     errors = 0
     while errors < DEMUX_ERRORS:
         try:
             for packet in file.packets():
                 errors = 0
                 pts = packet.pts
-                if pts is not None and pts + (packet.duration or 0) < target:
+                if pts is not None and pts + (packet.duration or 0) < first:
                     continue
                 try:
-                    frames = cast(list[av.AudioFrame], packet.decode())  # of a stream of sound
+                    frames = decode(packet)
                 except LIBAV_ERRORS:
                     continue
                 for frame in frames:
-                    if frame.sample_rate in POSSIBLE_RATES:
-                        yield frame
+                    rate, pts = frame.sample_rate, frame.pts
+                    if rate not in POSSIBLE_RATES:
+                        continue
+                    if pts is not None:
+                        stamp = (pts - begin) * tick
+                        if not stamp <= now + GAP_TOLERANCE:
+                            now = stamp
+                    then = now + frame.samples / rate
+                    yield now, then, frame
+                    now = then
             return
         except LIBAV_ERRORS:
             errors += 1

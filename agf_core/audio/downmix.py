@@ -112,11 +112,12 @@ def _sum(planes: list[np.ndarray], zero: float) -> np.ndarray:
     total: np.ndarray = planes[0] + planes[1]
     for plane in planes[2:]:
         total += plane
-    powers = [_power(plane - zero if zero else plane) for plane in planes]
-    if _power(total - len(planes) * zero) < CANCELLED_POWER_SHARE * sum(powers):
+    powers = [_power(plane, zero) for plane in planes]
+    if _power(total, len(planes) * zero) < CANCELLED_POWER_SHARE * sum(powers):
         return planes[int(np.argmax(powers))] * np.float32(len(planes))
     return total
 
 
-def _power(samples: np.ndarray) -> float:
+def _power(samples: np.ndarray, zero: float) -> float:
+    samples = samples - zero if zero else samples
     return float(np.dot(samples, samples))

@@ -36,6 +36,7 @@ from agf_core.inference.prediction import Features, FileResult, P, predict
 
 SLOWEST_READING = 8_192  # bytes per second: the time limit grows by reading at this rate
 SECONDS_BETWEEN_REPORTS = 1.0  # on bytes read
+FILES_AHEAD = 32  # that the worker may go on with while the main process writes what it has
 OUTER_SIGNALS = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT", "SIGXCPU")  # not its own
 FREE_MEMORY = "free some memory, or use fewer threads, and run again"
 SECONDS_WITHOUT_ANSWER = 120.0  # after which the process is taken to hang
@@ -130,9 +131,9 @@ class IsolatedTagger:
     def predict_files(self, paths: Iterable[P]) -> Generator[FileResult[P]]:
         """Predict from many files.
 
-        Lazy: paths are consumed as results are, a few ahead. Results are in the order of paths. A
-        file that fails, or crashes the worker, is a result with an error. Closing the iterator ends
-        the worker if it has files in progress.
+        Lazy: paths are consumed as results are, some ahead, so that the worker need not wait.
+        Results are in the order of paths. A file that fails, or crashes the worker, is a result
+        with an error. Closing the iterator ends the worker if it has files in progress.
 
         Yields
         ------
@@ -236,7 +237,7 @@ class IsolatedTagger:
             raise errors.BundleError(greeting["error"])
         if greeting["model_id"] != self.model_id:
             raise errors.BundleError(f"the model in {self._folder} has just changed; run again")
-        self._ahead = 2 * greeting["threads"]
+        self._ahead = 2 * greeting["threads"] + FILES_AHEAD
         return process
 
 
