@@ -24,9 +24,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from agf_core.inference.embeddings import EmbeddingStore
+from tests.stress.situations import POWERLESS, small_disk
 from tests.stress.store_writer import BATCH, MODEL, N_BASE, track
 from tests.stress.workplace import versions
-from tests.stress.world import POWERLESS, small_disk
 
 
 def start(folder: Path, first: int) -> subprocess.Popen[str]:

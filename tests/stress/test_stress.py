@@ -7,7 +7,19 @@ import sys
 import pytest
 from beets_helpers import open_library
 
-from tests.stress import caches, damage, imports, kills, models, store, training, world, writing
+from tests.stress import (
+    caches,
+    damage,
+    fixes,
+    imports,
+    kills,
+    maps,
+    models,
+    store,
+    training,
+    world,
+    writing,
+)
 from tests.stress.workplace import CLIPS, workplace
 
 
@@ -36,6 +48,16 @@ def test_what_is_to_be_interrupted_can_be_from_a_shell_in_the_background_too():
 def test_training_that_is_killed_or_stopped():
     counts = training.run(kills=1, interrupts=1, whole=0)
     assert counts["finished by a second run"] == 1
+
+
+def test_corrections_that_are_killed():
+    counts = fixes.run(kills=2, tracks=24)
+    assert counts["runs ended by SIGKILL"] == counts["finished by the next run"] == 2
+
+
+def test_maps_that_are_killed():
+    counts = maps.run(kills=2, tracks=24)
+    assert counts["runs ended by SIGKILL"] == counts["finished by the next run"] == 2
 
 
 def test_stored_features():
@@ -68,7 +90,11 @@ def test_an_import_with_damaged_files():
 
 @pytest.mark.parametrize(
     "name",
-    ["music_that_is_not_mounted", "links", "id3v23", "odd_paths", "read_only_cache"],
+    [
+        *("music_that_is_not_mounted", "links", "id3v23", "odd_paths", "read_only_cache"),
+        *("light_training_hostile_files", "fix_hostile_files", "fix_two_at_once"),
+        "map_read_only_folder",
+    ],
 )
 def test_the_world_around(name):
     with workplace(options=world.OPTIONS) as place:

@@ -8,6 +8,7 @@ agftrain` (the last `--whole` times: `beet agftrain --deep`) is ended by SIGKILL
 all of its processes as Ctrl-C does, after a time drawn from how long it takes. Then
 
 - the library must be sound, and its genres and all files what they were,
+- the stored features must be sound,
 - the active model must be the old one or the new one, and whole,
 - and, every third time, a second `beet agftrain` must go on, end, and make the new one active.
 """
@@ -32,6 +33,7 @@ from agf_core.bundle.registry import SHIPPED_NAME, ModelStore
 from agf_core.features.spectrogram import InputSpec
 from agf_core.train.export import network_to_onnx, weights_to_safetensors
 from agf_core.train.networks import GenreNet, MultiTaskNet, TransferMLP
+from tests.stress.analysed import stored
 from tests.stress.workplace import Kept, Workplace, versions, workplace, write_noise
 
 TRACKS = 24
@@ -128,6 +130,7 @@ class Trial:
     files: dict[Path, str] = field(default_factory=dict)
     kept: dict[str, Kept] = field(default_factory=dict)  # by the active model
     seconds: dict[str, float] = field(default_factory=dict)  # by the option
+    start: float = 0  # seconds until `beet` has started
     counts: Counter[str] = field(default_factory=Counter)
 
     @classmethod
@@ -146,9 +149,12 @@ class Trial:
         trial.kept[OLD] = Kept(place, OLD)
         for option in options:
             trial.kept[SHIPPED_NAME].restore()
-            start = time.perf_counter()
-            place.beet("agftrain", *option.split(), "-q", "--name", NEW)
-            trial.seconds[option] = time.perf_counter() - start
+            began = time.perf_counter()
+            process = place.start("agftrain", *option.split(), "-q", "--name", NEW)
+            place.wait_until_started(process)
+            trial.start = time.perf_counter() - began
+            process.communicate()
+            trial.seconds[option] = time.perf_counter() - began
             trial.unchanged()
             assert active(place) == NEW
         return trial
@@ -163,6 +169,9 @@ class Trial:
         self.kept[old].restore()
         arguments = ("agftrain", *option.split(), "-q", "--name", NEW)
         process = self.place.start(*arguments, start_new_session=True)
+        if how == signal.SIGINT:
+            self.place.wait_until_started(process)
+            after -= self.start
         time.sleep(after)
         had_ended = process.poll() is not None
         if how == signal.SIGKILL:
@@ -179,6 +188,9 @@ class Trial:
         self.counts["runs that were faster"] += had_ended
         self.counts["after which the new model was active"] += now == NEW
         self.counts["with something lying about"] += bool(models_lying_about(self.place))
+        features = stored(self.place)
+        self.counts["with the features of some but not all tracks"] += 0 < features < TRACKS
+        self.counts["with the features of all tracks"] += features == TRACKS
         kept = list(self.place.cache.rglob("*.safetensors"))
         self.counts["with checkpoints to go on from"] += bool(kept)
         if again:
@@ -199,7 +211,8 @@ def run(kills: int, interrupts: int, whole: int, seed: int = 0) -> Counter[str]:
         for number in range(kills + interrupts):
             how = signal.SIGKILL if number < kills else signal.SIGINT
             option = "" if number < kills + interrupts - whole else "--deep"
-            after = rng.uniform(0.1, 1) * trial.seconds[option]
+            before = 0.1 * trial.seconds[option] if how == signal.SIGKILL else trial.start
+            after = rng.uniform(before, trial.seconds[option])
             old = (SHIPPED_NAME, OLD)[number % 2]
             trial.end(how, option, old, after, again=number % 3 == 0)
             name = " ".join(["agftrain", *option.split()])

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -107,6 +108,15 @@ class Workplace:
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options,
         )
 
+    def wait_until_started(self, process: subprocess.Popen) -> None:
+        """Wait until a `beet` command has opened the library: before, Ctrl-C is beets' matter."""
+        descriptors = Path(f"/proc/{process.pid}/fd")
+        while process.poll() is None:
+            with suppress(FileNotFoundError):
+                if self.database in map(Path.readlink, descriptors.iterdir()):
+                    return
+            time.sleep(0.001)
+
     def beet(self, *arguments: str) -> str:
         """Run a `beet` command here; return what it says on standard error."""
         process = self.start(*arguments)
@@ -154,13 +164,13 @@ class Kept:
 
     def __init__(self, place: Workplace, name: str) -> None:
         self._place = place
-        self._copy = place.home.with_name(name)
-        shutil.copytree(place.home, self._copy)
+        self.folder = place.home.with_name(name)
+        shutil.copytree(place.home, self.folder)
 
     def restore(self) -> None:
         """Make the workplace what it was."""
         shutil.rmtree(self._place.home)
-        shutil.copytree(self._copy, self._place.home)
+        shutil.copytree(self.folder, self._place.home)
 
 
 @contextmanager
