@@ -307,6 +307,16 @@ def test_the_album_follows_when_its_tracks_agree(library, answer):
     assert library.lib.get_album(album.id).genres == ["Rock"]
 
 
+def test_what_is_accepted_replaces_a_wrong_genre_whatever_the_configuration(library, answer):
+    fill(library)
+    for options in ({"keep_existing": True}, {"force": True}):
+        library.configure(context=True, **options)
+        answer("a")
+        library.beet("agfaudit", "--fix")
+        assert library.genres("wrong") == library.file_genres("wrong") == ["Rock"]
+        library.beet("agfgenre", "--undo")
+
+
 def test_enter_skips_and_quit_ends(library, capsys, answer):
     fill(library)
     for answers in (("",), ("q",), ("t", "")):

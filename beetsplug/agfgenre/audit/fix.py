@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from beets import ui
@@ -47,9 +48,9 @@ class Fixer:
         self, lib: Library, vocabulary: Vocabulary, settings: Settings, log: BeetsLogger
     ) -> None:
         self._lib, self._log, self._vocabulary = lib, log, vocabulary
-        self._settings = settings
+        # What the user accepts replaces the wrong genre, also where tagging adds to what is there.
+        self._settings = replace(settings, keep_existing=False)
         self._changed = self._kept = 0
-        self._albums: set[int] = set()  # of tracks that were changed
 
     def walk(self, suspects: Sequence[Suspect]) -> None:
         """Show one suspect after the other, and do what the user chooses.
@@ -74,8 +75,6 @@ class Fixer:
                     if not self._decide(suspect, obj):
                         break
             finally:
-                with writing(self._lib), uninterrupted():
-                    self._complete_albums()
                 self._log.info("{}", self._text())
 
     def _current(self, suspect: Suspect) -> TrackOrAlbum | None:
@@ -118,8 +117,6 @@ class Fixer:
         objs: list[TrackOrAlbum] = [obj]
         if isinstance(obj, Album):
             objs += [item for item in obj.items() if same_genres(stored_genres(item), old)]
-        elif obj.album_id:
-            self._albums.add(obj.album_id)
         try:
             for one in objs:
                 self._applier.choose(one, genres)
@@ -128,18 +125,16 @@ class Fixer:
             with self._lib.transaction():
                 for one in objs:
                     store(one)
+        if isinstance(obj, Item) and (album := obj.get_album()):
+            self._complete(album)
 
-    def _complete_albums(self) -> None:
-        """Give albums whose tracks have the same genres by now these genres."""
-        for number in self._albums:
-            album = self._lib.get_album(number)
-            if album is None:
-                continue
-            common = {tuple(map(fold_genre_name, stored_genres(item))) for item in album.items()}
-            genres = stored_genres(cast(Item, album.items().get()))
-            if len(common) == 1 and not same_genres(stored_genres(album), genres):
-                self._applier.choose(album, genres)
-                store(album)
+    def _complete(self, album: Album) -> None:
+        """Give an album whose tracks have the same genres by now these genres."""
+        common = {tuple(map(fold_genre_name, stored_genres(item))) for item in album.items()}
+        genres = stored_genres(cast(Item, album.items().get()))
+        if len(common) == 1 and not same_genres(stored_genres(album), genres):
+            self._applier.choose(album, genres)
+            store(album)
 
     def _text(self) -> str:
         parts = [f"changed {plural(self._changed, 'genre')}"]
