@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -197,6 +198,23 @@ def test_one_genre_of_two_spellings_is_one_genre_to_the_model(library, capsys):
         add(library, f"a{i}", "Hip-Hop", [("Hip Hop", "hip-hop")[i % 2]], artist=f"a{i}")
         add(library, f"b{i}", "Rock", artist=f"b{i}")
     assert found(library, capsys)["suspects"] == []
+
+
+def test_a_library_is_checked_by_the_base_model_of_the_light_model_in_use(
+    library, capsys, monkeypatch
+):
+    def unsure(sound, seed):
+        flat = np.full(len(LABELS), -np.log(len(LABELS)), np.float32)
+        return replace(sure(sound, seed), log_probabilities=flat)
+
+    sure = features_of
+    monkeypatch.setattr(sys.modules[__name__], "features_of", unsure)
+    fill(library)
+    before = found(library, capsys)
+    library.beet("agftrain", "-q", "--name", "mine")
+    assert models.model_store().active == "mine"
+    assert found(library, capsys) == before
+    assert len(before["suspects"]) == 1
 
 
 def test_a_small_library_is_checked_by_the_base_model_and_says_so(library, capsys):

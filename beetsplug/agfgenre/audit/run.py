@@ -174,15 +174,16 @@ def _base(settings: Settings, log: BeetsLogger) -> Bundle:
     except BundleError as error:
         raise UserError(f"agfaudit: {error}") from None
     metadata = model.metadata
+    if model.base_id == shipped.model_id:
+        return shipped
     if metadata.head is not None:
-        labels = metadata.network_labels
-        return replace(model, metadata=replace(metadata, labels=labels, head=None))
-    if model.model_id != shipped.model_id:
-        log.warning(
-            "the networks of {} may have been trained on this library, wrong genres included; "
-            "`beet agfmodels use {}` checks by networks that were not",
-            *(metadata.name, SHIPPED_NAME),
-        )
+        base = replace(metadata, labels=metadata.network_labels, head=None, prior=None)
+        return replace(model, model_id=model.base_id, metadata=base)
+    log.warning(
+        "the networks of {} may have been trained on this library, wrong genres included; "
+        "`beet agfmodels use {}` checks by networks that were not",
+        *(metadata.name, SHIPPED_NAME),
+    )
     return model
 
 
