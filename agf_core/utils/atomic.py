@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 DIGEST_SIZE = 32  # bytes, of a checksum
+ABANDONED = 3600.0  # seconds after which nobody writes a file any more
 RETRY_PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds, between attempts to replace a file that is open
 
 
@@ -17,7 +19,8 @@ RETRY_PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds, between attempts to replace a f
 def written(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Open a new file that replaces `path` once it is written, and is deleted on an error.
 
-    A process that is killed meanwhile leaves ``.<name>.<8 digits>.partial`` behind.
+    A process that is killed meanwhile leaves ``.<name>.<8 digits>.partial`` behind, see
+    `remove_abandoned`.
 
     Parameters
     ----------
@@ -47,6 +50,21 @@ def written(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # errors of a full disk name no file
         raise
+
+
+def remove_abandoned(path: Path) -> None:
+    """Remove what killed processes have left of writing a file, an hour ago or earlier.
+
+    Parameters
+    ----------
+    path : Path
+        The file that `written` was to replace. Only its folder is searched.
+    """
+    begun = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.partial")
+    with suppress(OSError):
+        for partial in path.parent.iterdir():
+            if begun.fullmatch(partial.name) and time.time() - partial.stat().st_mtime > ABANDONED:
+                partial.unlink()
 
 
 def replace(source: str | bytes | Path, target: str | bytes | Path) -> None:

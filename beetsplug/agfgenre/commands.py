@@ -373,7 +373,7 @@ def _stoppable(command: Command) -> Command:
             command(lib, options, arguments)
         except KeyboardInterrupt:
             raise SystemExit(INTERRUPTED) from None
-        except UserError as error:
+        except (UserError, InvalidQueryError) as error:
             error.args = (printable(str(error), LONGEST_LINE),)
             raise
 

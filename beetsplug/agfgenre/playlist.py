@@ -49,6 +49,7 @@ def write_playlist(lib: Library, path: Path, items: Iterable[Item], log: BeetsLo
                         "{} has a line break in its name, left out of the playlist",
                         shown(item.path),
                     )
+        atomic.remove_abandoned(path)
     except OSError as error:
         raise UserError(f"agfsimilar: {why_not_written(path, error)}") from None
 

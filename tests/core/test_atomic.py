@@ -34,6 +34,19 @@ def test_what_goes_wrong_leaves_what_was_there_and_nothing_else(tmp_path, error)
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_what_killed_processes_have_begun_is_removed_after_an_hour(tmp_path):
+    path = tmp_path / "a.html"
+    mine = [".a.html.partial", ".a.html.0123456789.partial", ".b.html.01234567.partial", "a.html"]
+    abandoned, recent = ".a.html.01234567.partial", ".a.html.89abcdef.partial"
+    for name in (*mine, abandoned, recent):
+        (tmp_path / name).write_text(name)
+        os.utime(tmp_path / name, (0, 0))
+    os.utime(tmp_path / recent)
+    atomic.remove_abandoned(path)
+    assert {file.name for file in tmp_path.iterdir()} == {*mine, recent}
+    atomic.remove_abandoned(tmp_path / "nowhere" / "a.html")
+
+
 def test_a_link_is_replaced_and_not_written_through(tmp_path):
     (tmp_path / "outside").write_bytes(b"outside")
     (tmp_path / "file").symlink_to(tmp_path / "outside")

@@ -90,6 +90,7 @@ def write(path: Path, text: str) -> None:
     try:
         with atomic.written(path, durable=False) as file:
             file.write(text.encode())
+        atomic.remove_abandoned(path)
     except OSError as error:
         raise UserError(f"agfmap: {why_not_written(path, error)}") from None
 
