@@ -5,13 +5,17 @@ PYTHON ?= python3
 INSTALL = -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PACKAGE = pyproject.toml constraints.txt
 
-.PHONY: demo test lint docs linkcheck test-oldest-beets test-wheel clean
+.PHONY: demo test gpu lint docs linkcheck test-oldest-beets test-wheel clean
 
 demo: .venv-demo/ready  ## Tag a throw-away library of the clips in tests/data
 	sh demo/run.sh .venv-demo/bin/beet
 
 test: .venv/ready  ## All tests, on the newest beets
 	.venv/bin/python -m pytest
+
+gpu: .venv/ready  ## On a GPU, at most 15 minutes: its tests, then how fast and in how much memory it trains
+	timeout 120 .venv/bin/python -m pytest tests/core/test_train_loop.py -k on_a_gpu
+	timeout 780 .venv/bin/python benchmarks/paper_training.py --tracks 25000
 
 lint: .venv/ready
 	.venv/bin/ruff format --check .
