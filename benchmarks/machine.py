@@ -117,6 +117,7 @@ def fill(
 def run(home: Path, *arguments: str) -> None:
     """Run a `beet` command to its end; its cache is of this library alone."""
     surroundings = os.environ | {"XDG_CACHE_HOME": str(home / "cache")}
+    surroundings.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled
     subprocess.run(beet(home, *arguments), check=True, stdout=subprocess.DEVNULL, env=surroundings)
 
 

@@ -118,6 +118,19 @@ def test_tags_without_room_are_copied_with_room_for_the_next_ones(mp3):
     assert tag(item, path, ["Electronic", "Pop"])
 
 
+def test_what_would_move_is_not_tried_in_memory_first(mp3, monkeypatch):
+    item, path = mp3
+    item.lyrics = "la " * 10_000
+    monkeypatch.setattr(file_writer, "FEW_CHANGED", 8_192)
+    tried = []
+    keep = Overlay.write
+    monkeypatch.setattr(Overlay, "write", lambda *args: tried.append(args[1]) or keep(*args))
+    assert not tag(item, path, ["Rock"])
+    assert not any(tried)  # of no bytes, by which `mutagen` checks a file
+    assert tag(item, path, ["Pop"])
+    assert any(tried)
+
+
 def test_links_of_both_kinds_are_written_in_place(mp3, tmp_path):
     item, path = mp3
     os.link(path, tmp_path / "hard.mp3")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,6 +14,7 @@ from beets import plugins
 from beets.library import FileOperationError, ReadError, WriteError
 from beets.util import displayable_path, syspath
 from mediafile import MediaFile, UnreadableFileError
+from mutagen import MutagenError
 from mutagen.apev2 import APEv2File
 
 from agf_core.utils import atomic
@@ -100,18 +101,27 @@ class FileTags:
             If the file cannot have these tags.
         """
         self._tags.update(tags)
+        most = max(FEW_CHANGED, self._status.st_size // SHARE_CHANGED)
+        moves = False
+
+        def padding(info: PaddingInfo) -> int:
+            """Return the padding to leave; raise an error where much of the file would move."""
+            nonlocal moves
+            moves = info.padding < 0 and info.size > most
+            if moves:
+                raise MutagenError("more than may be written in place")
+            return _padding(info)
+
         try:
             self._overlay.seek(0)  # `mutagen` begins where it is
-            _save(self._tags)
+            _save(self._tags, padding)
             patch = self._overlay.patch()
         except (OSError, UnreadableFileError):
-            if self._overlay.is_full:
+            if moves or self._overlay.is_full:
                 return None
             raise
         changed = sum(len(change.new) for change in patch.changes)
-        if changed > max(FEW_CHANGED, self._status.st_size // SHARE_CHANGED):
-            return None
-        return Entry(self.path, self._status.st_mtime_ns, patch)
+        return Entry(self.path, self._status.st_mtime_ns, patch) if changed <= most else None
 
 
 def write(
@@ -142,7 +152,7 @@ def write(
     OSError, ReadError, WriteError
         When it cannot be written: the file is as it was.
     """
-    tags = {field: value for field, value in dict(item).items() if field in item._media_fields}
+    tags = {field: item[field] for field in item if field in item._media_fields}
     if genres is not None:
         tags["genres"] = list(genres)
     plugins.send("write", item=item, path=item.path, tags=tags)
@@ -289,17 +299,17 @@ def _tag(item: Item, copy: str, tags: dict[str, Any]) -> None:
         raise WriteError(item.path, error) from error
 
 
-def _save(file: MediaFile) -> None:
-    """Save tags; keep all of the padding that there is, so that nothing has to move."""
-    if isinstance(file.mgfile, APEv2File):  # which has none
-        file.save()
-    else:
-        file.save(padding=_padding)
-
-
 def _padding(info: PaddingInfo) -> int:
     """Return the bytes of padding to leave: those that are left, or new ones if there are none."""
     return int(info.padding if info.padding >= 0 else info.get_default_padding())
+
+
+def _save(file: MediaFile, padding: Callable[[PaddingInfo], int] = _padding) -> None:
+    """Save tags; by default keep all of the padding that there is, so that nothing has to move."""
+    if isinstance(file.mgfile, APEv2File):  # which has none
+        file.save()
+    else:
+        file.save(padding=padding)
 
 
 def _sync(copy: str) -> None:
