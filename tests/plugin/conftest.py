@@ -72,7 +72,8 @@ def without_essentia(sources):
 
 
 @pytest.fixture
-def training_library(monkeypatch, tmp_path, start_folder):
+def training_library(monkeypatch, tmp_path, start_folder, request):
+    """In memory, or by an indirect parameter that is true in a file, where runs can be undone."""
     monkeypatch.setattr("beetsplug.agfgenre.train.deep.FineTuneConfig", partial(replace, PLAN))
     # Which takes seconds per track, and is not installed everywhere.
     monkeypatch.setattr("beetsplug.agfgenre.train.deep.possible_sources", without_essentia)
@@ -87,4 +88,4 @@ def training_library(monkeypatch, tmp_path, start_folder):
 
     # A worker would load the real shipped model.
     monkeypatch.setattr("beetsplug.agfgenre.models.IsolatedTagger", tagger)
-    yield from open_library(monkeypatch, None)
+    yield from open_library(monkeypatch, None, on_disk=getattr(request, "param", False))
