@@ -3,8 +3,9 @@
 python benchmarks/tagging.py FOLDER [--tracks 50] [--minutes 4] [--rounds 3]
 
 All is done in turns, several rounds of it, and medians are shown: the parts, each on every file in
-one thread, and the whole of ``beet agfgenre`` on a library of copies, where it finds no genres and
-writes the tags of every file. With --minutes the files are songs of that length, joined from the
+one thread, and the whole of ``beet agfgenre`` on a library of copies, where it finds no genres:
+with nothing to do, which is its start; with ``-p``, which analyses all and writes nothing; and with
+the tags of every file written. With --minutes the files are songs of that length, joined from the
 clips of the folder.
 """
 
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import av
 from machine import (
@@ -78,42 +80,52 @@ def measure(files: list[Path], folder: Path, rounds: int) -> None:
     spec = tagger.metadata.input
     excerpt = {"seconds": spec.excerpt_seconds, "pieces": spec.excerpt_pieces}
     decode_excerpt = partial(decode, **excerpt)
-    excerpts: list[decode_module.Audio] = []
-    spectra: list = []
+    made: dict[str, Any] = {}  # of the file that it is the turn of
 
-    def read_one(path: Path) -> decode_module.Audio:
+    def read(path: Path) -> None:
         with decode_module.AudioFile(path) as file:
             rate = spec.rate_for(file.stream.sample_rate)
-            return decode_module.read_excerpt(file, **excerpt, sample_rate=rate)
+            made["audio"] = decode_module.read_excerpt(file, **excerpt, sample_rate=rate)
 
-    def read() -> None:
-        excerpts[:] = map(read_one, files)
-
-    def transform() -> None:
-        spectra[:] = (log_mel(one.samples, spec, one.sample_rate) for one in excerpts)
+    def transform(path: Path) -> None:
+        audio = made["audio"]
+        made["spectrogram"] = log_mel(audio.samples, spec, audio.sample_rate)
 
     def decode_in_processes() -> None:
         with ProcessPoolExecutor(cores()) as pool:
             list(pool.map(decode_excerpt, files))
 
-    steps: dict[str, Callable[[], object]] = {
-        "decoding alone": lambda: [decode_excerpt(path) for path in files],
-        f"decoding alone, {cores()} processes": decode_in_processes,
-        "key of the sound": lambda: [decode_module.content_key(path) for path in files],
+    def pretend() -> None:
+        run(home, "agfgenre", "-q", "-p")
+        shutil.rmtree(home / "cache")  # or the next run would know the features
+
+    parts: dict[str, Callable[[Path], object]] = {
+        "decoding alone": decode_excerpt,
+        "key of the sound": decode_module.content_key,
         "reading: mono": read,
         "log-mel": transform,
-        "network": lambda: [tagger.predict_log_mel(one) for one in spectra],
+        "network": lambda path: tagger.predict_log_mel(made["spectrogram"]),
+    }
+    wholes: dict[str, Callable[[], object]] = {
+        f"decoding alone, {cores()} processes": decode_in_processes,
         "beet agfgenre, nothing to do": lambda: run(home, "agfgenre", "-q", "id:0"),
+        "beet agfgenre -p, nothing written": pretend,
         "beet agfgenre, tags written": lambda: run(home, "agfgenre", "-q"),
     }
-    costs: dict[str, list] = {step: [] for step in steps}
+    costs: dict[str, list] = {step: [] for step in (*parts, *wholes)}
     decode_in_processes()  # so that all files have been read once
     for number in range(rounds):
+        of_files: dict[str, list] = {part: [] for part in parts}
+        for path in files:
+            for part, action in parts.items():
+                of_files[part].append(cost(partial(action, path)))
+        for part, values in of_files.items():
+            costs[part].append(tuple(map(sum, zip(*values, strict=True))))
         home = folder / f"beets-{number}"
         fill(home, files, shutil.copy, "agfgenre: {min_confidence: 0}")
         os.sync()  # a library lies on its disk: copying it is not the plugin's work
-        for step, action in steps.items():
-            costs[step].append(cost(action))
+        for whole, command in wholes.items():
+            costs[whole].append(cost(command))
         shutil.rmtree(home)
 
     what = f"{spec.excerpt_seconds:g} s in pieces: {spec.excerpt_pieces}"
