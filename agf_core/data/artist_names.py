@@ -3,6 +3,7 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 
 LONGEST_NAME = 1_000  # characters that count
 ARTICLES = "the|a|an|die|der|das|los|las|les|la|le|el|il"
@@ -30,7 +31,12 @@ def fold_artist_name(name: str) -> str:
     str
         Empty where the name is no artist ("Various Artists", "").
     """
-    name = " ".join(unicodedata.normalize("NFKC", name[:LONGEST_NAME]).split())
+    return _fold(name[:LONGEST_NAME])
+
+
+@lru_cache(maxsize=4096)  # a library names each artist many times
+def _fold(name: str) -> str:
+    name = " ".join(unicodedata.normalize("NFKC", name).split())
     if guest := GUEST_CREDIT.search(name, 1):
         name = name[: guest.start()]
     whole = re.sub(rf"^(.+), ({ARTICLES})$", r"\2 \1", name.casefold())

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from copy import copy
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from beets.dbcore.query import Query
@@ -71,9 +72,11 @@ class Matches(Generic[T]):
     def values(self, *fields: str) -> Iterator[dict[str, Any]]:
         """Yield the values of ``id`` and of fields for each match, without building the objects.
 
-        Values that a track lacks do not come from its album.
+        Values that a track lacks do not come from its album. Equal values may be one object.
         """
-        kind, types = self._kind, {field: self._kind._type(field) for field in fields}
+        kind = self._kind
+        # Neighbours have the same artist, genre and model, which beets converts slowly.
+        read = [(field, lru_cache(256)(kind._type(field).from_sql)) for field in fields]
         columns = ", ".join(
             field
             if field in kind._fields
@@ -88,7 +91,7 @@ class Matches(Generic[T]):
                 rows = {row["id"]: row for row in transaction.query(statement, numbers)}
             for number in block:
                 if row := rows.get(number):
-                    yield {"id": number} | {f: types[f].from_sql(row[f]) for f in fields}
+                    yield {"id": number} | {field: from_sql(row[field]) for field, from_sql in read}
 
     @property
     def ids(self) -> list[int]:
