@@ -24,7 +24,7 @@ from beets.ui import Subcommand, UserError
 from agf_core import missing_for_learning
 from agf_core.errors import printable
 from beetsplug.agfgenre.config import DEFAULTS, AuditSettings, Settings, TrainSettings, min_tracks
-from beetsplug.agfgenre.console import LONGEST_LINE, plural, show
+from beetsplug.agfgenre.console import LONGEST_LINE, name_of, plural, show
 from beetsplug.agfgenre.summary import Summary
 from beetsplug.agfgenre.vocabulary import Vocabulary, read_learn_as
 
@@ -273,8 +273,9 @@ def similar_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
             write_playlist(lib, Path(options.playlist), found, log)
             log.info("wrote {} to {}", plural(len(found), "track"), options.playlist)
             return
+        wanted = getattr(options, "format", None)  # absent without -f
         for item in found:
-            show(format(item))
+            show(format(item) if wanted else name_of(item))
 
     command.func = _stoppable(run)
     return command

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from beets import ui
 from beets.dbcore.query import InvalidQueryError
+from beets.util import displayable_path
 from train_library import add, everything
 
 from agf_core.inference.embeddings import EmbeddingStore
@@ -49,6 +50,17 @@ def test_what_sounds_alike_is_found_and_nothing_is_changed(music, capsys):
     title, similarity = line.split(":")
     assert title == found[0]
     assert 0 < float(similarity) <= 1
+
+
+def test_a_track_without_a_name_is_listed_by_its_file(music, capsys):
+    (nameless,) = music.lib.items("title:H01")
+    nameless.update({"title": "", "artist": ""})
+    nameless.store()
+    capsys.readouterr()
+    music.beet("agfsimilar", "title:H03", "-n", "30")
+    lines = capsys.readouterr().out.splitlines()
+    assert displayable_path(nameless.path) in lines
+    assert sum(" - " in line for line in lines) == len(lines) - 1
 
 
 def test_tracks_of_the_same_artist_are_left_out_on_demand(music, capsys):
