@@ -75,7 +75,7 @@ def unknown_artists(library):
     ("make", "sentence"),
     [
         (lambda library: None, "nothing in the library matches"),
-        (no_genres, "none of the 24 tracks has a genre to train on"),
+        (no_genres, "none of the 24 tracks that have an artist has a genre"),
         (one_genre, "there is only one genre, Doom"),
         (one_artist, "all tracks with a genre are by one artist"),
         (four_artists, "only 4 artists have tracks of these 2 genres, and 5 or more"),

@@ -165,8 +165,8 @@ def _problem(tracks: Sequence[Track], genres: tuple[str, ...], left_out: Sequenc
         return "no track has an artist; add artists to the tags"
     if not tagged:
         return (
-            f"none of the {plural(len(tracks), 'track')} has a genre to train on; tag some, or "
-            "check what whitelist and learn_as leave out"
+            f"none of the {plural(len(tracks), 'track')} that have an artist has a genre to train "
+            "on; tag some, or check what whitelist and learn_as leave out"
         )
     if len(genres) > 1:
         artists = {track.artist for track in tagged if track.genre in genres}
