@@ -83,8 +83,10 @@ def in_new_process(home: Path, original: Path, files: int, way: str) -> list[flo
         for number in range(files):
             shutil.copyfile(original, Path(folder, f"{number:02}.flac"))
         os.sync()
-        command = [sys.executable, __file__, "--folder", folder, "--way", way]
-        return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        command = [sys.executable, __file__, "--folder", ".", "--way", way]
+        # There, since beets leaves backups of a database beside it, even of one in memory.
+        done = subprocess.run(command, check=True, capture_output=True, cwd=folder)
+        return json.loads(done.stdout)
 
 
 def write(folder: Path, way: str) -> list[float]:
