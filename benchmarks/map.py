@@ -2,7 +2,7 @@
 
 python benchmarks/map.py [--tracks 20000]
 
-The tracks are empty files in a library of their own, with made-up embeddings: clusters of artists
+The tracks are empty files in a library of their own, with generated embeddings: clusters of artists
 within clusters of genres. The browser is Chromium, Chrome or Edge without a graphics card.
 """
 

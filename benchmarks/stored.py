@@ -2,7 +2,7 @@
 
 python benchmarks/stored.py [--tracks 1000 10000 100000]
 
-The tracks are empty files in a library of their own, with made-up embeddings: clusters of artists
+The tracks are empty files in a library of their own, with generated embeddings: clusters of artists
 within clusters of genres, ten tracks by each artist. Each command is a process of its own.
 """
 

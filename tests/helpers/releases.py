@@ -1,4 +1,4 @@
-"""Small collections with windows that are made up, from which a release is trained in seconds."""
+"""Small collections with generated windows, from which a release is trained in seconds."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -21,6 +21,7 @@ from train_library import RATE
 from agf_core.bundle import format as bundle_format
 from agf_core.bundle.registry import ModelStore
 from agf_core.errors import printable
+from beetsplug.agfgenre.commands import NOT_BETTER
 
 LONG = HOSTILE["ten megabytes"][:1_000_000]
 SHORT = "".join(text for what, text in HOSTILE.items() if what != "ten megabytes")
@@ -89,7 +90,8 @@ class Shown:
         except (ui.UserError, InvalidQueryError) as error:
             errors = [str(error)]
         except SystemExit as ended:
-            assert ended.code == 3, command  # noqa: PT017  (a model that is not better)
+            if ended.code != NOT_BETTER:
+                raise
         return self.check(longest, errors)
 
     def check(self, longest: int = 20_000, errors=()) -> str:

@@ -13,7 +13,6 @@ moment, otherwise after the first track was changed. After the next `beet` comma
   `beet agfgenre --undo` restores everything; neither leaves anything lying about.
 """
 
-import argparse
 import os
 import pty
 import random
@@ -27,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.stress import analysed
-from tests.stress.workplace import Kept, Workplace, sound, versions, workplace
+from tests.stress.workplace import Kept, Workplace, show_counts, sound, workplace
 
 COMMAND = ("agfaudit", "--fix", "-n", "0")
 
@@ -163,17 +162,5 @@ def run(kills: int, tracks: int, seed: int = 0) -> Counter[str]:
         return trial.counts
 
 
-def main() -> None:
-    """Run the command."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--tracks", type=int, default=96)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    print(versions())
-    for what, count in run(**vars(arguments)).items():
-        print(f"{count:7} {what}")
-
-
 if __name__ == "__main__":
-    main()
+    show_counts(__doc__, run, kills=50, tracks=96, seed=0)

@@ -18,7 +18,6 @@ Then as many times as `--undos` says, `--undo` is ended in the same way, every t
 and a second `--undo` must finish it.
 """
 
-import argparse
 import random
 import signal
 import time
@@ -26,7 +25,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.stress.workplace import CLIPS, Kept, Workplace, clips, sound, versions, workplace
+from tests.stress.workplace import CLIPS, Kept, Workplace, clips, show_counts, sound, workplace
 
 OLD = ["Old Genre"]
 COMMAND = ("agfgenre", "-f", "-q")
@@ -128,21 +127,5 @@ def run(
         return trial.counts
 
 
-def main() -> None:
-    """Run the command."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--interrupts", type=int, default=20)
-    parser.add_argument("--undos", type=int, default=20)
-    parser.add_argument("--tracks", type=int, default=200)
-    parser.add_argument("--folder", type=Path, default=CLIPS)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    print(versions())
-    counts = run(**vars(arguments))
-    for what, count in counts.items():
-        print(f"{count:7} {what}")
-
-
 if __name__ == "__main__":
-    main()
+    show_counts(__doc__, run, kills=50, interrupts=20, undos=20, tracks=200, folder=CLIPS, seed=0)

@@ -12,7 +12,6 @@ while it writes the page. It writes slowly, or hardly any kill would fall into t
 - and the next `beet agfmap` must write the new one.
 """
 
-import argparse
 import os
 import random
 import subprocess
@@ -24,7 +23,7 @@ from pathlib import Path
 
 from tests.stress import analysed
 from tests.stress.training import contents
-from tests.stress.workplace import Kept, Workplace, versions, workplace
+from tests.stress.workplace import Kept, Workplace, show_counts, workplace
 
 PIECES, PAUSE = 40, 0.001  # that a file is written in, and seconds before each
 LATER = PIECES * PAUSE  # seconds at most from the beginning of a write to the kill
@@ -158,17 +157,5 @@ def run(kills: int, tracks: int, seed: int = 0) -> Counter[str]:
         return trial.counts
 
 
-def main() -> None:
-    """Run the command."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--tracks", type=int, default=96)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    print(versions())
-    for what, count in run(**vars(arguments)).items():
-        print(f"{count:7} {what}")
-
-
 if __name__ == "__main__":
-    main()
+    show_counts(__doc__, run, kills=50, tracks=96, seed=0)

@@ -15,13 +15,14 @@ ROOT = os.geteuid() == 0
 # Root may write what nobody may; without this power it is as everybody else.
 POWERLESS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if ROOT else ()
 Situation = Callable[[Workplace], None]
-SITUATIONS: dict[str, Situation] = {}
 
 
-def situation(function: Situation) -> Situation:
-    """Enter a function under its name."""
-    SITUATIONS[function.__name__] = function
-    return function
+class Situations(dict[str, Situation]):
+    """Situations by name; as a decorator it enters a function under its own."""
+
+    def __call__(self, function: Situation) -> Situation:
+        self[function.__name__] = function
+        return function
 
 
 @contextmanager

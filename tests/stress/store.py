@@ -10,7 +10,6 @@ not be written: then what is stored must still be found. The full disk is a real
 one, which only root may mount; others leave it out.
 """
 
-import argparse
 import os
 import random
 import sqlite3
@@ -26,7 +25,7 @@ import numpy as np
 from agf_core.inference.embeddings import EmbeddingStore
 from tests.stress.situations import POWERLESS, small_disk
 from tests.stress.store_writer import BATCH, MODEL, N_BASE, track
-from tests.stress.workplace import versions
+from tests.stress.workplace import show_counts
 
 
 def start(folder: Path, first: int) -> subprocess.Popen[str]:
@@ -142,16 +141,5 @@ def run(kills: int, seed: int = 0) -> Counter[str]:
     return counts
 
 
-def main() -> None:
-    """Run the command."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0)
-    counts = run(**vars(parser.parse_args()))
-    print(versions())
-    for what, count in counts.items():
-        print(f"{count:7} {what}")
-
-
 if __name__ == "__main__":
-    main()
+    show_counts(__doc__, run, kills=50, seed=0)

@@ -14,7 +14,6 @@ time, when it has begun to write the new model. Then
 - and, every third time, a second `beet agftrain` must go on, end, and make the new one active.
 """
 
-import argparse
 import hashlib
 import os
 import random
@@ -35,7 +34,7 @@ from agf_core.features.spectrogram import InputSpec
 from agf_core.train.export import network_to_onnx, weights_to_safetensors
 from agf_core.train.networks import GenreNet, MultiTaskNet, TransferMLP
 from tests.stress.analysed import stored
-from tests.stress.workplace import Kept, Workplace, versions, workplace, write_noise
+from tests.stress.workplace import Kept, Workplace, show_counts, workplace, write_noise
 
 TRACKS = 24
 SECONDS = 1.5  # of each
@@ -232,18 +231,5 @@ def run(kills: int, interrupts: int, whole: int, seed: int = 0) -> Counter[str]:
         return trial.counts
 
 
-def main() -> None:
-    """Run the command."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--interrupts", type=int, default=20)
-    parser.add_argument("--whole", type=int, default=0)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    print(versions())
-    for what, count in run(**vars(arguments)).items():
-        print(f"{count:7} {what}")
-
-
 if __name__ == "__main__":
-    main()
+    show_counts(__doc__, run, kills=50, interrupts=20, whole=0, seed=0)

@@ -1,5 +1,6 @@
 """A throw-away beets library of real files, and looking into it from outside."""
 
+import argparse
 import hashlib
 import os
 import shutil
@@ -8,10 +9,12 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import av
 import beets
@@ -196,6 +199,17 @@ def write_noise(path: Path, seconds: float, *, low: bool, rng: np.random.Generat
 def sound(path: Path) -> str:
     """Return a fingerprint of all the samples in a file, whatever its tags."""
     return hashlib.sha256(decode.read(path).samples).hexdigest()
+
+
+def show_counts(doc: str, run: Callable[..., Counter[str]], **defaults: Any) -> None:
+    """Run from the command line what counts outcomes, with an option for each of its arguments."""
+    parser = argparse.ArgumentParser(description=doc.split("\n")[0])
+    for name, default in defaults.items():
+        parser.add_argument(f"--{name}", type=type(default), default=default)
+    arguments = parser.parse_args()
+    print(versions())
+    for what, count in run(**vars(arguments)).items():
+        print(f"{count:7} {what}")
 
 
 def versions() -> str:

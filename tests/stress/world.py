@@ -17,18 +17,19 @@ from pathlib import Path
 
 from mediafile import MediaFile
 
-from tests.stress import world_library, world_training  # noqa: F401  (they enter situations)
+from tests.stress import world_library, world_training
 from tests.stress.situations import (
     OPTIONS,
     POWERLESS,
     ROOT,
-    SITUATIONS,
+    Situations,
     give_odd_names,
-    situation,
     size_of,
     small_disk,
 )
 from tests.stress.workplace import Workplace, clips, sound, versions, workplace
+
+situation = Situations()
 
 TRACKS = 11  # one for each format
 
@@ -261,6 +262,9 @@ def closed_terminal(place: Workplace) -> None:
     assert run(place)[0] == 0
     tagged(place)
     whole(place, sounds)
+
+
+SITUATIONS = world_library.situation | world_training.situation | situation
 
 
 def main() -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 import mutagen
 
 from tests.stress import analysed, fixes, training, world_training
-from tests.stress.situations import POWERLESS, give_odd_names, situation, size_of, small_disk
+from tests.stress.situations import POWERLESS, Situations, give_odd_names, size_of, small_disk
 from tests.stress.workplace import Workplace, sound
 from tests.stress.world_training import small_model, training_place
+
+situation = Situations()
 
 TRACKS = 24
 WRONG = TRACKS // analysed.WRONG_EVERY

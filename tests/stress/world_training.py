@@ -12,8 +12,10 @@ from tempfile import TemporaryDirectory
 
 from agf_core.bundle.registry import ModelStore
 from tests.stress import training
-from tests.stress.situations import POWERLESS, situation, size_of, small_disk
+from tests.stress.situations import POWERLESS, Situations, size_of, small_disk
 from tests.stress.workplace import Workplace
+
+situation = Situations()
 
 WATCH = """
 import sys

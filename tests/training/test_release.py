@@ -1,4 +1,4 @@
-"""The pretrained model's recipe, on windows that are made up: ontology, student, head, scores."""
+"""The pretrained model's recipe, on generated windows: ontology, student, head, scores."""
 
 from dataclasses import replace
 

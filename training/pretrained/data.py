@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,9 @@ from training.pretrained.ontology import Ontology, read_ontology
 from training.pretrained.student import StudentNet, predict_classes, train_student
 from training.recipes import OURS, Recipe, seeded
 from training.teachers.windows import Windows, excerpt_of, read_windows
+
+Student = tuple[StudentNet, np.ndarray, np.ndarray]
+"""A network, and mean and standard deviation of its input, (n_mels,) each."""
 
 ALL = "all"  # the student that is trained on all
 LEFT_OUT = {
@@ -79,9 +82,12 @@ class ReleaseData:
     device: str = "cpu"
     left_out: Mapping[str, Sequence[str]] = field(default_factory=lambda: LEFT_OUT)
 
-    @lru_cache(maxsize=1)  # noqa: B019 - one per run
+    _students: dict[str, Student] = field(default_factory=dict, init=False, repr=False)
+    _evidence: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
     def excerpts(self) -> list[Windows]:
-        """Return the windows of each track that a prediction analyses."""
+        """The windows of each track that a prediction analyses."""
         return [excerpt_of(track, self.cache) for track in self.tracks]
 
     def student_without(self, collection: str) -> str:
@@ -104,15 +110,13 @@ class ReleaseData:
             if track.source not in left_out and track.artist not in artists
         ]
 
-    @lru_cache(maxsize=8)  # noqa: B019 - one per run
-    def train(self, student: str) -> tuple[StudentNet, np.ndarray, np.ndarray]:
-        """Train a student on the tracks that are `shown_to` it, and on the music without genres.
+    def train(self, student: str) -> Student:
+        """Train a student on the tracks that are `shown_to` it, and on the music without genres."""
+        if student not in self._students:
+            self._students[student] = self._train(student)
+        return self._students[student]
 
-        Returns
-        -------
-        network : StudentNet
-        mean, std : np.ndarray [shape=(n_mels,)]
-        """
+    def _train(self, student: str) -> Student:
         shown = [self.tracks[i] for i in self.shown_to(student)] + self.music
         check_manifest(
             self.work / f"student-{student}.json",
@@ -130,11 +134,13 @@ class ReleaseData:
             checkpoint=self.work / f"student-{student}.safetensors",
         )
 
-    @lru_cache(maxsize=8)  # noqa: B019 - one per run
     def evidence_by(self, student: str) -> np.ndarray:
         """Return the evidence of all tracks by a student; see `evidence`."""
-        network, mean, std = self.train(student)
-        return evidence(predict_classes(network, self.excerpts(), mean, std), self.ontology)
+        if student not in self._evidence:
+            network, mean, std = self.train(student)
+            classes = predict_classes(network, self.excerpts, mean, std)
+            self._evidence[student] = evidence(classes, self.ontology)
+        return self._evidence[student]
 
 
 def gather(table: Path, music: Path | None, work: Path, recipe: Recipe, device: str) -> ReleaseData:

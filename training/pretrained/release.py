@@ -116,7 +116,7 @@ def score(
 
     collections = scored_collections(tracks, genres)
     probabilities, temperature = predict(data)
-    outputs = [track.classes for track in data.excerpts()]
+    outputs = [track.classes for track in data.excerpts]
     teachers = evidence(outputs, data.ontology)
     by_teachers = leave_one_collection_out(tracks, genres, lambda _: teachers, collections)
     rows = {
@@ -168,7 +168,7 @@ def save_model(
     head.classes = trained.class_layer()
     fill_head(head, ontology, fit_head(found[labelled], targets[labelled], counts))
     network = GenreNet([trained.network.cpu()], head).eval()
-    _fill_branch_head(network, [data.excerpts()[i] for i in rows], mean, std)
+    _fill_branch_head(network, [data.excerpts[i] for i in rows], mean, std)
     weighted = targets[labelled] * (counts / counts.mean())[:, None]
     metadata = bundle_format.Metadata(
         name="shipped" if student == ALL else f"without-{student}",

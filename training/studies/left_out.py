@@ -109,7 +109,7 @@ def libraries_of(data: ReleaseData, names: Iterable[str] | None = None) -> list[
         if student not in models:
             with TemporaryDirectory() as folder:
                 models[student] = save_left_out(data, student, Path(folder, student))
-        windows = [data.excerpts()[i] for i in rows]
+        windows = [data.excerpts[i] for i in rows]
         features = features_by(models[student], windows)
         tracks = [data.tracks[i] for i in rows]
         libraries.append(Library(name, tracks, *features, models[student], windows))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from agf_core.inference.artist_context import USUAL_POOLING, ArtistContext, fit_pooling
-from agf_core.label_shift import adjust_prior
+from agf_core.label_shift import TRAINING_SHARE, adjust_prior
 from training.markdown import table
 from training.pretrained.ontology import read_ontology
 from training.pretrained.release import CONFIDENCE
@@ -64,6 +64,18 @@ def combined(
     return result
 
 
+def in_context(
+    library: Library, tagged: np.ndarray, *, predictions: bool, genres: bool, fitted: bool
+) -> np.ndarray:
+    """Return predictions for the prior of a library, with parts of the context; see `scored`."""
+    prior = estimated(TRAINING_SHARE)(library, tagged)
+    p = adjust_prior(library.probabilities, library.trained, prior)
+    known = tags_of(library, tagged)
+    pooling = fit_pooling(p[tagged], known) if fitted else USUAL_POOLING
+    context = ArtistContext.of(known, p.shape[1], prior, pooling)
+    return combined(library, tagged, p, context, predictions=predictions, genres=genres)
+
+
 def scored(
     libraries: Sequence[Library], share: float, *, predictions: bool, genres: bool, fitted: bool
 ) -> dict[str, np.ndarray]:
@@ -80,13 +92,8 @@ def scored(
         for seed in range(SEEDS if share else 1):
             chosen = np.random.default_rng(seed).random(len(library.truth)) < share
             tagged = chosen & (library.truth >= 0)
-            prior = estimated(0.25)(library, tagged)
-            p = adjust_prior(library.probabilities, library.trained, prior)
-            known = tags_of(library, tagged)
-            pooling = fit_pooling(p[tagged], known) if fitted else USUAL_POOLING
-            context = ArtistContext.of(known, p.shape[1], prior, pooling)
-            both = combined(library, tagged, p, context, predictions=predictions, genres=genres)
-            rows.append(outcomes(library, both, tagged))
+            p = in_context(library, tagged, predictions=predictions, genres=genres, fitted=fitted)
+            rows.append(outcomes(library, p, tagged))
         found[library.name] = np.concatenate(rows)
     return found
 
@@ -103,10 +110,7 @@ CASES = {
 def without_tags(library: Library) -> np.ndarray:
     """Return the plugin's predictions where no track has a genre, (n_tracks, n_genres)."""
     tagged = np.zeros(len(library.truth), bool)
-    prior = estimated(0.25)(library, tagged)
-    p = adjust_prior(library.probabilities, library.trained, prior)
-    context = ArtistContext.of([], p.shape[1], prior, USUAL_POOLING)
-    return combined(library, tagged, p, context, predictions=True, genres=False)
+    return in_context(library, tagged, predictions=True, genres=False, fitted=False)
 
 
 def every_collection(libraries: Sequence[Library]) -> str:
