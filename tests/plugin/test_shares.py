@@ -48,7 +48,7 @@ def refuse(monkeypatch, call: str, number: int) -> None:
     monkeypatch.setattr(os, call, refused)
 
 
-CALLS = ("utime", "chmod", "chown", "setxattr", "getxattr", "listxattr")
+CALLS = ("utime", "chmod", "chown", "setxattr", "getxattr", "listxattr", "removexattr")
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EACCES, errno.EINVAL])
@@ -113,14 +113,12 @@ def test_root_keeps_owner_group_and_mode(track):
     assert (after.st_uid, after.st_gid, stat.S_IMODE(after.st_mode)) == (2001, 3000, 0o664)
 
 
-@AS_ROOT
-def test_a_member_of_the_group_keeps_the_group(track):
-    """Another user of the group writes a file: the owner cannot be kept, but the group can."""
-    item, path = track
+def written_by_a_member(item: Item, path: Path, mode: int, folder_mode: int) -> bool:
+    """Whether user 2002 of group 3000 can write tags to a file of user 2001 and that group."""
     os.chown(path, 2001, 3000)
-    os.chmod(path, 0o664)
+    os.chmod(path, mode)
     os.chown(path.parent, 2001, 3000)
-    os.chmod(path.parent, 0o775)
+    os.chmod(path.parent, folder_mode)
     for folder in path.parent.parents[:-2]:
         os.chmod(folder, folder.stat().st_mode | 0o011)
     child = os.fork()
@@ -133,10 +131,60 @@ def test_a_member_of_the_group_keeps_the_group(track):
             os._exit(0)
         finally:
             os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@AS_ROOT
+def test_a_member_of_the_group_keeps_the_group(track):
+    """Another user of the group writes a file: the owner cannot be kept, but the group can."""
+    item, path = track
+    assert written_by_a_member(item, path, 0o664, 0o775)
     after = path.stat()
     assert MediaFile(path).genres == ["Rock"]
     assert (after.st_uid, after.st_gid, stat.S_IMODE(after.st_mode)) == (2002, 3000, 0o664)
+
+
+@AS_ROOT
+@pytest.mark.parametrize("folder_mode", [0o755, 0o1777])
+def test_a_folder_that_forbids_to_replace_a_file_does_not_keep_it_from_being_written(
+    track, monkeypatch, folder_mode
+):
+    """A folder of another user that is read-only, or sticky, in which `beet write` can write."""
+    monkeypatch.setattr(atomic, "RETRY_PAUSES", ())
+    item, path = track
+    assert written_by_a_member(item, path, 0o664, folder_mode)
+    after = path.stat()
+    assert MediaFile(path).genres == ["Rock"]
+    assert (after.st_uid, after.st_gid, stat.S_IMODE(after.st_mode)) == (2001, 3000, 0o664)
+    assert os.listdir(path.parent) == [path.name]
+
+
+@AS_ROOT
+def test_who_may_not_write_a_file_does_not_replace_it_either(track):
+    item, path = track
+    before = path.read_bytes()
+    assert not written_by_a_member(item, path, 0o640, 0o775)
+    after = path.stat()
+    assert (after.st_uid, after.st_gid, path.read_bytes()) == (2001, 3000, before)
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_file_gets_no_rights_from_its_folder(track, monkeypatch):
+    """New files in a folder with a default access control list have one, which the old one lacks.
+
+    An attribute that any file system has stands for it.
+    """
+    item, path = track
+    copyfile = shutil.copyfile
+
+    def copied(source, copy):
+        copyfile(source, copy)
+        os.setxattr(copy, "user.rights", b"rw")
+
+    os.setxattr(path, "user.mood", b"blue")
+    monkeypatch.setattr(shutil, "copyfile", copied)
+    tagged(item, path)
+    assert os.listxattr(path) == ["user.mood"]
 
 
 @AS_ROOT
@@ -191,7 +239,7 @@ def windows(monkeypatch):
 
     for name in ("rename", "replace", "remove", "unlink"):
         monkeypatch.setattr(os, name, guarded(getattr(os, name)))
-    for name in ("chown", "listxattr", "getxattr", "setxattr", "sched_getaffinity"):
+    for name in (*CALLS[2:], "sched_getaffinity"):
         monkeypatch.delattr(os, name)
     for name in ("fcntl", "resource"):
         monkeypatch.setitem(sys.modules, name, None)

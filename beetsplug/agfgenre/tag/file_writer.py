@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -34,6 +35,8 @@ COPY_PREFIX = ".agfgenre-"
 MOST_CHANGED = 4 << 20
 SHARE_CHANGED = 4
 FEW_CHANGED = 64 << 10
+# By a folder that cannot be written, a sticky one, and a file that is a mount point.
+REPLACING_FORBIDDEN = errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY
 
 
 def copy_beside(path: str | bytes, run: str) -> str:
@@ -134,8 +137,9 @@ def write(
     that is written in place, and the old bytes are in the rollback journal meanwhile. Otherwise the
     tags go into a copy that then takes the file's place. The new file has the owner, the group, the
     extended attributes and the mode of the old one, each as far as the file system allows. A
-    symbolic link goes on pointing to it. A file that has several names (hard links) would get out
-    of step with the other names: it is written in place in any case, as beets does it.
+    symbolic link goes on pointing to it. Two files are written in place in any case, as beets does
+    it: one that has several names (hard links), as the others would get out of step; and one whose
+    folder forbids to replace it.
 
     Parameters
     ----------
@@ -162,10 +166,10 @@ def write(
         if not (journal and _write_in_place(item, path, tags, journal, read)):
             if read:
                 read.close()  # or Windows would not let it be replaced
-            if status.st_nlink > 1:
+            with open(path, "r+b"):
+                pass  # who may not write a file may not replace it either
+            if status.st_nlink > 1 or not _write_copy(item, path, tags, run):
                 _tag(item, path, tags)
-            else:
-                _write_copy(item, path, tags, run)
     item.mtime = item.current_mtime()
     plugins.send("after_write", item=item, path=item.path)
 
@@ -204,18 +208,21 @@ def _write_in_place(
         return not entry.patch.changes or journal.write(file.fileno(), entry)
 
 
-def _write_copy(item: Item, path: str, tags: dict[str, Any], run: str) -> None:
-    """Write tags into a copy of a file, which then takes its place."""
+def _write_copy(item: Item, path: str, tags: dict[str, Any], run: str) -> bool:
+    """Write tags into a copy of a file, which then takes its place; False if that is forbidden."""
     copy = copy_beside(path, run)
     try:
         _copy(path, copy)
         _tag(item, copy, tags)
         _sync(copy)
         atomic.replace(copy, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             os.remove(copy)
+        if isinstance(error, OSError) and error.errno in REPLACING_FORBIDDEN:
+            return False
         raise
+    return True
 
 
 def try_write(
@@ -273,8 +280,12 @@ def _copy(path: str | bytes, copy: str) -> None:
     status = os.stat(path)
     _attempt("chown", copy, status.st_uid, -1)
     _attempt("chown", copy, -1, status.st_gid)
-    for name in _attempt("listxattr", path) or ():
+    names = _attempt("listxattr", path)
+    for name in names or ():
         _attempt("setxattr", copy, name, _attempt("getxattr", path, name))
+    for name in _attempt("listxattr", copy) or () if names is not None else ():
+        if name not in names:  # the folder's default access control list
+            _attempt("removexattr", copy, name)
     _attempt("utime", copy, (status.st_atime, status.st_mtime))
     _attempt("chmod", copy, stat.S_IMODE(status.st_mode))
     _attempt("chflags", copy, getattr(status, "st_flags", 0))
