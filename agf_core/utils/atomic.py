@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 DIGEST_SIZE = 32  # bytes, of a checksum
 ABANDONED = 3600.0  # seconds after which nobody writes a file any more
@@ -18,6 +18,8 @@ RETRY_PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds, between attempts to replace a f
 @contextmanager
 def written(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Open a new file that replaces `path` once it is written, and is deleted on an error.
+
+    It has the owner, the group and the mode of a file that it replaces (`carry_over`).
 
     A process that is killed meanwhile leaves ``.<name>.<8 digits>.partial`` behind, see
     `remove_abandoned`.
@@ -43,6 +45,8 @@ def written(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
             file.flush()
             if durable:
                 sync(file.fileno())
+        if path.is_file() and not path.is_symlink():
+            carry_over(path, partial)
         replace(partial, path)
     except BaseException as error:
         with suppress(OSError):
@@ -86,6 +90,37 @@ def replace(source: str | bytes | Path, target: str | bytes | Path) -> None:
                 raise
             time.sleep(pause)
     os.replace(source, target)
+
+
+def carry_over(source: str | bytes | Path, target: str | bytes | Path) -> None:
+    """Give a new file owner, group, extended attributes and mode of one that it replaces.
+
+    Each as far as the system allows: shares of other systems, and owners that differ, forbid some
+    of it, and the content alone matters.
+
+    Raises
+    ------
+    OSError
+        When the old file is not there.
+    """
+    status = os.stat(source)
+    _attempt("chown", target, status.st_uid, -1)
+    _attempt("chown", target, -1, status.st_gid)
+    names = _attempt("listxattr", source)
+    for name in names or ():
+        _attempt("setxattr", target, name, _attempt("getxattr", source, name))
+    for name in _attempt("listxattr", target) or () if names is not None else ():
+        if name not in names:  # the folder's default access control list
+            _attempt("removexattr", target, name)
+    _attempt("chmod", target, stat.S_IMODE(status.st_mode))
+    _attempt("chflags", target, getattr(status, "st_flags", 0))
+
+
+def _attempt(call: str, *arguments: Any) -> Any:
+    """Make a system call of `os`; return None where it fails or this system lacks it."""
+    with suppress(OSError, AttributeError, NotImplementedError, TypeError):
+        return getattr(os, call)(*arguments)
+    return None
 
 
 def sync(number: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from logging import LogRecord
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from beets import ui
 from beets.library import Item
 from beets.util import displayable_path
 
-from agf_core.errors import printable
+from agf_core.errors import printable, shown
 from beetsplug.agfgenre.fields import stored_genres
 
 if TYPE_CHECKING:
@@ -132,9 +132,16 @@ def _with_printable_genres(obj: TrackOrAlbum) -> TrackOrAlbum:
 
 def name_of(obj: TrackOrAlbum) -> str:
     """Return a track or an album as beets shows it; by its file or folder if it has no name."""
-    if not (obj.title if isinstance(obj, Item) else obj.album):
+    if not (obj.title if isinstance(obj, Item) else obj.album).strip():
         return printable(displayable_path(obj.path))
     return printable(format(obj))
+
+
+def artist_and_title(track: Item | Mapping[str, Any]) -> tuple[str, str]:
+    """Return a track's artist, or that of its album, and its title; its file if it has no title."""
+    artist = (track["artist"] or track["albumartist"] or "").strip()
+    title = (track["title"] or "").strip()
+    return artist, title or shown(track["path"].replace(b"\\", b"/").rsplit(b"/", 1)[-1])
 
 
 def duration(seconds: float) -> str:

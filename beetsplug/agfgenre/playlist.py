@@ -11,6 +11,7 @@ from beets.util import syspath
 
 from agf_core.errors import printable, shown, why_not_written
 from agf_core.utils import atomic
+from beetsplug.agfgenre.console import artist_and_title
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +40,8 @@ def write_playlist(lib: Library, path: Path, items: Iterable[Item], log: BeetsLo
                 f"agfsimilar: {shown(path)} exists and is no playlist of this plugin; "
                 "it is left as it is, choose another name"
             )
-        with atomic.written(path) as file:
+        target = path.resolve()  # a link goes on pointing to it
+        with atomic.written(target) as file:
             file.write(HEADER)
             for item in items:
                 if line := _entry(lib, item, path.parent):
@@ -49,7 +51,7 @@ def write_playlist(lib: Library, path: Path, items: Iterable[Item], log: BeetsLo
                         "{} has a line break in its name, left out of the playlist",
                         shown(item.path),
                     )
-        atomic.remove_abandoned(path)
+        atomic.remove_abandoned(target)
     except OSError as error:
         raise UserError(f"agfsimilar: {why_not_written(path, error)}") from None
 
@@ -68,5 +70,5 @@ def _entry(lib: Library, item: Item, folder: Path) -> bytes:
         path = os.path.relpath(path, os.fsencode(folder))
     if b"\n" in path or b"\r" in path:
         return b""
-    title = printable(" ".join(f"{item.artist} - {item.title}".split()))
+    title = printable(" ".join(" - ".join(filter(None, artist_and_title(item))).split()))
     return f"#EXTINF:{round(item.length or 0)},{title}\n".encode() + path + b"\n"

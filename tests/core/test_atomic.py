@@ -1,6 +1,8 @@
 """Files that are written whole or not at all, and read only if they are what was written."""
 
+import errno
 import os
+import stat
 
 import pytest
 
@@ -54,6 +56,34 @@ def test_a_link_is_replaced_and_not_written_through(tmp_path):
         file.write(b"new")
     assert (tmp_path / "outside").read_bytes() == b"outside"
     assert (tmp_path / "file").read_bytes() == b"new"
+
+
+def test_a_file_that_is_replaced_keeps_mode_owner_and_attributes(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    os.setxattr(path, "user.mood", b"blue")
+    owner = (2001, 3000) if os.geteuid() == 0 else (os.getuid(), os.getgid())
+    os.chown(path, *owner)
+    os.chmod(path, 0o660)
+    with atomic.written(path) as file:
+        file.write(b"new")
+    after = path.stat()
+    assert (after.st_uid, after.st_gid, stat.S_IMODE(after.st_mode)) == (*owner, 0o660)
+    assert os.getxattr(path, "user.mood") == b"blue"
+    assert path.read_bytes() == b"new"
+
+
+def test_a_file_is_replaced_where_nothing_can_be_carried_over(tmp_path, monkeypatch):
+    def refused(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    for call in ("chmod", "chown", "setxattr", "getxattr", "listxattr", "removexattr"):
+        monkeypatch.setattr(os, call, refused)
+    with atomic.written(path) as file:
+        file.write(b"new")
+    assert path.read_bytes() == b"new"
 
 
 def test_only_what_has_an_end_is_read(tmp_path):

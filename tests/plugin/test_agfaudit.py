@@ -193,6 +193,13 @@ def test_inconsistencies_spellings_and_genres_used_once_are_listed(library, caps
     assert "Genres of a single track:\n  Polka\n" in text
 
 
+def test_an_album_without_names_is_listed_by_a_query(library, capsys):
+    items = [add(library, title, "Rock", artist=" ") for title in "abc"]
+    items.append(add(library, "d", "Rock", ["Jazz"], artist=" "))
+    album = library.lib.add_album(items)
+    assert f"  album_id:{album.id}: Rock 3, but d (Jazz)" in audit(library, capsys).splitlines()
+
+
 def test_one_genre_of_two_spellings_is_one_genre_to_the_model(library, capsys):
     for i in range(12):
         add(library, f"a{i}", "Hip-Hop", [("Hip Hop", "hip-hop")[i % 2]], artist=f"a{i}")

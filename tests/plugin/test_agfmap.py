@@ -156,6 +156,17 @@ def test_only_maps_are_replaced_unless_asked(library, home):
     assert [file.name for file in home.iterdir()] == ["agfmap.html"]
 
 
+def test_a_link_goes_on_pointing_to_the_page(library, home, tmp_path):
+    fill(library, 3)
+    analyse(library)
+    target = tmp_path / "elsewhere.html"
+    (home / "agfmap.html").symlink_to(target)
+    for _ in range(2):
+        library.beet("agfmap")
+        assert (home / "agfmap.html").is_symlink()
+        assert len(data_of(target)["title"]) == 3
+
+
 def test_places_that_cannot_be_written_are_named(library, home):
     fill(library, 3)
     analyse(library)

@@ -54,14 +54,16 @@ def test_a_track_without_title_is_shown_by_its_file(library, capsys):
 
 
 def test_an_album_without_a_name_is_shown_by_its_folder(library, capsys):
-    for name, artist in (("", ""), ("Live", ""), ("Live", "Someone")):
+    for name, artist in (("", ""), (" ", " "), ("Live", ""), ("Live", "Someone")):
         album = library.album("a", name=name)
         album.albumartist = artist
         album.store(inherit=False)
         capsys.readouterr()
         library.beet("agfgenre", "-a", "-p", f"id:{album.id}")
         shown = capsys.readouterr().out.splitlines()[0]
-        assert shown == (f"{artist} - {name}" if name else os.fsdecode(library.lib.directory))
+        assert shown == (
+            f"{artist} - {name}" if name.strip() else os.fsdecode(library.lib.directory)
+        )
 
 
 def test_pretend_shows_changes_and_makes_none(library, tagger, capsys):

@@ -1,6 +1,7 @@
 """`beet agfsimilar` on generated music."""
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,6 +141,25 @@ def test_odd_names_do_not_break_a_playlist(music):
     assert "b.wav" not in playlist
     assert "two lines \\x1b[2J" in playlist
     assert len(playlist.splitlines()) == 2 + 2 * 22
+
+
+def test_a_link_goes_on_pointing_to_the_playlist(music, tmp_path):
+    link, target = tmp_path / "link.m3u8", tmp_path / "target.m3u8"
+    link.symlink_to(target)
+    for count in ("3", "4"):
+        music.beet("agfsimilar", "title:L00", "-n", count, "--playlist", str(link))
+        assert link.is_symlink()
+        assert len(target.read_text().splitlines()) == 2 + 2 * int(count)
+
+
+def test_tracks_without_names_stand_in_a_playlist_by_their_files(music, tmp_path):
+    for item in music.lib.items():
+        item.update({"artist": "", "albumartist": " ", "title": " "})
+        item.store()
+    music.beet("agfsimilar", "id:1", "--playlist", str(tmp_path / "a.m3u8"))
+    lines = (tmp_path / "a.m3u8").read_text().splitlines()[2:]
+    assert len(lines) == 20
+    assert all(re.fullmatch(r"#EXTINF:\d+,[LH]\d\d\.wav", line) for line in lines[::2])
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def check(rows: Sequence[Row], matched: Collection[int]) -> Consistency:
             rows,
             matched,
             lambda row: row.album,
-            lambda row: f"{row.artist_name} - {row.album_name}",
+            _album_name,
         ),
         artists=[
             one
@@ -100,6 +100,11 @@ def check(rows: Sequence[Row], matched: Collection[int]) -> Consistency:
         spellings=sorted(spellings, key=lambda names: -sum(count for _, count in names)),
         once=sorted(next(iter(names)) for names in groups if names.total() == 1),
     )
+
+
+def _album_name(row: Row) -> str:
+    album = row.album_name.strip() or f"album_id:{row.album}"
+    return " - ".join(filter(None, (row.artist_name.strip(), album)))
 
 
 def _outliers(

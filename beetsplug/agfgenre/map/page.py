@@ -88,9 +88,10 @@ def check_target(path: Path, *, force: bool) -> None:
 def write(path: Path, text: str) -> None:
     """Write a page whole or not at all; raise a `UserError` where that fails."""
     try:
-        with atomic.written(path, durable=False) as file:
+        target = path.resolve()  # a link goes on pointing to it
+        with atomic.written(target, durable=False) as file:
             file.write(text.encode())
-        atomic.remove_abandoned(path)
+        atomic.remove_abandoned(target)
     except OSError as error:
         raise UserError(f"agfmap: {why_not_written(path, error)}") from None
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agf_core.errors import printable, shown
+from agf_core.errors import printable
+from beetsplug.agfgenre.console import artist_and_title
 
 if TYPE_CHECKING:
     from beetsplug.agfgenre.vocabulary import Vocabulary
@@ -52,9 +53,9 @@ class MapTracks:
 
 def columns(tracks: MapTracks, vocabulary: Vocabulary) -> dict[str, Any]:
     """Return the data of a page: a column for each fact, in which names are indices of lists."""
-    names = [_names(value) for value in tracks.values]
+    names = list(map(artist_and_title, tracks.values))
     genres = [[printable(g) for g in vocabulary.genres_of(v["genres"])] for v in tracks.values]
-    artists, artist = _indexed([artist for artist, _ in names])
+    artists, artist = _indexed([printable(artist) or "?" for artist, _ in names])
     firsts, genre = _indexed([found[0] if found else "" for found in genres])
     tag_names, tags = _indexed(["; ".join(found) for found in genres])
     x, y = _square(_spread(tracks.positions)).T
@@ -68,7 +69,7 @@ def columns(tracks: MapTracks, vocabulary: Vocabulary) -> dict[str, Any]:
         "ids": [value["id"] for value in tracks.values],
         "x": x.tolist(),
         "y": y.tolist(),
-        "title": [title for _, title in names],
+        "title": [printable(title) for _, title in names],
         "artists": artists,
         "artist": artist,
         "genres": firsts,
@@ -85,16 +86,6 @@ def columns(tracks: MapTracks, vocabulary: Vocabulary) -> dict[str, Any]:
         "suspects": [place[number] for number in tracks.suspects],
         "suggested": [printable(genre) for genre in tracks.suspects.values()],
     }
-
-
-def _names(value: Mapping[str, Any]) -> tuple[str, str]:
-    """Return artist and title; the name of the file where there is no title."""
-    artist = printable((value["artist"] or value["albumartist"] or "").strip())
-    title = printable((value["title"] or "").strip())
-    if not title:
-        file = value["path"].replace(b"\\", b"/").rsplit(b"/", 1)[-1]
-        title = shown(file)
-    return artist or "?", title
 
 
 def _indexed(names: Sequence[str]) -> tuple[list[str], list[int]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import stat
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self
@@ -212,7 +211,8 @@ def _write_copy(item: Item, path: str, tags: dict[str, Any], run: str) -> bool:
     """Write tags into a copy of a file, which then takes its place; False if that is forbidden."""
     copy = copy_beside(path, run)
     try:
-        _copy(path, copy)
+        shutil.copyfile(path, copy)
+        atomic.carry_over(path, copy)
         _tag(item, copy, tags)
         _sync(copy)
         atomic.replace(copy, path)
@@ -268,33 +268,6 @@ def _cause(error: BaseException | None) -> OSError | None:
         if isinstance(error, OSError) and error.strerror:
             return error
         error = error.__cause__ or error.__context__
-    return None
-
-
-def _copy(path: str | bytes, copy: str) -> None:
-    """Copy a file's content, and carry over what else the system lets one carry over.
-
-    Shares of other systems, and owners that differ, forbid some of it; the content alone matters.
-    """
-    shutil.copyfile(path, copy)
-    status = os.stat(path)
-    _attempt("chown", copy, status.st_uid, -1)
-    _attempt("chown", copy, -1, status.st_gid)
-    names = _attempt("listxattr", path)
-    for name in names or ():
-        _attempt("setxattr", copy, name, _attempt("getxattr", path, name))
-    for name in _attempt("listxattr", copy) or () if names is not None else ():
-        if name not in names:  # the folder's default access control list
-            _attempt("removexattr", copy, name)
-    _attempt("utime", copy, (status.st_atime, status.st_mtime))
-    _attempt("chmod", copy, stat.S_IMODE(status.st_mode))
-    _attempt("chflags", copy, getattr(status, "st_flags", 0))
-
-
-def _attempt(call: str, *arguments: Any) -> Any:
-    """Make a system call of `os`; return None where it fails or this system lacks it."""
-    with suppress(OSError, AttributeError, NotImplementedError, TypeError):
-        return getattr(os, call)(*arguments)
     return None
 
 
