@@ -296,8 +296,8 @@ def _of_heads(trainer: LightTrainer, folds: np.ndarray) -> np.ndarray:
     result = np.empty((len(folds), len(trainer.data.genres)))
     result[held_out.tracks] = held_out.fine_tuned
     temperature = fit_temperature(held_out.raw, held_out.truth)
-    others = folds[n_tagged:]
-    for fold in np.unique(others):
-        raw = trainer.predict_others(fold)[others == fold]
-        result[n_tagged:][others == fold] = apply_temperature(raw, temperature)
+    for fold in np.unique(folds[n_tagged:]):
+        others = np.flatnonzero(folds[n_tagged:] == fold)
+        raw = trainer.predict_others(others, without_fold=fold)
+        result[n_tagged + others] = apply_temperature(raw, temperature)
     return result

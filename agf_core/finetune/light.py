@@ -25,6 +25,7 @@ from agf_core.finetune.held_out import HeldOut, map_to_genres
 from agf_core.finetune.logistic import fit_logistic, log_softmax
 from agf_core.inference.whitening import FEWEST_PAIRS, SHRINKAGE, Whitening
 from agf_core.label_shift import training_prior
+from agf_core.utils.blocks import blocks
 
 TEMPERATURE_PRIOR = 25  # tracks that a temperature of 1 counts as
 CURVE_SHARES = (8, 4, 2, 1)  # one in so many artists is trained on
@@ -114,8 +115,8 @@ class LightTrainer:
         self._whitening = Whitening.fit(
             data.embeddings, artists, self.config.shrinkage, self.config.fewest_pairs
         )
-        self._inputs = self._inputs_of(slice(data.n_tagged))
         self._towards = self._base_weights()
+        self._inputs = self._inputs_of(np.arange(data.n_tagged))
 
     @property
     def prior(self) -> np.ndarray:
@@ -180,23 +181,31 @@ class LightTrainer:
         """Return tagged tracks by genre, so that artists of a genre stand together."""
         return np.argsort(self._truth, kind="stable")
 
-    def predict_others(self, without_fold: int | None = None) -> np.ndarray:
-        """Return probabilities of the tracks without a genre, by a head trained on the tagged.
+    def predict_others(
+        self, others: np.ndarray | None = None, *, without_fold: int | None = None
+    ) -> np.ndarray:
+        """Return probabilities of tracks without a genre, by a head trained on the tagged.
 
         Parameters
         ----------
+        others : np.ndarray [dtype=int], optional
+            Which of the tracks without a genre; all by default.
         without_fold : int, optional
             A fold of `artist_folds` that is not trained on.
         """
         weights = self._fit(self._folds != without_fold, self._strength, tolerance=ROUGH_TOLERANCE)
-        inputs = self._inputs_of(slice(len(self._truth), None))
-        result: np.ndarray = np.exp(log_softmax(inputs @ weights[:, :-1].T + weights[:, -1]))
+        n_tagged = len(self._truth)
+        tracks = np.arange(n_tagged, len(self.data.tracks))
+        tracks = tracks if others is None else tracks[others]
+        result = np.empty((len(tracks), len(self.data.genres)))
+        for block in blocks(len(tracks)):
+            logits = self._inputs_of(tracks[block]) @ weights[:, :-1].T + weights[:, -1]
+            result[block] = np.exp(log_softmax(logits))
         return result
 
     def finish(self, held_out: HeldOut) -> tuple[LibraryHead, float]:
         """Train on everything, with the strength that `hold_out` found, and fit the temperature."""
-        everything = np.ones(len(self._truth), bool)
-        weights = self._fit(everything, self._strength)
+        weights = self._fit(slice(None), self._strength)
         n_embedding = len(self._whitening.centre)
         of_embedding = weights[:, :n_embedding] @ self._whitening.matrix.T
         metadata = self.model.metadata
@@ -215,9 +224,13 @@ class LightTrainer:
             "strength": self._strength
         }
 
-    def _inputs_of(self, tracks: slice) -> np.ndarray:
-        whitened = self._whitening.apply(self.data.embeddings[tracks])
-        return head_inputs(whitened, self.data.log_probabilities[tracks]).astype(np.float32)
+    def _inputs_of(self, tracks: np.ndarray) -> np.ndarray:
+        data, n_inputs = self.data, self._towards.shape[1] - 1
+        result = np.empty((len(tracks), n_inputs), np.float32)
+        for block in blocks(len(tracks)):
+            whitened = self._whitening.apply(data.embeddings[tracks[block]])
+            result[block] = head_inputs(whitened, data.log_probabilities[tracks[block]])
+        return result
 
     def _base_weights(self) -> np.ndarray:
         """Return the weights of a head that predicts as the base model does."""
@@ -238,7 +251,7 @@ class LightTrainer:
             rows.append(log_softmax(self._inputs[test] @ weights[:, :-1].T + weights[:, -1]))
         return np.stack(rows)
 
-    def _fit(self, train: np.ndarray, strength: float, **options: Any) -> np.ndarray:
+    def _fit(self, train: np.ndarray | slice, strength: float, **options: Any) -> np.ndarray:
         return fit_logistic(
             self._inputs[train],
             self._targets[train],

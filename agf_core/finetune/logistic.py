@@ -58,21 +58,24 @@ def fit_logistic(
     np.ndarray [shape=(n_classes, n_inputs + 1), dtype=float64]
     """
     n, n_classes = targets.shape
-    extended = np.concatenate([inputs, np.ones((n, 1))], axis=1).astype(np.float32)
+    inputs = inputs.astype(np.float32, copy=False)
     targets = targets.astype(np.float32)
     weights = np.ones(n) if weights is None else weights
     share = (weights / weights.sum()).astype(np.float32)[:, None]
-    shape = (n_classes, extended.shape[1])
+    shape = (n_classes, inputs.shape[1] + 1)
     prior = np.zeros(shape) if towards is None else np.asarray(towards, np.float64)
     strengths = np.full(shape, strength / weights.sum())
     strengths[:, -1] = bias_strength / weights.sum()
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        moved = flat.reshape(shape) - prior
-        logs = log_softmax(extended @ flat.reshape(shape).T.astype(np.float32))
+        current = flat.reshape(shape)
+        moved, single = current - prior, current.T.astype(np.float32)
+        logs = log_softmax(inputs @ single[:-1] + single[-1])
         value = -float((share * targets * logs).sum(dtype=np.float64))
         errors = share * (np.exp(logs) * targets.sum(axis=1, keepdims=True) - targets)
-        gradient = (errors.T @ extended).astype(np.float64) + strengths * moved
+        gradient = strengths * moved
+        gradient[:, :-1] += errors.T @ inputs
+        gradient[:, -1] += errors.sum(axis=0)
         return value + float((strengths * moved**2).sum()) / 2, gradient.ravel()
 
     first = prior if start is None else np.asarray(start, np.float64)

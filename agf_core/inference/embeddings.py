@@ -11,10 +11,10 @@ then holds the reason, one sentence.
 
 import sqlite3
 import threading
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -26,7 +26,7 @@ from agf_core.inference.prediction import Features, FileResult, P, predict
 from agf_core.utils.file_identity import file_identity
 
 T = TypeVar("T")
-Row = tuple[int, bytes, bytes, bytes]  # index of a file, and its features as they are stored
+Row = tuple[int, bytes, bytes, bytes, bytes]  # index of a file, its sound, its stored features
 
 SCHEMA_VERSION = 1
 DTYPES = "<f2", "<f4", "<f4"  # of embeddings, log probabilities and styles
@@ -52,15 +52,51 @@ class FeatureTable:
     ----------
     files : np.ndarray [shape=(n,), dtype=int]
         Which of the files has each row, ascending.
+    keys : list of str
+        Of their sounds.
     embeddings : np.ndarray [shape=(n, n_embedding), dtype=float16]
     log_probabilities : np.ndarray [shape=(n, n_base), dtype=float32]
     style_probabilities : np.ndarray [shape=(n, n_styles), dtype=float32]
     """
 
     files: np.ndarray
+    keys: list[str]
     embeddings: np.ndarray
     log_probabilities: np.ndarray
     style_probabilities: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Rows as they are stored, all of the same sizes, column by column.
+
+    They grow in place: the features of a large library are never in memory twice.
+    """
+
+    files: list[int] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    columns: list[bytearray] = field(default_factory=lambda: [bytearray() for _ in DTYPES])
+
+    def add(self, file: int, sound: bytes, *blobs: bytes) -> None:
+        self.files.append(file)
+        self.keys.append(sound.hex())
+        for column, blob in zip(self.columns, blobs, strict=True):
+            column += blob
+
+    def table(self, sizes: Sequence[int]) -> FeatureTable:
+        """Return the rows whose numbers make sense; `sizes` are those of a row in bytes."""
+        files, keys = np.array(self.files, int), self.keys
+        columns = [
+            np.frombuffer(column, kind).reshape(len(files), size // int(kind[-1]))
+            for column, kind, size in zip(self.columns, DTYPES, sizes, strict=True)
+        ]
+        sound = np.abs(np.exp(columns[1]).sum(axis=1) - 1) <= SUM_TOLERANCE
+        for column in columns:
+            sound &= np.isfinite(column).all(axis=1)
+        if not sound.all():
+            files, columns = files[sound], [column[sound] for column in columns]
+            keys = [key for key, there in zip(keys, sound.tolist(), strict=True) if there]
+        return FeatureTable(files, keys, *columns)
 
 
 class EmbeddingStore:
@@ -121,10 +157,13 @@ class EmbeddingStore:
         n_base : int
             Number of the model's genres.
         """
-        rows: list[Row] = []
+        by_sizes: dict[tuple[int, ...], _Rows] = defaultdict(_Rows)
         for start in range(0, len(paths), FILES_PER_SELECT):
-            rows += self._rows(model_id, paths[start : start + FILES_PER_SELECT], start)
-        return _stacked(rows, n_base)
+            for row in self._rows(model_id, paths[start : start + FILES_PER_SELECT], start):
+                by_sizes[tuple(map(len, row[2:]))].add(*row)
+        sizes = [size for size in by_sizes if size[1] == 4 * n_base]
+        right = max(sizes, key=lambda size: len(by_sizes[size].files), default=(0, 4 * n_base, 0))
+        return by_sizes[right].table(right)
 
     def _rows(self, model_id: str, paths: Sequence[AnyPath], start: int) -> list[Row]:
         places: dict[bytes, list[int]] = defaultdict(list)
@@ -134,7 +173,7 @@ class EmbeddingStore:
         marks = ", ".join("?" * len(places))
         found = self._attempt(
             lambda connection: connection.execute(
-                "SELECT file, embedding, log_probabilities, styles FROM files "
+                "SELECT file, tracks.sound, embedding, log_probabilities, styles FROM files "
                 "JOIN tracks ON tracks.sound = files.sound WHERE model = "
                 f"(SELECT id FROM models WHERE model_id = ?) AND file IN ({marks})",
                 (model_id, *places),
@@ -363,30 +402,6 @@ def _encoded(features: Features) -> tuple[bytes, bytes, bytes]:
         part.astype(kind).tobytes() for part, kind in zip(numbers, DTYPES, strict=True)
     )
     return embedding, logs, styles
-
-
-def _stacked(rows: Sequence[Row], n_base: int) -> FeatureTable:
-    """Return rows whose sizes are the most common ones, and whose numbers make sense."""
-    sizes = Counter(tuple(map(len, blobs)) for _, *blobs in rows if len(blobs[1]) == 4 * n_base)
-    right = max(sizes, key=lambda size: sizes[size], default=(0, 4 * n_base, 0))
-    kept = [row for row in rows if tuple(map(len, row[1:])) == right]
-
-    files = np.array([row[0] for row in kept], int)
-    columns = [
-        np.frombuffer(b"".join(blobs), kind).reshape(len(kept), size // int(kind[-1]))
-        for blobs, kind, size in zip(
-            zip(*(row[1:] for row in kept), strict=True) if kept else [(), (), ()],
-            DTYPES,
-            right,
-            strict=True,
-        )
-    ]
-    sound = np.abs(np.exp(columns[1]).sum(axis=1) - 1) <= SUM_TOLERANCE
-    for column in columns:
-        sound &= np.isfinite(column).all(axis=1)
-    if not sound.all():
-        files, columns = files[sound], [column[sound] for column in columns]
-    return FeatureTable(files, *columns)
 
 
 def _decoded(row: tuple[bytes, bytes, bytes]) -> Features | None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from agf_core.utils.blocks import ROWS_AT_ONCE, blocks
+
 SHRINKAGE = 0.1  # of the scatter within artists, towards a multiple of the identity
 SEARCH_SHRINKAGE = 1.0  # the same where neighbours are searched for: see docs/results/similar.md
-ARTISTS_AT_ONCE = 1000  # for the sake of memory
 FEWEST_PAIRS = 30  # tracks, less one for each artist, below which the scatter is not estimated
 
 
@@ -48,9 +49,12 @@ class Whitening:
         shrinkage, fewest_pairs
             See `within_artist_whitening`.
         """
-        exact = embeddings.astype(np.float32)
-        centre, spread = exact.mean(axis=0), exact.std(axis=0)
-        del exact
+        n = len(embeddings)
+        centre = (embeddings.sum(axis=0, dtype=np.float64) / n).astype(np.float32)
+        squares = np.zeros(centre.shape)
+        for block in blocks(n):
+            squares += ((embeddings[block].astype(np.float32) - centre) ** 2).sum(axis=0)
+        spread = np.sqrt(squares / n)
         scale = np.where(spread > 0, 1 / np.maximum(spread, 1e-6), 0).astype(np.float32)
         known = np.array([artist != "" for artist in artists], bool)
         matrix = within_artist_whitening(
@@ -64,9 +68,9 @@ class Whitening:
 
     def apply(self, embeddings: np.ndarray) -> np.ndarray:
         """Return whitened embeddings, (n_tracks, n_embedding)."""
-        centred = embeddings.astype(np.float32)
-        centred -= self.centre
-        result: np.ndarray = centred @ self.matrix
+        result = np.empty(embeddings.shape, np.float32)
+        for block in blocks(len(embeddings)):
+            result[block] = (embeddings[block].astype(np.float32) - self.centre) @ self.matrix
         return result
 
 
@@ -101,10 +105,10 @@ def within_artist_whitening(
         return np.eye(n_embedding)
     order, ends = np.argsort(owner, kind="stable"), np.cumsum(count)
     scatter = np.zeros((n_embedding, n_embedding))
-    for first in range(0, len(count), ARTISTS_AT_ONCE):
-        counts = count[first : first + ARTISTS_AT_ONCE]
-        begin = ends[first] - count[first]
-        tracks = embeddings[order[begin : begin + counts.sum()]].astype(np.float32) * scale
+    block_ends = np.flatnonzero(np.diff(ends // ROWS_AT_ONCE)) + 1
+    for some in np.split(np.arange(len(count)), block_ends):
+        counts, end = count[some], ends[some[-1]]
+        tracks = embeddings[order[end - counts.sum() : end]].astype(np.float32) * scale
         means = np.add.reduceat(tracks, np.cumsum(counts) - counts) / counts[:, None]
         inner = (tracks - np.repeat(means, counts, axis=0)).astype(np.float32)
         scatter += inner.T @ inner

@@ -87,7 +87,7 @@ def test_whitening_is_the_same_however_many_artists_at_once(monkeypatch):
     artists = [str(number) for number in rng.integers(80, size=300)]
     artists[:10] = [""] * 10
     whole = Whitening.fit(embeddings, artists)
-    monkeypatch.setattr("agf_core.inference.whitening.ARTISTS_AT_ONCE", 7)
+    monkeypatch.setattr("agf_core.inference.whitening.ROWS_AT_ONCE", 7)
     assert_allclose(Whitening.fit(embeddings, artists).matrix, whole.matrix, atol=1e-5)
     by_artist = Whitening.fit(embeddings, [""] * 300).matrix
     assert_allclose(by_artist, np.diag(np.diag(by_artist)), atol=1e-6)  # standardised alone

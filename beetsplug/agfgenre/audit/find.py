@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 TOP = 2  # genres of each kind of evidence
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Subject:
     """A track or an album that is checked.
 

@@ -138,11 +138,12 @@ def _auditor(
     ids = features.items.ids
     places = [i for i, number in enumerate(ids) if number in by_id]  # others are gone by now
     analysed = [by_id[ids[i]] for i in places]
+    chosen = slice(None) if len(places) == len(ids) else places  # a slice copies nothing
     auditor = Auditor(
         analysed,
         naming,
-        features.embeddings[places],
-        features.log_probabilities[places],
+        features.embeddings[chosen],
+        features.log_probabilities[chosen],
         base,
         min_tracks=min_tracks,
         use_artists=use_artists,
