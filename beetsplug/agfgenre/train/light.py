@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from beets.ui import UserError
 
 from agf_core import errors
 from agf_core.bundle import format as bundle_format
-from agf_core.data.sampling import at_most
+from agf_core.data.sampling import SetAside, at_most
 from agf_core.data.tracks import Track
 from agf_core.finetune.held_out import HeldOut
 from agf_core.finetune.light import LightData, LightTrainer, most_informative
@@ -30,6 +30,16 @@ MOST_IN_ALL = 30_000  # tracks that are trained on
 TO_TAG_NEXT = 20  # tracks
 
 
+@dataclass(frozen=True, eq=False)
+class _TrackFeatures:
+    """Keys and features of sounds, a row for each file in `rows`."""
+
+    rows: dict[Path, int]
+    keys: list[str]
+    embeddings: np.ndarray
+    log_probabilities: np.ndarray
+
+
 class LightRun(TrainingRun):
     """Trains a `LibraryHead` upon the features of a base model; numpy is all it needs."""
 
@@ -38,36 +48,45 @@ class LightRun(TrainingRun):
         base = self._base()
         tracks, genres, left_out = self._choose(training_set.tracks)
         self._print(training_set.lines(genres, left_out))
-        features = self._features(base, tracks)
-        there = [track for track in tracks if track.path in features]
-        chosen, genres, too_few_now = self._choose(_each_sound_once(there, features))
-        tagged = at_most([t for t in chosen if t.genre], MOST_OF_AN_ALBUM, MOST_IN_ALL)
-        self._others = [track for track in chosen if not track.genre]
-        ordered = [*tagged, *self._others]
-        data = LightData(
-            [replace(track, track_id=features[track.path][0]) for track in ordered],
-            genres,
-            np.stack([features[track.path][1].embedding for track in ordered]),
-            np.stack([features[track.path][1].log_probabilities for track in ordered]),
-        )
+        data, too_few_now = self._data(self._features(base, tracks), tracks)
         if not data.embeddings.shape[1]:
             self._log.warning(
                 "{} has no embeddings: the new model is trained on its genre probabilities alone",
                 base.metadata.name,
             )
-        self._announce(f"training on {plural(len(tagged), 'track')}")
+        self._announce(f"training on {plural(data.n_tagged, 'track')}")
         tuner = LightTrainer(base, data, counterparts=self._counterparts(base))
         return self._evaluate(tuner, tuner.hold_out(), [*left_out, *too_few_now])
 
-    def _features(
-        self, base: bundle_format.Bundle, tracks: Iterable[Track]
-    ) -> dict[Path, tuple[str, Features]]:
-        """Return the key and the features of every track that can be analysed."""
+    def _data(
+        self, features: _TrackFeatures, tracks: Iterable[Track]
+    ) -> tuple[LightData, list[SetAside]]:
+        """Return what is trained on, and the genres that cannot be."""
+        there = [track for track in tracks if track.path in features.rows]
+        chosen, genres, too_few = self._choose(_each_sound_once(there, features))
+        tagged = at_most([t for t in chosen if t.genre], MOST_OF_AN_ALBUM, MOST_IN_ALL)
+        self._others = [track for track in chosen if not track.genre]
+        ordered = [*tagged, *self._others]
+        rows = [features.rows[track.path] for track in ordered]
+        data = LightData(
+            [replace(t, track_id=features.keys[row]) for t, row in zip(ordered, rows, strict=True)],
+            genres,
+            features.embeddings[rows],
+            features.log_probabilities[rows],
+        )
+        return data, too_few
+
+    def _features(self, base: bundle_format.Bundle, tracks: Iterable[Track]) -> _TrackFeatures:
+        """Return the features of every track that can be analysed."""
         paths = list(dict.fromkeys(track.path for track in tracks))
         tagger = storing_tagger(base, self._settings.threads or None)
-        found: dict[Path, tuple[str, Features]] = {}
-        progress = Progress(0 if self._settings.quiet else len(paths), self._log)
-        results = tagger.predict_files(paths)
+        stored = tagger.store.table(base.model_id, paths, len(base.metadata.labels))
+        rows = {paths[file]: row for row, file in enumerate(stored.files.tolist())}
+        keys = stored.keys
+        arrays = [(stored.embeddings, stored.log_probabilities)] if keys else []
+        missing = [path for path in paths if path not in rows]
+        progress = Progress(0 if self._settings.quiet else len(missing), self._log)
+        results = tagger.predict_files(missing)
         try:
             for result in results:
                 progress.step()
@@ -75,7 +94,10 @@ class LightRun(TrainingRun):
                     with progress.aside():
                         self._log.warning("{}", result.error)
                 elif result.features is not None:
-                    found[result.path] = (result.key or str(result.path), result.features)
+                    rows[result.path] = len(keys)
+                    keys.append(result.key or str(result.path))
+                    found = result.features.embedding, result.features.log_probabilities
+                    arrays.append((found[0][None], found[1][None].astype(np.float32)))
         except errors.BundleError as error:
             raise UserError(f"agftrain: {error}") from None
         finally:
@@ -83,9 +105,10 @@ class LightRun(TrainingRun):
             progress.close()
         if tagger.store.problem:
             self._log.warning("{}; features are not stored", tagger.store.problem)
-        if not found:
+        if not keys:
             raise UserError("agftrain: no track could be analysed, see above; nothing is changed")
-        return found
+        embeddings, log_probabilities = map(np.concatenate, zip(*arrays, strict=True))
+        return _TrackFeatures(rows, keys, embeddings, log_probabilities)
 
     def _predictor(self, tuner: LightTrainer) -> Predictor:
         data = tuner.data
@@ -136,13 +159,11 @@ class LightRun(TrainingRun):
         }
 
 
-def _each_sound_once(
-    tracks: Iterable[Track], features: dict[Path, tuple[str, Features]]
-) -> list[Track]:
+def _each_sound_once(tracks: Iterable[Track], features: _TrackFeatures) -> list[Track]:
     """Leave out tracks with the same sound as another; one with a genre stays."""
     first: dict[str, Track] = {}
     for track in tracks:
-        key = features[track.path][0]
+        key = features.keys[features.rows[track.path]]
         if key not in first or (track.genre and not first[key].genre):
             first[key] = track
     return list(first.values())

@@ -19,6 +19,7 @@ from agf_core.data.sampling import SetAside, learnable_genres
 from agf_core.data.tracks import Track, album_key
 from beetsplug.agfgenre.console import plural
 from beetsplug.agfgenre.fields import is_set_by_plugin, stored_genres
+from beetsplug.agfgenre.library_features import matching_items
 
 if TYPE_CHECKING:
     from beets.library import Item, Library
@@ -60,7 +61,7 @@ class TrainingSet:
     ) -> TrainingSet:
         """Read the library."""
         result = cls()
-        for item in lib.items(query):
+        for item in matching_items(lib, query):
             result._add(item, vocabulary, learn_as)
         spelling = _common_spellings(track.genre for track in result.tracks)
         result.tracks = [
