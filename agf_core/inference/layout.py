@@ -14,6 +14,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from agf_core.inference.whitening import SEARCH_SHRINKAGE, Whitening
+from agf_core.utils.blocks import blocks
 
 FEWEST_FITTED = 20  # sounds, below which t-SNE shows nothing that the principal components do not
 MOST_FITTED = 30_000  # sounds that t-SNE lays out; the others are placed among them
@@ -23,7 +24,7 @@ N_NEIGHBOURS = 5  # that a track is placed among
 EXAGGERATED, ITERATIONS = 250, 250  # iterations with exaggerated attraction, and then without
 EXAGGERATION = 12.0
 N_JOBS = 1  # threads: more wait for each other most of the time
-BLOCK = 1000  # rows of distances in memory at a time
+BLOCK = 128  # rows of distances in memory at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,12 +140,17 @@ def _ones(keys: np.ndarray) -> np.ndarray:
 
 
 def _principal_components(points: np.ndarray, n_components: int) -> np.ndarray:
-    centred = (points - points.mean(axis=0)).astype(np.float64)
-    _, directions = np.linalg.eigh(centred.T @ centred)
+    centre, scatter = points.mean(axis=0), np.zeros((points.shape[1], points.shape[1]))
+    for block in blocks(len(points)):
+        centred = (points[block] - centre).astype(np.float64)
+        scatter += centred.T @ centred
+    _, directions = np.linalg.eigh(scatter)
     largest = directions[:, ::-1][:, :n_components]
     # The sign of a direction is arbitrary: its largest number is to be positive.
     largest = largest * np.sign(largest[np.abs(largest).argmax(axis=0), range(largest.shape[1])])
-    result: np.ndarray = (centred @ largest).astype(np.float32)
+    result = np.empty((len(points), largest.shape[1]), np.float32)
+    for block in blocks(len(points)):
+        result[block] = (points[block] - centre).astype(np.float64) @ largest
     return result
 
 

@@ -112,6 +112,19 @@ def test_a_head_learns_genres_that_the_base_model_lacks_and_is_tested_on_other_a
     assert [artists for artists, _ in curve] == sorted(artists for artists, _ in curve)
 
 
+def test_some_of_the_others_are_predicted_as_all_are_whatever_the_block(monkeypatch):
+    light = learner(untagged=7)
+    light.hold_out()
+    for without_fold in (None, 2):
+        everything = light.predict_others(without_fold=without_fold)
+        assert len(everything) == len(light.data.tracks) - light.data.n_tagged
+        chosen = np.arange(len(everything))[::-2]
+        monkeypatch.setattr("agf_core.utils.blocks.ROWS_AT_ONCE", 3)
+        found = light.predict_others(chosen, without_fold=without_fold)
+        assert_allclose(found, everything[chosen], atol=1e-6)
+        assert light.predict_others(chosen[:0]).shape == (0, everything.shape[1])
+
+
 def test_no_artist_is_trained_on_and_tested_on(monkeypatch):
     light = learner()
     artists = np.array([t.artist for t in light.data.tracks[: light.data.n_tagged]])
@@ -270,6 +283,10 @@ def test_the_store_gives_back_what_it_was_given(tmp_path):
     assert again.key_of(made[2].path) == ""
     assert again.key_of(tmp_path / "nothing") == ""
     assert again.features("m-2", made[2].key) is None
+    table = again.table("m-1", [tmp_path / "nothing", made[1].path, made[0].path], 3)
+    assert (table.files.tolist(), table.keys) == ([1, 2], [made[1].key, made[0].key])
+    assert_allclose(table.embeddings, [[1] * 5, [0] * 5])
+    assert_allclose(np.exp(table.log_probabilities), [[0.2, 0.3, 0.5]] * 2, atol=1e-6)
     assert not again.problem
 
 

@@ -1,4 +1,5 @@
 import time
+import tracemalloc
 
 import numpy as np
 from numpy.testing import assert_allclose
@@ -79,6 +80,19 @@ def test_100_000_vectors_are_searched_in_a_moment():
     search.nearest([5])
     search.path(5, 6, 20)
     assert time.process_time() - began < 1
+
+
+def test_whitening_copies_no_more_than_a_block_of_many_embeddings():
+    embeddings = random_vectors(100_000, 64).astype(np.float16)
+    artists = [str(i // 10) for i in range(len(embeddings))]
+    tracemalloc.start()
+    whitening = Whitening.fit(embeddings, artists)
+    fitted = tracemalloc.get_traced_memory()[1]
+    tracemalloc.reset_peak()
+    whitened = whitening.apply(embeddings)
+    applied = tracemalloc.get_traced_memory()[1] - whitened.nbytes
+    tracemalloc.stop()
+    assert max(fitted, applied) < 1.5 * embeddings.nbytes
 
 
 def test_whitening_is_the_same_however_many_artists_at_once(monkeypatch):
