@@ -210,6 +210,7 @@ def train_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
     add("--name", help="name of the new model (default: the date)")
 
     def run(lib: Library, options: optparse.Values, query: list[str]) -> None:
+        from beetsplug.agfgenre.library_features import matching_items
         from beetsplug.agfgenre.train.training_set import TrainingSet
 
         _warn_of_unknown_options(config, log)
@@ -217,7 +218,7 @@ def train_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
         if settings.deep and not settings.pretend and (missing := missing_for_learning()):
             raise UserError(f"agftrain: {missing}")
         vocabulary, learn_as = Vocabulary.from_config(config), read_learn_as(config)
-        training_set = TrainingSet.of(lib, query, vocabulary, learn_as)
+        training_set = TrainingSet.of(matching_items(lib, query), vocabulary, learn_as)
         if not training_set.matched:
             raise UserError("agftrain: nothing in the library matches")
         if settings.pretend:

@@ -100,7 +100,7 @@ def test_the_importer_takes_placeholders_for_no_genre(library):
 def test_placeholders_are_not_trained_on(library):
     for title, genres in {"a": ["Other"], "b": ["?", "Jazz"], "c": ["Pop", "Misc"]}.items():
         library.track(title, genres=genres)
-    found = TrainingSet.of(library.lib, [], vocabulary(), {})
+    found = TrainingSet.of(library.lib.items(), vocabulary(), {})
     assert [(track.genre, track.labels) for track in found.tracks] == [
         ("", ()),
         ("Jazz", ("Jazz",)),

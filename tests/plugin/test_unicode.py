@@ -144,6 +144,6 @@ def test_both_forms_are_trained_as_one_genre_in_the_more_common_one(library):
     forms = [unicodedata.normalize(form, "Música") for form in ("NFC", "NFD", "NFD")]
     for i, name in enumerate(forms):
         library.track(f"t{i}", genres=[name], artist=f"Artist {i}")
-    tracks = TrainingSet.of(library.lib, [], Vocabulary(), {}).tracks
+    tracks = TrainingSet.of(library.lib.items(), Vocabulary(), {}).tracks
     assert {track.genre for track in tracks} == {forms[-1]}
     assert len({track.labels for track in tracks}) == 1

@@ -19,10 +19,9 @@ from agf_core.data.sampling import SetAside, learnable_genres
 from agf_core.data.tracks import Track, album_key
 from beetsplug.agfgenre.console import plural
 from beetsplug.agfgenre.fields import is_set_by_plugin, stored_genres
-from beetsplug.agfgenre.library_features import matching_items
 
 if TYPE_CHECKING:
-    from beets.library import Item, Library
+    from beets.library import Item
 
     from beetsplug.agfgenre.vocabulary import Vocabulary
 
@@ -57,11 +56,11 @@ class TrainingSet:
 
     @classmethod
     def of(
-        cls, lib: Library, query: list[str], vocabulary: Vocabulary, learn_as: Mapping[str, str]
+        cls, items: Iterable[Item], vocabulary: Vocabulary, learn_as: Mapping[str, str]
     ) -> TrainingSet:
-        """Read the library."""
+        """Read tracks of a library."""
         result = cls()
-        for item in matching_items(lib, query):
+        for item in items:
             result._add(item, vocabulary, learn_as)
         spelling = _common_spellings(track.genre for track in result.tracks)
         result.tracks = [
