@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from beets.ui import UserError
 
-from agf_core.data.genre_names import composed, fold_genre_name
+from agf_core.data.genre_names import composed, fold_genre_name, fold_spelling
 from beetsplug.agfgenre.config import switch
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ KINDS = {
     "learn_as": "a file with a YAML mapping",
 }
 
-
+# Categories of Unicode's characters.
+INVISIBLE = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
+PUNCTUATION = frozenset({"Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "Sk", "Sm"})
 MOST_BRANCHES = 100_000  # of a genre tree, lastgenre's has a hundredth of that
 
 
@@ -66,7 +69,7 @@ class Vocabulary:
     title_case : bool
         Whether a genre in lower case gets capitals.
     placeholders : frozenset of str
-        The keys of names that are no genres (`fold_genre_name`).
+        The keys of names that are no genres (`placeholder_key`).
     """
 
     whitelist: frozenset[str] = frozenset()
@@ -94,22 +97,18 @@ class Vocabulary:
 
     def genres_of(self, names: Iterable[str] | None) -> list[str]:
         """Return the names in a tag that are genres: neither blank nor placeholders."""
-        return [name for name in names or () if self._is_genre(name)]
-
-    def _is_genre(self, name: str) -> bool:
-        key = fold_genre_name(name)
-        return key != "" and key not in self.placeholders
+        return [name for name in names or () if not is_placeholder(name, self.placeholders)]
 
     def translate(self, label: str) -> list[str]:
         """Return the wanted genres that `label` stands for, the most special first.
 
         Without a whitelist it is one genre: the root of its branch if there is a canonical tree,
         itself otherwise. With one, it is every genre of the branch that the whitelist has. It is
-        none if an alias maps the label to nothing.
+        none if an alias maps the label to nothing, or to a placeholder.
         """
         name = self._unalias(label)
         names = [name] if self.branches is None else self._ancestry(name)
-        names = [name for name in names if name.strip()]
+        names = self.genres_of(names)
         if self.whitelist:
             names = [name for name in names if fold_genre_name(name) in self.whitelist]
         else:
@@ -140,6 +139,34 @@ class Vocabulary:
         return ancestries
 
 
+@lru_cache(maxsize=4096)  # a library has each name many times
+def is_placeholder(name: str, placeholders: frozenset[str]) -> bool:
+    """Return whether a name is no genre: blank, a placeholder, or nothing but several of these.
+
+    Parameters
+    ----------
+    name : str
+        In a tag.
+    placeholders : frozenset of str
+        Keys (`placeholder_key`).
+    """
+    if (key := placeholder_key(name)) == "" or key in placeholders:
+        return True
+    words = re.findall(r"\w+", name)
+    return len(words) > 1 and placeholders.issuperset(map(placeholder_key, words))
+
+
+def placeholder_key(name: str) -> str:
+    """Return the key of a placeholder, the same for all spellings (`fold_spelling`).
+
+    Names of punctuation alone have one key, and a name of which nothing is visible has none.
+    """
+    kinds = {unicodedata.category(character) for character in name} - INVISIBLE
+    if all(kind in PUNCTUATION for kind in kinds):
+        return "?" if kinds else ""
+    return fold_spelling(name)
+
+
 def title(name: str) -> str:
     """Capitalise a name that is all in lower case: "r&b" to "R&B", "children's" to "Children's".
 
@@ -165,7 +192,7 @@ def _read_placeholders(config: ConfigView) -> frozenset[str]:
         isinstance(name, bool) or not isinstance(name, str | int) for name in names
     ):
         raise _error("placeholders", f"{names!r} is no list of names", "write ['?', Other, ...]")
-    return frozenset(fold_genre_name(str(name)) for name in names)
+    return frozenset(placeholder_key(str(name)) for name in names)
 
 
 def _read_whitelist(config: ConfigView) -> frozenset[str]:
@@ -261,7 +288,7 @@ def _pattern(genre: str, spelling: str, source: str) -> re.Pattern[str]:
 def read_learn_as(config: ConfigView) -> dict[str, str]:
     """Read the user's mapping from the keys of genres to the genres that they are trained as.
 
-    An empty one means that a genre is not trained on at all.
+    An empty one, or a placeholder, means that a genre is not trained on at all.
 
     Raises
     ------
@@ -279,7 +306,11 @@ def read_learn_as(config: ConfigView) -> dict[str, str]:
         isinstance(name, list | Mapping) for name in mapping.values()
     ):
         raise _error("learn_as", f"{source} holds no mapping", "write genre: main genre")
-    return {fold_genre_name(str(genre)): _name(name) for genre, name in mapping.items()}
+    placeholders = _read_placeholders(config)
+    names = {fold_genre_name(str(genre)): _name(name) for genre, name in mapping.items()}
+    return {
+        genre: "" if is_placeholder(name, placeholders) else name for genre, name in names.items()
+    }
 
 
 def _file(config: ConfigView, option: str) -> Path | None:

@@ -1,5 +1,7 @@
 """Names that stand in tags for want of a genre count as none."""
 
+import unicodedata
+
 import confuse
 import pytest
 from beets.ui import UserError
@@ -8,7 +10,7 @@ from mediafile import MediaFile
 
 from beetsplug.agfgenre.config import DEFAULTS
 from beetsplug.agfgenre.train.training_set import TrainingSet
-from beetsplug.agfgenre.vocabulary import Vocabulary
+from beetsplug.agfgenre.vocabulary import Vocabulary, read_learn_as
 
 EMPTY = ["Other", "UNKNOWN", "?", "-", "genre", "Music", " misc ", "(12)", "Unknown Genre", "None"]
 
@@ -125,6 +127,63 @@ def test_a_list_that_is_none_is_one_clear_line(value):
         vocabulary(placeholders=value)
 
 
-@pytest.mark.parametrize("name", ["Other Side", "World Music", "Rock", "No Wave", "2-Step"])
+SPELLINGS = (
+    *(
+        "Unknown.",
+        "<Other>",
+        "[Genre]",
+        "{misc}",
+        "“Unknown”",
+        "\uff2f\uff54\uff48\uff45\uff52",
+        "Autre\u0301s",
+        "N / A",
+        "genre:",
+    ),
+    *("????", "- -", "—", "…", "#", "!!!", "|", "\u200b", "\u00a0", "Other\u200b", "Unknown\ufeff"),
+    *(
+        "Other/Unknown",
+        "Other; Misc",
+        "Other Music",
+        "(Unknown Genre)",
+        "Other (12)",
+        "General, Other",
+    ),
+    *("Неизвестно", "その他", "未知", "기타", unicodedata.normalize("NFD", "기타")),
+)
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_spellings_of_placeholders_are_placeholders(name):
+    assert vocabulary().genres_of([name]) == []
+
+
+@pytest.mark.parametrize("target", ["Other", "?", "Unknown Genre", "[misc]", "12"])
+def test_a_rule_that_leads_to_a_placeholder_means_that_the_genre_is_not_wanted(library, target):
+    library.configure(aliases={target: ["rock"]}, learn_as={"Jazz": target})
+    library.track("a")
+    library.track("b", genres=["Jazz"])
+    for _ in range(2):
+        library.beet("agfgenre")
+        assert library.genres("a") == library.file_genres("a") == []
+        assert "tagged 0 tracks; not wanted by whitelist or aliases: 1 track" in summary(library)
+    learn_as = read_learn_as(library.config["agfgenre"])
+    found = TrainingSet.of(library.lib, [], vocabulary(), learn_as)
+    assert [track.genre for track in found.tracks] == ["", ""]
+    assert found.excluded == 1
+
+
+def test_a_tree_of_placeholders_gives_none(tmp_path):
+    (tmp_path / "tree").write_text("- other:\n  - rock:\n    - surf\n")
+    words = vocabulary(canonical=str(tmp_path / "tree"))
+    assert words.translate("Surf") == ["Rock"]
+
+
+GENRES = (
+    *("Other Side", "World Music", "Rock", "No Wave", "2-Step", "80s", "Music Hall", "Pop Music"),
+    *("🎹", "♥", "C86", "General MIDI", "Música Popular", "음악 가요", "R&B", "13"),
+)
+
+
+@pytest.mark.parametrize("name", GENRES)
 def test_genres_are_none(name):
     assert vocabulary().genres_of([name]) == [name]
