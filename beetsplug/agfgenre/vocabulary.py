@@ -49,6 +49,7 @@ KINDS = {
 # Categories of Unicode's characters.
 INVISIBLE = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
 PUNCTUATION = frozenset({"Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "Sk", "Sm"})
+BYTE_ORDER_MARK = "\ufeff"
 MOST_BRANCHES = 100_000  # of a genre tree, lastgenre's has a hundredth of that
 
 
@@ -228,14 +229,14 @@ def _read_tree(config: ConfigView) -> tuple[tuple[str, ...], ...] | None:
 
 def _branches(tree: Any, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """Yield every path from the root of a nested YAML tree to one of its leaves."""
-    if isinstance(tree, Mapping):
+    if tree is None or tree == [] or tree == {}:
+        yield above
+    elif isinstance(tree, Mapping):
         for name, below in tree.items():
             yield from _branches(below, (*above, str(name).lower()))
     elif isinstance(tree, list):
         for below in tree:
             yield from _branches(below, above)
-    elif tree is None:
-        yield above
     else:
         yield (*above, str(tree).lower())
 
@@ -303,7 +304,7 @@ def read_learn_as(config: ConfigView) -> dict[str, str]:
             return {}
         source, mapping = str(path), _read_yaml("learn_as", path)
     if not isinstance(mapping, Mapping) or any(
-        isinstance(name, list | Mapping) for name in mapping.values()
+        isinstance(name, list | set | Mapping) for name in mapping.values()
     ):
         raise _error("learn_as", f"{source} holds no mapping", "write genre: main genre")
     placeholders = _read_placeholders(config)
@@ -340,13 +341,16 @@ def _bundled(option: str) -> Path:
 
 def _read(option: str, path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")  # with a byte-order mark or without
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         problem = error.strerror or error
         remedy = f"name {KINDS[option]}"
         raise _error(option, f"{path} cannot be read ({problem})", remedy) from None
     except UnicodeDecodeError:
-        raise _error(option, f"{path} is not UTF-8 text", "save it as UTF-8") from None
+        text = "\0"
+    if "\0" in text:  # as in UTF-16
+        raise _error(option, f"{path} is not UTF-8 text", "save it as UTF-8")
+    return text.replace(BYTE_ORDER_MARK, "")  # joined files have several
 
 
 def _read_yaml(option: str, path: Path) -> Any:

@@ -89,10 +89,29 @@ def test_a_file_that_refers_to_itself_is_one_clear_line(write, text, option):
     assert "\n" not in message
 
 
-def test_a_tree_that_anchors_make_huge_is_one_clear_line(write):
+@pytest.mark.parametrize("smallest", ["[rock, pop]", "[]", "{}", "rock: []"])
+def test_a_tree_that_anchors_make_huge_is_one_clear_line(write, smallest):
     doubled = "".join(f"- &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
     with pytest.raises(UserError, match="more than 100000 branches"):
-        vocabulary(canonical=write(f"- &a0 [rock, pop]\n{doubled}"))
+        vocabulary(canonical=write(f"- &a0\n  {smallest}\n{doubled}"))
+
+
+def test_a_genre_above_nothing_is_a_genre_of_the_tree(write):
+    tree = write("- pop:\n  - city pop: []\n  - {yé-yé: {}}\n")
+    assert vocabulary(canonical=tree).translate("City Pop") == ["Pop"]
+    assert vocabulary(canonical=tree).translate("Yé-yé") == ["Pop"]
+
+
+def test_files_with_byte_order_marks_may_be_joined(write):
+    words = vocabulary(whitelist=write("\ufeff\ufeffRock\n\ufeffJazz\n"))
+    assert words.whitelist == {"rock", "jazz"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32-le"])
+@pytest.mark.parametrize("option", ["whitelist", "canonical", "aliases"])
+def test_another_encoding_is_one_clear_line(write, option, encoding):
+    with pytest.raises(UserError, match="is not UTF-8 text: save it as UTF-8"):
+        vocabulary(**{option: write("Rock: [rock]\n", encoding)})
 
 
 def test_a_date_that_is_none_is_one_clear_line(write):
