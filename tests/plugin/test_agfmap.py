@@ -259,3 +259,13 @@ def checked(n: int, own, probabilities) -> MapTracks:
 def test_tracks_in_one_place_are_spread():
     data = columns(checked(30, [0] * 30, [[1.0, 0.0]] * 30), Names())
     assert len(set(zip(data["x"], data["y"], strict=True))) == 30
+
+
+def test_one_genre_is_one_colour_whatever_its_case_and_unicode_form():
+    tracks = checked(4, [0] * 4, [[1.0, 0.0]] * 4)
+    names = ["Yé-yé", "Ye\u0301-ye\u0301", "YÉ-YÉ", "Pop"]
+    for value, name in zip(tracks.values, names, strict=True):
+        value["genres"] = [name]
+    data = columns(tracks, Names())
+    assert (data["genres"], data["genre"]) == (["Yé-yé", "Pop"], [0, 0, 0, 1])
+    assert (data["tagNames"], data["tags"]) == (["Yé-yé", "Pop"], [0, 0, 0, 1])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agf_core.data.genre_names import fold_genre_name
 from agf_core.errors import printable
 from beetsplug.agfgenre.console import artist_and_title
 
@@ -56,8 +57,8 @@ def columns(tracks: MapTracks, vocabulary: Vocabulary) -> dict[str, Any]:
     names = list(map(artist_and_title, tracks.values))
     genres = [[printable(g) for g in vocabulary.genres_of(v["genres"])] for v in tracks.values]
     artists, artist = _indexed([printable(artist) or "?" for artist, _ in names])
-    firsts, genre = _indexed([found[0] if found else "" for found in genres])
-    tag_names, tags = _indexed(["; ".join(found) for found in genres])
+    firsts, genre = _indexed([found[0] if found else "" for found in genres], fold_genre_name)
+    tag_names, tags = _indexed(["; ".join(found) for found in genres], fold_genre_name)
     x, y = _square(_spread(tracks.positions)).T
     best = tracks.probabilities.argmax(axis=1)
     style, share = _strongest(tracks.style_probabilities)
@@ -88,11 +89,12 @@ def columns(tracks: MapTracks, vocabulary: Vocabulary) -> dict[str, Any]:
     }
 
 
-def _indexed(names: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Return each name once, and for each place which of them is there."""
+def _indexed(names: Sequence[str], key: Callable[[str], str] = str) -> tuple[list[str], list[int]]:
+    """Return each name once, in its first spelling, and for each place which of them is there."""
     place: dict[str, int] = {}
-    indices = [place.setdefault(name, len(place)) for name in names]
-    return list(place), indices
+    indices = [place.setdefault(key(name), len(place)) for name in names]
+    first = dict(zip(reversed(indices), reversed(names), strict=True))
+    return [first[index] for index in range(len(place))], indices
 
 
 def _spread(positions: np.ndarray) -> np.ndarray:
