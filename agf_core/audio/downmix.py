@@ -5,6 +5,7 @@ import numpy as np
 
 SAMPLES_AT_ONCE = 1 << 16  # samples mixed down at a time
 CANCELLED_POWER_SHARE = 0.1  # of unrelated channels: below, they cancel out
+COMPARED_EVERY = 8  # samples: one of these tells whether channels cancel out, which saves time
 LOUDEST_SAMPLE = 4.0  # times full scale; damaged mp3 frames may decode to thousands
 
 # Sample formats: their numpy type and their full scale. Names of planar ones end in p.
@@ -23,7 +24,8 @@ class Downmixer:
 
     Mono is the plain average of the channels, as in librosa: libswresample's own matrices weight
     channels by their position and drop the bass channel, so that the level of a recording would
-    depend on its layout. Where channels cancel each other out (left = -right), it is the loudest.
+    depend on its layout. Where channels cancel each other out (left = -right), it is the loudest;
+    where two do so beside others, one of them is inverted.
     """
 
     def __init__(self, sample_rate: int):
@@ -73,11 +75,11 @@ class Downmixer:
         step = 1 if frame.format.is_planar else channels
         values = [np.frombuffer(p, dtype, frame.samples * step) for p in frame.planes]  # type: ignore
         planes = (values[c] if step == 1 else values[0][c::step] for c in range(channels))
-        zero = full_scale if dtype.kind == "u" else 0.0
-        mono = _sum([plane[part].astype(np.float32, copy=False) for plane in planes], zero)
-        mono *= 1 / (channels * full_scale)
+        samples = np.array([plane[part] for plane in planes], np.float32)
         if dtype.kind == "u":
-            mono -= 1
+            samples -= full_scale
+        mono = _sum(samples)
+        mono *= 1 / (channels * full_scale)
         if not (mono.max() <= LOUDEST_SAMPLE and mono.min() >= -LOUDEST_SAMPLE):
             mono.clip(-LOUDEST_SAMPLE, LOUDEST_SAMPLE, out=mono)
             mono[np.isnan(mono)] = 0
@@ -97,27 +99,37 @@ class Downmixer:
             self.resampler = None
 
 
-def _sum(planes: list[np.ndarray], zero: float) -> np.ndarray:
+def _sum(samples: np.ndarray) -> np.ndarray:
     """Return the sum of channels; where it cancels out, the loudest one as if it were all of them.
+
+    A constant offset is no sound. Of two channels that cancel out beside others, one is inverted.
 
     Parameters
     ----------
-    planes : list of np.ndarray [shape=(n,), dtype=float32]
-        Samples of each channel.
-    zero : float
-        The value that stands for silence.
+    samples : np.ndarray [shape=(n_channels, n), dtype=float32]
+
+    Returns
+    -------
+    np.ndarray [shape=(n,), dtype=float32]
     """
-    if len(planes) == 1:
-        return planes[0].copy()
-    total: np.ndarray = planes[0] + planes[1]
-    for plane in planes[2:]:
-        total += plane
-    powers = [_power(plane, zero) for plane in planes]
-    if _power(total, len(planes) * zero) < CANCELLED_POWER_SHARE * sum(powers):
-        return planes[int(np.argmax(powers))] * np.float32(len(planes))
+    total: np.ndarray = samples[0]
+    if len(samples) == 1:
+        return total
+    some = samples[:, ::COMPARED_EVERY]
+    some = some - some.mean(axis=1, keepdims=True)
+    products = some @ some.T
+    powers = products.diagonal()
+    if products.sum() < CANCELLED_POWER_SHARE * powers.sum():
+        loudest: np.ndarray = samples[powers.argmax()] * np.float32(len(samples))
+        return loudest
+    both = np.add.outer(powers, powers)
+    cancelled = both + 2 * products < CANCELLED_POWER_SHARE * both
+    inverted = [False]
+    for channel in range(1, len(samples)):
+        others = cancelled[channel, :channel].nonzero()[0]
+        inverted.append(len(others) > 0 and not inverted[others[0]])
+        if inverted[-1]:
+            total -= samples[channel]
+        else:
+            total += samples[channel]
     return total
-
-
-def _power(samples: np.ndarray, zero: float) -> float:
-    samples = samples - zero if zero else samples
-    return float(np.dot(samples, samples))

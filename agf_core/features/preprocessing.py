@@ -8,7 +8,9 @@ from agf_core.errors import AnyPath
 from agf_core.features.spectrogram import InputSpec, log_mel
 
 BLOCK_SECONDS = 120.0  # that are searched for sound at a time
-SILENT_PEAK = 1e-4  # of full scale 1: a stretch with its peak below -80 dB is silent
+SILENT_PEAK = (
+    1e-4  # of full scale 1: a stretch with its peak below -80 dB is silent, whatever its offset
+)
 
 
 def load_log_mel(source: AnyPath | AudioFile, spec: InputSpec) -> tuple[np.ndarray, float]:
@@ -54,7 +56,7 @@ def _without_silence(samples: np.ndarray, spec: InputSpec, rate: int) -> np.ndar
     """Return samples without the segments that are silent."""
     size = round(spec.segment_frames * spec.hop_length * rate / spec.sample_rate)
     parts = [samples[start : start + size] for start in range(0, len(samples), size)]
-    sounding = [part for part in parts if np.abs(part).max() >= SILENT_PEAK]
+    sounding = [part for part in parts if np.ptp(part) >= 2 * SILENT_PEAK]
     return samples if len(sounding) == len(parts) else np.concatenate([samples[:0], *sounding])
 
 

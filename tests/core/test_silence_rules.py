@@ -50,6 +50,22 @@ def test_surround_that_cancels_out_is_its_loudest_channel(mono, tmp_path):
     assert np.abs(np.abs(loudest) - np.abs(mono[: len(loudest)])).max() < 1e-3
 
 
+@pytest.mark.parametrize("offsets", [(0.2, 0.2), (0.2, -0.2), (0.0, 0.3)])
+@pytest.mark.parametrize("name", ["flac", "u8.wav"])
+def test_a_constant_offset_does_not_hide_that_channels_cancel_out(mono, tmp_path, name, offsets):
+    left, right = (sign * 0.5 * mono + add for sign, add in zip((1, -1), offsets, strict=True))
+    samples = decode.read(stereo(tmp_path / f"a.{name}", left, right, name)).samples
+    assert np.std(samples) > 0.9 * np.std(0.5 * mono)
+
+
+def test_pairs_of_surround_that_cancel_out_are_found_beside_other_channels(mono, tmp_path):
+    hum = (0.3 * np.sin(np.arange(len(mono)) * 2 * np.pi * 50 / 48_000)).astype(np.float32)
+    channels = np.stack([mono, -mono, 0 * mono, hum, 0.5 * mono, -0.5 * mono])
+    path = encode(tmp_path / "a.flac", channels, 48_000, "flac", "flac", layout="5.1")
+    samples = decode.read(path, sample_rate=48_000).samples
+    assert np.abs(samples - (3 * mono + hum)[: len(samples)] / 6).max() < 1e-3
+
+
 @pytest.mark.parametrize("channel", [0, 1])
 def test_a_channel_beside_a_silent_one_is_still_their_mean(mono, tmp_path, channel):
     channels = [mono, 0 * mono] if channel == 0 else [0 * mono, mono]
@@ -71,15 +87,16 @@ def tagger() -> GenreTagger:
     return GenreTagger.load()
 
 
+@pytest.mark.parametrize("offset", [0.0, 0.05])
 @pytest.mark.parametrize(
     "seconds", [(0, 6, 120, 6), (0, 6, 126), (126, 6, 0), (50, 3, 79), (18, 6, 108)]
 )
-def test_music_is_found_wherever_it_is_among_silence(tmp_path, tagger, seconds):
+def test_music_is_found_wherever_it_is_among_silence(tmp_path, tagger, seconds, offset):
     """Silence and music in turn; the five pieces that are looked at first are all silent."""
     rate = 8_000
     music = noise_and_chirp(6, rate=rate, channels=1)[0]
     parts = [
-        music[: n * rate] if i % 2 else np.zeros(n * rate, np.float32)
+        offset + (0.5 * music[: n * rate] if i % 2 else np.zeros(n * rate, np.float32))
         for i, n in enumerate(seconds)
     ]
     path = encode(
@@ -87,7 +104,7 @@ def test_music_is_found_wherever_it_is_among_silence(tmp_path, tagger, seconds):
     )
     spec = tagger.metadata.input
     first = decode.read_excerpt(path, spec.excerpt_seconds, pieces=spec.excerpt_pieces)
-    assert np.abs(first.samples).max() < 1e-4
+    assert np.ptp(first.samples) < 1e-4
     spectrogram, lost = load_log_mel(path, spec)
     found = len(spectrogram) * spec.hop_length / RATE
     assert sum(seconds[1::2]) - 1 <= found <= sum(seconds[1::2]) + 6
@@ -95,9 +112,10 @@ def test_music_is_found_wherever_it_is_among_silence(tmp_path, tagger, seconds):
     assert tagger.predict_file(path).probabilities.sum() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("offset", [0.0, 0.05, -0.3])
 @pytest.mark.parametrize("seconds", [2, 150])
-def test_silence_is_silent(tmp_path, tagger, seconds):
-    whole = np.zeros((1, seconds * 8_000), np.float32)
+def test_silence_is_silent(tmp_path, tagger, seconds, offset):
+    whole = np.full((1, seconds * 8_000), offset, np.float32)
     path = encode(tmp_path / "a.flac", whole, 8_000, "flac", "flac", layout="mono")
     with pytest.raises(SilentAudioError, match=r"a\.flac is silent; tag it by hand"):
         tagger.predict_file(path)
