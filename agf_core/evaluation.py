@@ -58,7 +58,9 @@ def compare(
         [gain[tracks].mean() for tracks in metrics.artist_resamples(artists, RESAMPLES, seed=0)]
     )
     difference = Score.of(float(gain.mean()), drawn)
-    return Comparison(len(truth), len(set(artists)), difference, float((drawn > 0).mean()))
+    return Comparison(
+        len(truth), metrics.count_artists(artists), difference, float((drawn > 0).mean())
+    )
 
 
 def score_sheet(
@@ -91,7 +93,7 @@ def score_sheet(
     predicted, tagged = confusion.sum(axis=0), confusion.sum(axis=1)
     return {
         "tracks": len(truth),
-        "artists": len(set(artists)),
+        "artists": metrics.count_artists(artists),
         "overall": {
             name: {
                 score: _rounded(value)
@@ -105,7 +107,7 @@ def score_sheet(
                 "precision": round(confusion[g, g] / predicted[g], 3) if predicted[g] else None,
                 "recall": round(confusion[g, g] / tagged[g], 3) if tagged[g] else None,
                 "tracks": int(tagged[g]),
-                "artists": len(set(artists[truth == g])),
+                "artists": metrics.count_artists(artists[truth == g]),
             }
             for g, genre in enumerate(genres)
         },

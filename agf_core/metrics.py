@@ -4,7 +4,7 @@ Throughout, `probabilities` is [shape=(n_tracks, n_classes)] and `truth` [shape=
 the index of each track's genre.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,7 +88,7 @@ def evaluate(
     Parameters
     ----------
     artists : np.ndarray [shape=(n_tracks,)]
-        Any values that identify artists.
+        Any values that identify artists; a track without one (an empty name) is drawn by itself.
     """
     drawn = _resampled(probabilities, truth, artists, resamples, seed)
     return {
@@ -105,7 +105,7 @@ def _resampled(
     right = predicted == truth
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     loss = -np.log(np.maximum(probabilities[np.arange(len(truth)), truth], SMALLEST_PROBABILITY))
-    _, owner = np.unique(artists, return_inverse=True)
+    owner = artist_numbers(artists)
     n_artists = int(owner.max()) + 1
 
     def by_artist(column: np.ndarray, weights: np.ndarray, n_columns: int) -> np.ndarray:
@@ -167,3 +167,8 @@ def artist_numbers(artists: np.ndarray) -> np.ndarray:
     ]
     number = {key: i for i, key in enumerate(sorted(set(keys)))}
     return np.array([number[key] for key in keys], int)
+
+
+def count_artists(artists: Iterable[object]) -> int:
+    """Return how many artists there are; an empty name is none."""
+    return len({artist for artist in np.asarray(list(artists)).tolist() if artist != ""})

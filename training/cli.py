@@ -2,7 +2,7 @@
 
 import errno
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +12,36 @@ import torch
 from agf_core import missing_for_learning
 from agf_core.errors import AgfError, shown
 
+LARGEST_SEED = 2**32 - 1
+
 
 def folder(text: str) -> Path:
     """Return an option's path from the root, as processes started elsewhere need it."""
     return Path(text).absolute()
+
+
+def positive(text: str) -> int:
+    """Return an option's number, of which there must be one at least."""
+    if (number := int(text)) < 1:
+        raise ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
+def seed_number(text: str) -> int:
+    """Return an option's seed of random numbers, as every library takes it."""
+    if not 0 <= (number := int(text)) <= LARGEST_SEED:
+        raise ArgumentTypeError(f"{text} is not from 0 to {LARGEST_SEED}")
+    return number
+
+
+def device(text: str) -> str:
+    """Return an option's device, if it is there."""
+    try:
+        torch.empty(0, device=text)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ArgumentTypeError(f"{text} is not at hand ({reason}); give cpu") from None
+    return text
 
 
 def add_collection(parser: ArgumentParser) -> None:
@@ -40,7 +66,8 @@ def add_work(parser: ArgumentParser) -> None:
 
 def add_device(parser: ArgumentParser) -> None:
     """Add the device that networks are trained on."""
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    here = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", type=device, default=here)
 
 
 def add_stream(parser: ArgumentParser) -> None:
@@ -55,7 +82,7 @@ def add_stream(parser: ArgumentParser) -> None:
 def add_cluster(parser: ArgumentParser) -> None:
     """Add the processes or the Dask scheduler that do the work."""
     parser.add_argument("--scheduler", help="address of a Dask scheduler; without, processes here")
-    parser.add_argument("--workers", type=int, help="processes here; by default one per core")
+    parser.add_argument("--workers", type=positive, help="processes here; by default one per core")
 
 
 @contextmanager
@@ -69,6 +96,10 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(str(error))
     except OSError as error:
         sys.exit(line_of(error))
+    except torch.OutOfMemoryError:
+        sys.exit("the GPU has too little memory; free some, or give --device cpu")
+    except MemoryError:
+        sys.exit("there is too little memory; free some, and run the command again")
     except KeyboardInterrupt:
         sys.exit("stopped; what is finished is kept: run the command again to go on")
 

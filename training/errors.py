@@ -1,6 +1,8 @@
 """Errors of the training commands."""
 
-from agf_core.errors import AgfError
+from av.error import FFmpegError
+
+from agf_core.errors import AgfError, AudioError
 
 
 class RunError(AgfError):
@@ -9,3 +11,18 @@ class RunError(AgfError):
 
 class CollectionError(AgfError, ValueError):
     """A collection that cannot be used; the message is a line that names the file and a remedy."""
+
+
+def leave_to_the_sound(error: AudioError) -> None:
+    """Raise a `RunError` where it is not the sound of a file that an error is about.
+
+    A file that is gone or may not be read, a disk that fails, and lack of memory are no reason to
+    go on without a track: the next one has the same fate.
+    """
+    cause = error.__cause__
+    if isinstance(cause, FFmpegError) or not isinstance(cause, OSError | MemoryError):
+        return
+    reason = str(error) if isinstance(cause, OSError) else "Memory ran out while a file was read."
+    raise RunError(
+        f"{reason} What is finished is kept: mend that, and run the command again"
+    ) from error

@@ -12,6 +12,7 @@ from agf_core.bundle import format as bundle_format
 from agf_core.bundle import seen_artists
 from agf_core.data.tracks import Track
 from agf_core.groups.lda import ArtistGroups
+from agf_core.metrics import count_artists
 from agf_core.train.export import network_to_onnx, weights_to_safetensors
 from agf_core.train.networks import GenreNet
 from training.recipes import Recipe
@@ -84,7 +85,7 @@ def write_bundle(
         recipe=recipe.to_dict(),
         trained_on={
             "tracks": len(tracks),
-            "artists": len({t.artist for t in tracks}),
+            "artists": count_artists(t.artist for t in tracks),
             "with_genre": sum(bool(t.genre) for t in tracks),
             "sources": dict(Counter(t.source for t in tracks)),
             "unlabelled": trained.unlabelled,

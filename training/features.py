@@ -19,6 +19,7 @@ from agf_core.features.descriptors import (
 )
 from agf_core.features.spectrogram import InputSpec, log_mel
 from agf_core.groups.codebook import Observations
+from training.errors import leave_to_the_sound
 
 LONGEST_SECONDS = 90.0  # seconds of a track, from its middle, that are used
 
@@ -67,6 +68,7 @@ def spectrograms(
         try:
             rows = spectrogram(track, spec, cache)
         except AudioError as error:
+            leave_to_the_sound(error)
             tqdm.write(f"left out: {error}")
             continue
         if len(rows) < spec.segment_frames:
@@ -92,17 +94,26 @@ def make_features(folder: Path, spec: InputSpec, sources: str, track: Track) -> 
     dict of str
         Why something could not be made, by ``log-mel`` or the source's letter. Without a log-mel
         nothing else is tried.
+
+    Raises
+    ------
+    RunError
+        When the reason is not the sound of the track.
     """
     cache = FeatureCache(folder)
     try:
         spectrogram(track, spec, cache)
     except AudioError as error:
+        leave_to_the_sound(error)
         return {"log-mel": str(error)}
     errors = {}
     for source in sources:
         try:
             describe_track(cache, source, (track.track_id, track.path), fmax=spec.fmax)
-        except (AudioError, DescriptorError) as error:
+        except AudioError as error:
+            leave_to_the_sound(error)
+            errors[source] = str(error)
+        except DescriptorError as error:
             errors[source] = str(error)
     return errors
 

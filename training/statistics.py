@@ -4,11 +4,12 @@ All cases have the same tracks, artists and seeds in every resample, so that dif
 are paired and their intervals leave out what all cases have in common.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+from tqdm import tqdm
 
 from agf_core import metrics
 from agf_core.metrics import Score
@@ -16,7 +17,9 @@ from agf_core.metrics import Score
 RESAMPLES = 1_000
 ARTIST_HALVINGS = 100  # of the artists, over which a choice is averaged
 SIGNIFICANCE_LEVEL = 0.05
+SECONDS_UNSHOWN = 1.0  # before a progress bar appears
 K = TypeVar("K")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ def score(
                 [_mean_scores(p, truth, d, s, names) for d, s in zip(draws, seeds, strict=True)]
             ),
         )
-        for case, p in predictions.items()
+        for case, p in _shown(predictions.items(), "scores", "case")
     }
 
 
@@ -160,7 +163,8 @@ def chosen_less(
 
     def differences(halvings: Sequence[list[np.ndarray]], seeds: np.ndarray) -> np.ndarray:
         found = []
-        for halves, chosen in zip(halvings, seeds, strict=True):
+        pairs = list(zip(halvings, seeds, strict=True))
+        for halves, chosen in _shown(pairs, "choices", "resample"):
             scores = [
                 np.array([_mean_scores(p, truth, h, chosen, names) for p in everything])
                 for h in halves
@@ -193,6 +197,11 @@ def _halvings(artists: np.ndarray, n: int, *, resampled: bool) -> Iterator[list[
                 part = part[drawn]
             halves.append(part)
         yield halves
+
+
+def _shown(items: Collection[Item], what: str, unit: str) -> Iterable[Item]:
+    """Yield items; how far they have come is shown when they take long."""
+    return tqdm(items, desc=what, unit=unit, delay=SECONDS_UNSHOWN, leave=False)
 
 
 def _seeds(predictions: Iterable[np.ndarray], n: int) -> np.ndarray:

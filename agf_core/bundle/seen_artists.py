@@ -16,7 +16,7 @@ def hash_artists(artists: Iterable[str], salt: str = "") -> dict[str, Any]:
     Parameters
     ----------
     artists : iterable of str
-        Names or keys (`fold_artist_name`).
+        Names or keys (`fold_artist_name`); an empty one is nobody.
     salt : str
         By default one that follows from the artists, so that the same model is made again.
 
@@ -25,7 +25,7 @@ def hash_artists(artists: Iterable[str], salt: str = "") -> dict[str, Any]:
     dict
         ``salt`` and ``artists``: the sorted hashes.
     """
-    names = sorted(set(artists))
+    names = sorted(set(artists) - {""})
     salt = salt or _hash("", "\n".join(names))
     return {"salt": salt, "artists": sorted({_hash(salt, name) for name in names})}
 

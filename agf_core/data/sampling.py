@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agf_core.data.tracks import Track, album_key
+from agf_core.metrics import count_artists
 
 EVEN_SHARE = 0.25  # of the places for tracks, which genres share evenly
 
@@ -43,7 +44,7 @@ def learnable_genres(
             of_genre[track.genre].append(track)
     genres, set_aside = [], []
     for genre, its in sorted(of_genre.items()):
-        n_artists = len({track.artist for track in its})
+        n_artists = count_artists(track.artist for track in its)
         if len(its) >= min_tracks and n_artists > 1:
             genres.append(genre)
         else:

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from agf_core.data.tracks import Track
+from agf_core.metrics import artist_numbers
 
 
 def hold_out_artists(
     tracks: Sequence[Track], indices: np.ndarray, share: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split `indices` of `tracks` into two parts that share no artist.
+
+    A track without an artist (an empty name) is drawn by itself.
 
     Parameters
     ----------
@@ -28,12 +31,12 @@ def hold_out_artists(
     ValueError
         With fewer than two artists.
     """
-    artists = np.array([tracks[i].artist for i in indices])
-    names = np.unique(artists)
-    if len(names) < 2:
+    artists = artist_numbers(np.array([tracks[i].artist for i in indices]))
+    n_artists = len(np.unique(artists))
+    if n_artists < 2:
         raise ValueError("a split needs tracks by at least two artists")
     rng = np.random.default_rng(seed)
-    chosen = rng.permutation(names)[: max(1, round(share * len(names)))]
+    chosen = rng.permutation(n_artists)[: max(1, round(share * n_artists))]
     held_out = np.isin(artists, chosen)
     return indices[~held_out], indices[held_out]
 

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import cast
 
-from agf_core.errors import AudioError, CacheError, DescriptorError
+from agf_core.errors import AgfError, AudioError, CacheError, DescriptorError
 from agf_core.utils.cores import available_cores
 
 LONGEST_SECONDS = 600  # that a file may take before its process is killed
@@ -40,8 +40,9 @@ def in_processes(
 
     Raises
     ------
-    CacheError
-        When the result of a job cannot be stored, which holds for all others.
+    AgfError
+        When a job ends with one that is not about its file, such as a `CacheError`: that holds for
+        all others.
     RuntimeError
         When no process can be started, which is no fault of a job.
     """
@@ -76,7 +77,7 @@ def in_processes(
                         busy[ready] = (process, job, time.monotonic())
                         continue
                     idle.append((ready, process))
-                    if isinstance(error, CacheError):
+                    if isinstance(error, AgfError):
                         raise error
                 except (EOFError, OSError):
                     _bury(ready, process, started)
@@ -118,13 +119,13 @@ def _serve(connection: Connection, work: Callable[[Job], None]) -> None:
                 job = connection.recv()
             except EOFError:
                 return
-            error: str | CacheError = ""
+            error: str | AgfError = ""
             try:
                 work(job)
-            except CacheError as problem:
-                error = problem
             except (AudioError, DescriptorError) as problem:
                 error = str(problem)
+            except AgfError as problem:
+                error = problem
             except Exception as problem:
                 error = f"{type(problem).__name__}: {problem}"
                 if getattr(problem, "errno", None) in (errno.ENOSPC, errno.EDQUOT):

@@ -126,3 +126,16 @@ def test_resampled_scores_are_those_of_the_resampled_tracks():
         for name, score in metrics.SCORES.items():
             expected = score(probabilities[tracks], truth[tracks])
             assert fast[name][i] == pytest.approx(expected, abs=1e-12)
+
+
+def test_tracks_of_nobody_are_drawn_one_by_one_and_are_no_artists():
+    rng = np.random.default_rng(3)
+    right = np.repeat(rng.random(20) < 0.6, 30)  # neighbours are all right or all wrong
+    p, truth = np.where(right[:, None], [0.8, 0.2], [0.2, 0.8]), np.zeros(600, int)
+    nobodys = np.full(600, "")
+    drawn = metrics.evaluate(p, truth, nobodys, resamples=50)
+    by_track = metrics.evaluate(p, truth, np.arange(600), resamples=50)
+    assert drawn == by_track
+    assert metrics.count_artists(nobodys) == 0
+    assert metrics.count_artists(np.array(["b", "", "a", "b"])) == 2
+    assert metrics.count_artists(np.array([3, 7, 3])) == 2

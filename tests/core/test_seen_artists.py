@@ -14,6 +14,12 @@ def test_artists_are_known_however_they_are_spelt_and_not_named():
     assert seen_artists({ARTIST_HASHES: hashes}, asked) == set(asked[:-1])
 
 
+def test_tracks_of_nobody_are_not_seen_through_other_tracks_of_nobody():
+    hashes = hash_artists(["Björk", ""])
+    assert hashes == hash_artists(["Björk"])
+    assert seen_artists({ARTIST_HASHES: hashes}, ["", "Björk"]) == {"Björk"}
+
+
 def test_each_training_set_has_a_salt_of_its_own_and_is_hashed_alike_again():
     one, other = hash_artists(["Björk"]), hash_artists(["Björk", "Can"])
     assert one["salt"] != other["salt"]

@@ -14,6 +14,7 @@ import pytest
 import torch
 from distributed import Client, LocalCluster
 
+from agf_core.audio import container
 from agf_core.errors import SilentAudioError
 from agf_core.features.cache import FeatureCache
 from agf_core.utils import atomic
@@ -151,6 +152,55 @@ def test_what_is_not_the_sounds_fault_leaves_no_track_out(
     message = run_prepare(table, tmp_path / "work", monkeypatch)
     assert message.startswith("track 3.wav (")
     assert line in message
+
+
+class FailingDisk(container._File):
+    """A file on a disk that fails while it is read."""
+
+    def read(self, size=-1):
+        self.failure = OSError(errno.EIO, "Input/output error")
+        return b""
+
+
+class Forbidden(container._File):
+    """A file that may not be opened."""
+
+    def __init__(self, path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+
+class TooLarge(container._File):
+    """A file that there is no memory for."""
+
+    def read(self, size=-1):
+        raise MemoryError
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        (None, "3.wav does not exist. What is finished is kept"),
+        (FailingDisk, "cannot be read (Input/output error); check the disk"),
+        (Forbidden, "may not be read by you. What is finished is kept"),
+        (TooLarge, "Memory ran out while a file was read. What is finished is kept"),
+    ],
+)
+def test_a_file_that_cannot_be_reached_leaves_no_track_out(
+    table, tmp_path, here, monkeypatch, file, line
+):
+    """Shares of a network come and go: what is not there now need not be damaged."""
+    real = features.spectrogram
+
+    def failing(track, spec, cache):
+        with monkeypatch.context() as patch:
+            if track.track_id == "3.wav" and file:
+                patch.setattr(container, "_File", file)
+            elif track.track_id == "3.wav":
+                track.path.unlink()
+            return real(track, spec, cache)
+
+    monkeypatch.setattr(features, "spectrogram", failing)
+    assert line in run_prepare(table, tmp_path / "work", monkeypatch)
 
 
 def test_a_track_without_sound_is_left_out(table, tmp_path, here, monkeypatch, capsys):

@@ -1,23 +1,27 @@
 """Collections, and the CSV by which any of them comes in."""
 
+import errno
 from dataclasses import replace
+from pathlib import Path
 
 import miniature_fma
 import numpy as np
 import pytest
 
-from agf_core.audio import decode
+from agf_core.audio import container, decode
 from agf_core.data.tracks import Track
+from agf_core.errors import CorpusError
 from training.datasets import folders
 from training.datasets.collection import (
     GIVEN,
     Collection,
     check_clip,
     read_csv,
+    sift,
     split_by_folds,
     write_csv,
 )
-from training.errors import CollectionError
+from training.errors import CollectionError, RunError
 
 TABLE = """\
 path,artist,album,genre,genres,split,split_b,mood
@@ -136,6 +140,32 @@ def test_artists_are_folded_as_in_the_plugin(tmp_path):
     assert again.artist_names == collection.artist_names == names
 
 
+def test_an_artist_whose_name_is_no_artists_is_nobody_whatever_the_key(tmp_path):
+    table = tmp_path / "mine.csv"
+    table.write_text(
+        "path,artist,artist_name,album,genre,genres,split\n"
+        "1.wav,17,Various Artists,,Doom,Doom,train\n"
+        "2.wav,18,Unknown,,Doom,Doom,train\n"
+        "3.wav,19,Can,,Doom,Doom,train\n"
+        "4.wav,20,,,Doom,Doom,train\n"
+    )
+    collection = read_csv(table)
+    assert [track.artist for track in collection.tracks] == ["", "", "19", "20"]
+    assert collection.artist_names == {"19": "Can"}
+
+
+def test_tracks_of_nobody_do_not_all_go_to_one_side():
+    tracks = [
+        Track(
+            str(i), Path(f"{i}.wav"), artist="" if i % 2 else f"a{i}", genre="Doom", fold=i // 2 % 2
+        )
+        for i in range(400)
+    ]
+    for parts in split_by_folds(tracks).values():
+        share = parts.count("valid") / (parts.count("valid") + parts.count("train"))
+        assert 0.05 < share < 0.15
+
+
 def test_nobody_may_be_in_several_folds(tmp_path):
     table = tmp_path / "mine.csv"
     table.write_text(
@@ -227,3 +257,33 @@ def test_short_and_damaged_clips(tmp_path):
     path.write_bytes(b"no audio")
     with pytest.raises(decode.UnreadableAudioError, match=r"clip.mp3"):
         check_clip(1.0, ("1", path))
+
+
+def test_clips_that_cannot_be_reached_are_not_left_out(tmp_path):
+    (tmp_path / "bad.wav").write_bytes(b"no audio")
+    tracks = [Track(name, tmp_path / name, "a") for name in ("bad.wav", "gone.wav")]
+    left = sift(Collection("c", tuple(tracks[:1]), {}), processes=1)
+    assert not left.tracks
+    assert "bad.wav is not audio" in left.left_out["bad.wav"]
+    with pytest.raises(RunError, match=r"gone\.wav does not exist\. What is finished is kept"):
+        sift(Collection("c", tuple(tracks), {}), processes=1)
+    with pytest.raises(RunError, match="TypeError"):
+        check_clip("29", ("bad.wav", tmp_path / "bad.wav"))
+
+
+def test_music_that_cannot_be_reached_is_not_left_out(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "bad.wav").write_bytes(b"no audio")
+    with pytest.raises(CorpusError, match="has no music"):
+        folders.read_folder(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(container, "_File", Forbidden)
+        with pytest.raises(RunError, match="may not be read by you"):
+            folders.read_folder(tmp_path)
+
+
+class Forbidden(container._File):
+    """A file that may not be opened."""
+
+    def __init__(self, path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))

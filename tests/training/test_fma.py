@@ -91,6 +91,14 @@ def test_medium(unpacked, miniature):
     assert [len(collection.part("official", part)) for part in PARTS] == [17, 8, 8]
 
 
+def test_an_artist_of_fma_who_is_various_artists_is_nobody(root):
+    edit(root, "tracks.csv", "Artist 2,", "Various Artists,")
+    tracks = {track.track_id: track for track in fma.read(root).tracks}
+    assert tracks["2"].artist == ""
+    assert sum(track.artist == "" for track in tracks.values()) == 1
+    assert all(name != "Various Artists" for name in fma.read(root).artist_names.values())
+
+
 def test_small_is_found_among_the_clips_of_medium(unpacked):
     small, medium = fma.read(unpacked, "small"), fma.read(unpacked)
     assert 0 < len(small.tracks) < len(medium.tracks)

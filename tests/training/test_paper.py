@@ -22,6 +22,7 @@ from agf_core import metrics
 from agf_core.bundle import format as bundle_format
 from agf_core.features.cache import FeatureCache
 from agf_core.features.spectrogram import InputSpec
+from agf_core.train import loop
 from agf_core.train.amp import has_bfloat16
 from agf_core.train.config import TrainConfig
 from agf_core.train.dataset import SpectrogramAugmentation
@@ -362,6 +363,75 @@ def test_a_recipe_that_cases_cannot_follow_is_refused(command, arguments, work):
     assert not (work / "runs" / "ours").exists()
 
 
+@pytest.mark.parametrize("command", [leak, submit])
+def test_what_uses_finished_runs_has_their_recipe(command, work, tmp_path):
+    """Otherwise networks would be trained anew, or damaged ones complained about."""
+    arguments = ["--output", tmp_path / "x", "--epochs", 3]
+    if command is leak:
+        arguments += ["--splits", "official"]
+    else:
+        arguments += ["--split", "official", "--clips", tmp_path]
+    message = complaint(command, "--work", work, "--recipe", "tiny", "--tasks", "gs", *arguments)
+    assert "another recipe (networks.epochs was 6 and is 3); give these runs" in message
+
+
+def test_the_leak_begins_when_all_is_there_and_goes_on_where_it_was(work, monkeypatch, tmp_path):
+    arguments = ["--work", work, "--recipe", "tiny", "--tasks", "sg", "--output", tmp_path / "x.md"]
+    monkeypatch.setattr(loop, "fit", lambda *_, **__: pytest.fail("something is trained"))
+    message = complaint(leak, *arguments, "--splits", "official", "--seeds", 0, 5)
+    assert "seed-5/g is not finished" in message
+    monkeypatch.undo()
+    monkeypatch.setitem(paper_cli.RUN_RECIPES, "tiny", TINY)
+    monkeypatch.setattr(statistics, "RESAMPLES", 40)
+    steps = []
+    real = loop._train_epoch
+    monkeypatch.setattr(loop, "_train_epoch", lambda *a: steps.append(a) or real(*a))
+    call(leak, *arguments, "--splits", "official", "official", "--seeds", 0, 0)
+    assert not steps  # all was trained for the page of `folder`
+    assert (tmp_path / "x.md").read_text() == (work.parent / "leak.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--network", "wSTN", "--tasks", "gs"], "a wSTN is trained on g alone, not on gs"),
+        (["--network", "wSTN", "--shuffled"], "g alone has no groups of artists to shuffle"),
+        (["--shuffled"], "g alone has no groups of artists to shuffle"),
+        (["--network", "MTN", "--tasks", "gs", "--wide", 2], "MTN has one width"),
+        (["--tasks", ""], "is not a set of the letters"),
+    ],
+)
+def test_options_that_would_not_be_followed_are_refused(options, line, work):
+    arguments = ["--work", work, "--recipe", "tiny", "--split", "official", *options]
+    assert line in complaint(run, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (run, ["--epochs", 0]),
+        (run, ["--epochs", -1]),
+        (run, ["--seed", -1]),
+        (run, ["--seed", 2**32]),
+        (run, ["--device", "cud"]),
+        (run, ["--device", "cuda:999"]),
+        (groups, ["--seeds", -1]),
+        (groups, ["--sources", ""]),
+        (reproduce, ["--workers", 0]),
+        (reproduce, ["--shuffled", "g"]),
+        (reproduce, ["--sources", "e", "--tables", 3, "--without-stn"]),
+    ],
+)
+def test_numbers_and_letters_that_mean_nothing_are_refused(command, options, work, capsys):
+    split = "--split" if command is run else "--splits"
+    before = sorted(work.iterdir()), sorted((work / "runs").iterdir())
+    with pytest.raises(SystemExit) as ended:
+        call(command, "--work", work, "--recipe", "tiny", split, "official", *options)
+    assert ended.value.code == 2
+    assert options[0] in capsys.readouterr().err.splitlines()[-1]
+    assert before == (sorted(work.iterdir()), sorted((work / "runs").iterdir()))
+
+
 @pytest.mark.parametrize("change", [{"augmentation": SpectrogramAugmentation(loudness=1.0)}])
 def test_any_field_that_cases_do_not_follow_is_named(change, work):
     recipe = replace(TINY, name="other", **change)
@@ -426,6 +496,9 @@ def test_a_gpu_without_memory_is_one_line_and_loses_nothing(work, monkeypatch):
         message = complaint(command, *common, *arguments)
         assert message.startswith(f"{what}: the GPU has too little memory (CUDA out of memory)")
         assert "with --stream" in message
+        message = complaint(command, *common, *arguments, "--stream")
+        assert "--stream" not in message  # which would not help
+        assert message.endswith("or on one with more memory")
     assert before == {path: path.read_bytes() for path in before}
 
 

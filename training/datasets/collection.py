@@ -44,7 +44,7 @@ from agf_core.data.tracks import Track
 from agf_core.errors import why_not_written
 from agf_core.utils import atomic
 from agf_core.utils.workers import in_processes
-from training.errors import CollectionError
+from training.errors import CollectionError, RunError, leave_to_the_sound
 
 COLUMNS = ("path", "artist", "album", "genre", "genres")
 PARTS = ("train", "valid", "test")
@@ -222,7 +222,7 @@ def _track(row: dict[str, str], table: Path, split_of: Mapping[str, str]) -> Tra
     return Track(
         track_id=row.get("track_id") or row["path"],
         path=table.parent / row["path"],
-        artist=fold_artist_name(row["artist"]),
+        artist=artist_key(row["artist"], row.get("artist_name", "")),
         genre=row["genre"],
         labels=split_cell(row["genres"]),
         fold=folds[0] if folds else None,
@@ -230,6 +230,11 @@ def _track(row: dict[str, str], table: Path, split_of: Mapping[str, str]) -> Tra
         album=row["album"],
         genre_weights=read_weights(row.get("genre_weights", "")),
     )
+
+
+def artist_key(artist: str, name: str = "") -> str:
+    """Return the key of an artist, empty where key or name is no artist ("Various Artists")."""
+    return fold_artist_name(artist) if fold_artist_name(name or artist) else ""
 
 
 def split_cell(cell: str) -> tuple[str, ...]:
@@ -330,8 +335,20 @@ def check_clip(shortest: float, job: tuple[str, Path]) -> None:
     Raises
     ------
     agf_core.audio.decode.AudioError
-        When it has less, or cannot be read.
+        When it has less, or holds no sound.
+    RunError
+        When it cannot be checked for another reason.
     """
+    try:
+        _check_sound(shortest, job)
+    except decode.AudioError as error:
+        leave_to_the_sound(error)
+        raise
+    except Exception as error:  # of the program or the machine, not of this clip
+        raise RunError(f"{decode.shown(job[1])}: {type(error).__name__} {error}") from error
+
+
+def _check_sound(shortest: float, job: tuple[str, Path]) -> None:
     _, path = job
     start = max(0.0, shortest - SHORTEST_SECONDS)
     try:
@@ -346,12 +363,17 @@ def check_clip(shortest: float, job: tuple[str, Path]) -> None:
 
 
 def sift(collection: Collection, *, processes: int | None = None) -> Collection:
-    """Leave out the clips that cannot be read or are too short.
+    """Leave out the clips that hold no sound or are too short.
 
     Parameters
     ----------
     processes : int, optional
         At a time; by default one per core.
+
+    Raises
+    ------
+    RunError
+        When a clip cannot be checked for another reason, such as a disk that fails.
     """
     jobs = [(track.track_id, track.path) for track in collection.tracks]
     n_processes = min(processes or os.cpu_count() or 1, len(jobs))

@@ -25,8 +25,8 @@ from pathlib import Path
 from agf_core.audio.decode import shown
 from agf_core.constants import SHORTEST_SECONDS
 from agf_core.data.tracks import Track
-from training.cli import one_line_errors
-from training.datasets.collection import Collection, sift, write_csv
+from training.cli import one_line_errors, positive
+from training.datasets.collection import Collection, artist_key, sift, write_csv
 from training.errors import CollectionError
 
 SUBSETS = ("small", "medium", "large", "full")
@@ -94,10 +94,10 @@ def read(root: Path, subset: str = "medium") -> Collection:
             should = f"{known['genre_top']} and in {known['official']}"
             raise _odd(table, f"track {track_id} should be {should}")
         path = folder / _clip(track_id)
-        tracks.append(
-            Track(track_id, path, row[ARTIST], genre, labels, source="fma", album=row[ALBUM])
-        )
-        names[row[ARTIST]] = row[ARTIST_NAME]
+        artist = artist_key(row[ARTIST], row[ARTIST_NAME])
+        tracks.append(Track(track_id, path, artist, genre, labels, source="fma", album=row[ALBUM]))
+        if artist:
+            names[artist] = row[ARTIST_NAME]
         splits["official"].append(official)
         for split in SPLITS[1:]:
             splits[split].append(known.get(split, ""))
@@ -266,7 +266,7 @@ def main() -> None:
     parser.add_argument(
         "--table", type=Path, help="CSV to write, as of training.datasets.collection"
     )
-    parser.add_argument("--processes", type=int, help="by default one per core")
+    parser.add_argument("--processes", type=positive, help="by default one per core")
     arguments = parser.parse_args()
     collection = sift(read(arguments.root, arguments.subset), processes=arguments.processes)
     print(collection.summary())

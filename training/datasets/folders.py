@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tqdm import tqdm
+
 from agf_core.audio import decode
 from agf_core.data.artist_names import fold_artist_name
 from agf_core.data.tracks import Track
@@ -25,6 +27,7 @@ from training.datasets.collection import (
     split_cell,
     write_csv,
 )
+from training.errors import leave_to_the_sound
 
 SHORTEST_MUSIC_SECONDS = 25.0  # games keep their sounds beside their music
 AUDIO_SUFFIXES = {".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wv"}
@@ -89,17 +92,19 @@ def read_tables(tables: Sequence[Path], audio: Path, name: str) -> Collection:
 def read_folder(folder: Path) -> list[Track]:
     """Return the music below a folder, without genres; a file of several names once.
 
-    Files of less than 25 s, and those that cannot be read, are left out.
+    Files of less than 25 s, and those that hold no sound, are left out.
     Each track's source is the name of the folder directly below `folder` that it lies in.
 
     Raises
     ------
     CorpusError
         When there is none.
+    RunError
+        When a file cannot be read for another reason than its sound.
     """
     tracks = []
     seen = set()
-    for path in sorted(folder.rglob("*")):
+    for path in tqdm(sorted(folder.rglob("*")), desc="music", unit="file", delay=1.0):
         if path.suffix.lower() not in AUDIO_SUFFIXES or not path.is_file():
             continue
         status = path.stat()
@@ -117,7 +122,8 @@ def read_folder(folder: Path) -> list[Track]:
 def _is_long(path: Path) -> bool:
     try:
         duration = decode.read(path, seconds=1.0).duration
-    except decode.AudioError:
+    except decode.AudioError as error:
+        leave_to_the_sound(error)
         return False
     return duration is None or duration >= SHORTEST_MUSIC_SECONDS
 

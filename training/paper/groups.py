@@ -174,20 +174,20 @@ def main() -> None:
     cli.add_work(parser)
     paper_cli.add_recipe(parser)
     parser.add_argument("--splits", nargs="+", required=True)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--seeds", type=cli.seed_number, nargs="+", default=[0])
     every = "".join(DESCRIPTORS)
     parser.add_argument("--sources", default=every, help="letters; default %(default)s")
     cli.add_cluster(parser)
     arguments = parser.parse_args()
-    if unknown := set(arguments.sources) - set(DESCRIPTORS):
-        parser.error(f"unknown sources: {', '.join(sorted(unknown))}")
+    if not arguments.sources or set(arguments.sources) - set(DESCRIPTORS):
+        parser.error(f"--sources {arguments.sources}: give some of the letters {every}")
     spec = paper_cli.recipe_of(arguments).input
     collection = Prepared.open(arguments.work, spec).collection
     for split in arguments.splits:
         collection.part(split, "train")
     jobs = [
         GroupsJob(arguments.work, spec, *which)
-        for which in product(arguments.splits, arguments.seeds, arguments.sources)
+        for which in dict.fromkeys(product(arguments.splits, arguments.seeds, arguments.sources))
     ]
     make_all(jobs, arguments.scheduler, arguments.workers)
     for job in jobs:

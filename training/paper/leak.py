@@ -11,16 +11,18 @@ line is kept.
 
 import argparse
 from collections.abc import Sequence
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
+from agf_core.metrics import count_artists
 from training import cli, markdown
 from training.errors import RunError
 from training.paper import cli as paper_cli
 from training.paper.cases import ALONE, Case
-from training.paper.run import Setting, enough_memory, open_experiment
+from training.paper.run import Setting, check_runs, enough_memory, open_experiment
 from training.splits import truth_of
 from training.statistics import Scored, score, signed
 
@@ -43,27 +45,42 @@ def both(
     Raises
     ------
     RunError
-        When a case is not finished, or a GPU has too little memory.
+        When a GPU has too little memory. What is finished is kept.
     """
-    for case in cases:
-        if not setting.done(case):
-            raise RunError(
-                f"{setting.case_folder(case)} is not finished; run training.paper.reproduce first"
-            )
-    with enough_memory(", ".join(case.name for case in cases)):
+    with enough_memory(", ".join(case.name for case in cases), stream=setting.stream):
         experiment, _ = open_experiment(setting)
         test = experiment.split.test
         probabilities = {
             case: np.stack(
                 [
-                    experiment.predict(case, experiment.transfer(case, also=also))[test]
-                    for also in (test[:0], test)
+                    experiment.predict(
+                        case,
+                        experiment.transfer(
+                            case, also=also, checkpoint=checkpoint(setting, case, which)
+                        ),
+                    )[test]
+                    for which, also in (("honest", test[:0]), ("leaky", test))
                 ]
             )
             for case in cases
         }
     truth = truth_of(experiment.tracks, test, experiment.genres)
     return probabilities, truth, np.array([experiment.tracks[i].artist for i in test])
+
+
+def checkpoint(setting: Setting, case: Case, which: str) -> Path:
+    """Return where an MLP is kept, so that the command can be stopped and goes on."""
+    return setting.folder / "leak" / f"{setting.folder_name(case)}-{which}.safetensors"
+
+
+def check(setting: Setting, cases: Sequence[Case]) -> None:
+    """Check that cases are finished, by this recipe; `RunError` otherwise."""
+    for case in cases:
+        if not setting.done(case):
+            raise RunError(
+                f"{setting.case_folder(case)} is not finished; run training.paper.reproduce first"
+            )
+    check_runs(setting.work, setting.runs, setting.recipe)
 
 
 def measure(
@@ -81,18 +98,31 @@ def measure(
     scored : dict of Scored
         By case, and whether the MLP was trained on the test tracks.
     tracks, artists : int
+
+    Raises
+    ------
+    RunError
+        When a case is not finished or was trained by another recipe, before anything is trained,
+        and as `both` does.
     """
     truth = artists = np.empty(0)
     per_seed = []
+    for setting in chain.from_iterable(settings):
+        check(setting, cases)
+    bar = tqdm(total=sum(map(len, settings)), desc="splits and seeds", unit="split")
     for splits in settings:
-        found = [both(setting, cases) for setting in splits]
+        found = []
+        for setting in splits:
+            found.append(both(setting, cases))
+            bar.update()
         truth, artists = (np.concatenate([one[k] for one in found]) for k in (1, 2))
         per_seed.append({c: np.concatenate([p[c] for p, _, _ in found], axis=1) for c in cases})
+    bar.close()
     predictions = {
         (case, leaks): np.stack([p[case][int(leaks)] for p in per_seed])
         for case, leaks in product(cases, (False, True))
     }
-    return score(predictions, truth, artists, NAMES), len(truth), len(set(artists))
+    return score(predictions, truth, artists, NAMES), len(truth), count_artists(artists)
 
 
 def tables(scored: dict[tuple[Case, bool], Scored], cases: Sequence[Case]) -> list[str]:
@@ -130,13 +160,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     paper_cli.add_runs(parser)
     parser.add_argument("--splits", nargs="+", required=True, help="scored together")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--seeds", type=cli.seed_number, nargs="+", default=[0])
     parser.add_argument("--tasks", nargs="+", required=True, help="STN cases: sets of letters")
     parser.add_argument("--output", type=Path, required=True, help="the page")
     cli.add_device(parser)
     cli.add_stream(parser)
     arguments = parser.parse_args()
-    cases = list(dict.fromkeys([ALONE, *map(Case, arguments.tasks)]))
+    splits, seeds = (list(dict.fromkeys(given)) for given in (arguments.splits, arguments.seeds))
+    cases = list(dict.fromkeys([ALONE, *map(Case, map(paper_cli.in_order, arguments.tasks))]))
     recipe, runs = paper_cli.recipe_of(arguments), arguments.runs or arguments.recipe
     settings = [
         [
@@ -148,15 +179,16 @@ def main() -> None:
                 seed,
                 device=arguments.device,
                 stream=arguments.stream,
+                progress=True,
             )
-            for split in arguments.splits
+            for split in splits
         ]
-        for seed in arguments.seeds
+        for seed in seeds
     ]
     scored, tracks, artists = measure(settings, cases)
     made = (
-        f"{tracks} tracks by {artists} artists, {', '.join(arguments.splits)}; seeds "
-        f"{', '.join(map(str, arguments.seeds))}; networks of {recipe.networks.epochs} epochs "
+        f"{tracks} tracks by {artists} artists, {', '.join(splits)}; seeds "
+        f"{', '.join(map(str, seeds))}; networks of {recipe.networks.epochs} epochs "
         f"a task, MLPs of {recipe.transfer.epochs}.\n"
     )
     markdown.write(arguments.output, "# The leak\n\n", MARKER, [made, *tables(scored, cases)])

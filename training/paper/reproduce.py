@@ -62,7 +62,13 @@ def reproduce(
     here = torch.cuda.device_count() or os.cpu_count() or 1
     problems: dict[str, None] = {}
     jobs = [(setting, together) for setting, todo in wanted.items() for together in _together(todo)]
-    work = [work_of(setting, together) for setting, together in jobs]
+    opened = {
+        which: Prepared.open(*which) for which in {(s.work, s.recipe.input) for s in settings}
+    }
+    work = [
+        work_of(setting, together, opened[setting.work, setting.recipe.input])
+        for setting, together in jobs
+    ]
     with (
         cluster.connect(scheduler, workers or here) as client,
         Bar(client, dict(ChainMap(*work)), n_jobs) as bar,
@@ -133,7 +139,7 @@ def main() -> None:
     paper_cli.add_runs(parser)
     parser.add_argument("--tables", type=int, nargs="+", choices=TABLES, default=list(TABLES))
     parser.add_argument("--splits", nargs="+", required=True)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--seeds", type=cli.seed_number, nargs="+", default=[0])
     parser.add_argument(
         "--only", nargs="+", metavar="CASE", help="of MTNs and wSTNs only these, such as gs gsm w2"
     )
@@ -152,10 +158,9 @@ def main() -> None:
     cli.add_stream(parser)
     cli.add_cluster(parser)
     arguments = parser.parse_args()
-    cases = _cases(
-        arguments.tables, arguments.sources, arguments.only, stn=not arguments.without_stn
-    )
-    every = _cases(arguments.tables, arguments.sources)
+    sources = paper_cli.in_order(arguments.sources)
+    cases = _cases(arguments.tables, sources, arguments.only, stn=not arguments.without_stn)
+    every = _cases(arguments.tables, sources)
     known = {_short(case) for case in every if case.kind != "STN"}
     if unknown := set(arguments.only or ()) - known:
         parser.error(
@@ -163,7 +168,11 @@ def main() -> None:
             f" {' '.join(sorted(known))}"
         )
     for tasks in map(paper_cli.in_order, arguments.shuffled):
+        if len(tasks) < 2:
+            parser.error(f"--shuffled {tasks}: give sets of two tasks or more, such as gs")
         cases.append(Case(tasks, shared=True, shuffled=True))
+    if not cases:
+        parser.error(f"--sources {sources}: the tables have no case of these alone")
     recipe, runs = paper_cli.recipe_of(arguments), arguments.runs or arguments.recipe
     collection = Prepared.open(arguments.work, recipe.input).collection
     for split in arguments.splits:
@@ -171,7 +180,7 @@ def main() -> None:
     check_runs(arguments.work, runs, recipe)
     settings = [
         Setting(arguments.work, runs, recipe, split, seed, stream=arguments.stream)
-        for seed, split in product(arguments.seeds, arguments.splits)
+        for seed, split in dict.fromkeys(product(arguments.seeds, arguments.splits))
     ]
     reproduce(settings, cases, scheduler=arguments.scheduler, workers=arguments.workers)
 

@@ -27,7 +27,13 @@ from training.errors import RunError
 from training.export import Trained, write_bundle
 from training.paper import cli as paper_cli
 from training.paper.cases import Case
-from training.paper.run import Setting, enough_memory, open_experiment, setting_of
+from training.paper.run import (
+    Setting,
+    check_runs,
+    enough_memory,
+    open_experiment,
+    setting_of,
+)
 
 CHALLENGE = (
     "Blues",
@@ -56,13 +62,14 @@ def build_model(setting: Setting, case: Case) -> bundle_format.Bundle:
     Raises
     ------
     RunError
-        When it is not finished.
+        When it is not finished, or was trained by another recipe.
     """
     from agf_core.train.networks import TransferMLP
 
     folder = setting.case_folder(case)
     if not setting.done(case):
         raise RunError(f"{folder} is not finished; run it first: python -m training.paper.run")
+    check_runs(setting.work, setting.runs, setting.recipe)
     scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
     experiment, _ = open_experiment(setting)
     weights = load_file(folder / "mlp.safetensors")
@@ -135,8 +142,8 @@ def main() -> None:
     cli.add_stream(parser)
     arguments = parser.parse_args()
     case = paper_cli.case_of(arguments)
-    setting = setting_of(arguments)
-    with enough_memory(case.name):
+    setting = setting_of(arguments, progress=True)
+    with enough_memory(case.name, stream=setting.stream):
         model = build_model(setting, case)
     experiment, _ = open_experiment(setting)
     genres = [experiment.tracks[i].genre for i in experiment.split.train]

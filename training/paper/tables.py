@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agf_core import calibration
+from agf_core import calibration, metrics
 from training import cli, markdown
 from training.errors import RunError
 from training.paper import cli as paper_cli
@@ -131,7 +131,7 @@ def read_results(work: Path, runs: str, split: str) -> Results:
     RunError
         When g is not done on every one of the splits.
     """
-    folders = [work / "runs" / runs / one for one in split.split("+")]
+    folders = [work / "runs" / runs / one for one in dict.fromkeys(split.split("+"))]
     seeds = sorted(
         {int(done.parts[-3].removeprefix("seed-")) for done in folders[0].glob("*/g/scores.json")}
     )
@@ -182,7 +182,7 @@ def read_results(work: Path, runs: str, split: str) -> Results:
         part,
         tuple(seeds),
         len(truth),
-        len(set(artists)),
+        metrics.count_artists(artists),
         recipe["networks"]["epochs"],
         score(raw, truth, artists, NAMES),
         score(calibrated, truth, artists, NAMES) if calibrated else {},
@@ -200,7 +200,12 @@ def _choices(
         wide = raw.get(Case("g", wide=n))
         for kind, cases in of_size(n).items():
             done = [raw[case] for case in cases if case in raw]
-            if wide is not None and done and kind != "wSTN" and len(set(artists)) > 1:
+            if (
+                wide is not None
+                and done
+                and kind != "wSTN"
+                and metrics.artist_numbers(artists).max() > 0
+            ):
                 found[kind, n] = chosen_less(done, wide, truth, artists, names, lower)
     return found
 

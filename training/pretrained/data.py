@@ -11,7 +11,7 @@ import numpy as np
 from agf_core.data.tracks import Track
 from agf_core.errors import CorpusError
 from agf_core.features.cache import FeatureCache
-from training.cli import add_collection, add_device, add_unlabelled
+from training.cli import add_collection, add_device, add_unlabelled, seed_number
 from training.datasets.collection import read_csv
 from training.datasets.folders import read_folder
 from training.errors import RunError
@@ -168,7 +168,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     add_collection(parser)
     add_unlabelled(parser)
     add_device(parser)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed_number, default=0)
 
 
 def gather_from(arguments: argparse.Namespace, seed: int) -> ReleaseData:

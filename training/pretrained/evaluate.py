@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
+from tqdm import tqdm
 
 from agf_core import calibration, metrics
 from agf_core.bundle import format as bundle_format
@@ -218,7 +219,7 @@ def score_collections(
         scores = metrics.evaluate(p, wanted, np.array([tracks[i].artist for i in rows]))
         found[collection] = {
             "tracks": len(rows),
-            "artists": len({tracks[i].artist for i in rows}),
+            "artists": metrics.count_artists(tracks[i].artist for i in rows),
             **{
                 name: [round(x, 4) for x in (score.value, score.low, score.high)]
                 for name, score in scores.items()
@@ -243,7 +244,7 @@ def score_pooled(
     artists = np.array([tracks[i].artist for i in rows])
     return {
         "tracks": len(rows),
-        "artists": len(set(artists)),
+        "artists": metrics.count_artists(artists),
         "folds": len(collections),
         "overall": {
             name: [round(x, 4) for x in (score.value, score.low, score.high)]
@@ -303,12 +304,18 @@ def by_hand(outputs: Sequence[np.ndarray], ontology: Ontology) -> dict[str, np.n
 
 
 def by_bundle(tracks: Sequence[Track], model: bundle_format.Bundle) -> np.ndarray:
-    """Return what a finished model predicts, (n_tracks, n_genres); NaN where a file fails."""
+    """Return what a finished model predicts, (n_tracks, n_genres).
+
+    NaN where a file cannot be analysed, which is listed.
+    """
     results = GenreTagger(model).predict_files([track.path for track in tracks])
-    none = np.full(len(model.metadata.labels), np.nan)
-    return np.array(
-        [none if one.prediction is None else one.prediction.probabilities for one in results]
-    )
+    probabilities = np.full((len(tracks), len(model.metadata.labels)), np.nan)
+    for i, one in enumerate(tqdm(results, total=len(tracks), desc="tracks", unit="track")):
+        if one.prediction is None:
+            tqdm.write(f"left out of {model.model_id}: {one.error}")
+        else:
+            probabilities[i] = one.prediction.probabilities
+    return probabilities
 
 
 def line(title: str, scores: Mapping[str, Mapping[str, Any]], headline: Sequence[str]) -> str:

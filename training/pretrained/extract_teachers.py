@@ -33,9 +33,10 @@ from tqdm import tqdm
 from agf_core.audio import decode
 from agf_core.data.tracks import Track
 from agf_core.features.cache import FeatureCache
-from training.cli import add_collection, add_unlabelled, one_line_errors
+from training.cli import add_collection, add_unlabelled, one_line_errors, positive
 from training.datasets.collection import read_csv
 from training.datasets.folders import read_folder
+from training.errors import leave_to_the_sound
 from training.pretrained.ontology import audioset_indices
 from training.recipes import OURS
 from training.teachers.features import EFFICIENTAT, MUSICNN, Teacher
@@ -123,7 +124,7 @@ def main() -> None:
     parser.add_argument("--python", required=True, help="of the teachers' environment")
     parser.add_argument("--efficientat", required=True, type=the_clone, help="its clone")
     parser.add_argument(
-        "--processes", type=int, help="of each teacher at a time; by default one per core"
+        "--processes", type=positive, help="of each teacher at a time; by default one per core"
     )
     with one_line_errors():
         _extract(parser.parse_args())
@@ -157,6 +158,7 @@ def _extract(arguments: argparse.Namespace) -> None:
         except decode.AudioTooShortError:
             return ""  # there is nothing between the pieces of its excerpt
         except decode.AudioError as error:
+            leave_to_the_sound(error)
             return str(error)
         finally:
             idle.put(teachers)

@@ -34,10 +34,11 @@ from agf_core.bundle import format as bundle_format
 from agf_core.bundle import seen_artists
 from agf_core.data.tracks import genre_targets
 from agf_core.label_shift import training_prior
+from agf_core.metrics import count_artists
 from agf_core.train.class_head import ClassHead
 from agf_core.train.export import network_to_onnx, weights_to_safetensors
 from agf_core.train.networks import GenreNet
-from training.cli import one_line_errors
+from training.cli import one_line_errors, seed_number
 from training.errors import RunError
 from training.pretrained.data import ALL, LEFT_OUT, ReleaseData, add_data, gather_from
 from training.pretrained.evaluate import (
@@ -189,7 +190,7 @@ def save_model(
         recipe=recipe.to_dict(),
         trained_on={
             "tracks": len(tracks),
-            "artists": len({track.artist for track in tracks}),
+            "artists": count_artists(track.artist for track in tracks),
             "with_genre": len(labelled),
             "sources": dict(Counter(track.source for track in tracks)),
             "unlabelled": dict(Counter(track.source for track in data.music)),
@@ -240,7 +241,11 @@ def main() -> None:
         "--output", type=Path, help="the model's folder; by default that of the shipped model"
     )
     parser.add_argument(
-        "--other-seeds", type=int, nargs="+", default=[], help="score the recipe with these, too"
+        "--other-seeds",
+        type=seed_number,
+        nargs="+",
+        default=[],
+        help="score the recipe with these, too",
     )
     parser.add_argument("--students", nargs="+", choices=LEFT_OUT, help="train these alone")
     parser.add_argument(

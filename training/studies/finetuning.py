@@ -39,7 +39,7 @@ from agf_core.metrics import Score
 from agf_core.train.dataset import FeatureDataset
 from agf_core.train.export import network_from_bundle
 from agf_core.train.networks import GenreNet
-from training.cli import add_collection, one_line_errors
+from training.cli import add_collection, one_line_errors, positive, seed_number
 from training.datasets.collection import read_csv
 from training.datasets.folders import genres_of
 from training.features import describe, spectrograms
@@ -254,7 +254,7 @@ def untagged(
             accuracy.setdefault(name, []).append(scores["accuracy"])
             print(
                 f"{share:.0%} of artists tagged, groups {name}: {len(tested)} tracks, "
-                f"{len(set(artists))} artists; "
+                f"{metrics.count_artists(artists)} artists; "
                 + ", ".join(f"{score} {value}" for score, value in scores.items()),
                 flush=True,
             )
@@ -297,12 +297,12 @@ def main() -> None:
     parser.add_argument("what", choices=["library", "untagged"])
     add_base_model(parser)
     parser.add_argument("--configs", choices=CONFIGS, nargs="+", default=["quick"])
-    parser.add_argument("--tracks", type=int, nargs="+", default=[100, 300, 1_000])
+    parser.add_argument("--tracks", type=positive, nargs="+", default=[100, 300, 1_000])
     parser.add_argument("--shares", type=float, nargs="+", default=[0.1, 0.25, 0.5])
     parser.add_argument("--groups", default="md", help="letters: m, d and e")
     parser.add_argument("--folds", type=int, nargs="+", default=list(range(5)))
     parser.add_argument("--output", type=Path, help="untagged: folder of the figure")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed_number, default=0)
     arguments = parser.parse_args()
     cache = FeatureCache(arguments.work / "features")
     tracks, spectra, model = open_library(arguments, cache)

@@ -19,6 +19,7 @@ from agf_core.data.tracks import Track
 from agf_core.features.cache import FeatureCache
 from agf_core.groups.codebook import Observations
 from agf_core.groups.lda import ArtistGroups
+from agf_core.metrics import count_artists
 from training import cli, markdown
 from training.datasets.collection import read_csv
 from training.datasets.folders import genres_of
@@ -225,8 +226,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--sources", default="mdes", help="letters of the sources")
     parser.add_argument("--fmax", type=float, default=SAMPLE_RATE / 2, help="of MFCCs, hertz")
-    parser.add_argument("--processes", type=int, help="at a time; by default one per core")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=cli.positive, help="at a time; by default one per core")
+    parser.add_argument("--seed", type=cli.seed_number, default=0)
     arguments = parser.parse_args()
     if unknown := set(arguments.sources) - set(DESCRIPTORS):
         parser.error(f"unknown sources: {', '.join(sorted(unknown))}")
@@ -240,7 +241,7 @@ def main() -> None:
         views.append(look(source, tracks, observations, arguments.seed))
         print(*summary(views[-1]), sep=" | ", flush=True)
     made = (
-        f"{len(tracks)} clips by {len({track.artist for track in tracks})} artists; "
+        f"{len(tracks)} clips by {count_artists(track.artist for track in tracks)} artists; "
         f"MFCCs up to {arguments.fmax:g} Hz; seed {arguments.seed}."
     )
     write(views, arguments.output, made)

@@ -19,7 +19,7 @@ from agf_core.calibration import apply_temperature
 from agf_core.data.sampling import learnable_genres
 from agf_core.data.splits import artist_folds
 from agf_core.finetune.light import LightConfig, LightData, LightTrainer, fit_temperature
-from agf_core.metrics import Score
+from agf_core.metrics import Score, count_artists
 from training import markdown
 from training.cli import one_line_errors
 from training.pretrained.data import add_data, gather_from
@@ -108,7 +108,7 @@ def measure(library: Library) -> tuple[str, dict[float, dict[str, Scored]]]:
             for name, config in CONFIGS.items()
         }
         found[share] = score({BASE: base, **predicted}, truth, artists, SCORES)
-    facts = f"{len(rows)} tracks, {len(set(artists))} artists, {len(genres)} genres"
+    facts = f"{len(rows)} tracks, {count_artists(artists)} artists, {len(genres)} genres"
     return f"{library.name}: {facts}", found
 
 

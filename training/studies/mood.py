@@ -16,7 +16,7 @@ import numpy as np
 from agf_core.data.splits import artist_folds
 from agf_core.data.tracks import Track
 from agf_core.errors import CorpusError
-from agf_core.metrics import artist_resamples
+from agf_core.metrics import artist_resamples, count_artists
 from training import markdown
 from training.cli import one_line_errors
 from training.pretrained.data import add_data, gather_from
@@ -83,7 +83,7 @@ def main() -> None:
         predicted = predict_quadrants(values, quadrants, library.tracks)
         scored = score_quadrants(predicted, quadrants, library.tracks)
         rows.append([name, *(str(scored[k]) for k in range(len(SCORES)))])
-    n_artists = len({track.artist for track in library.tracks})
+    n_artists = count_artists(track.artist for track in library.tracks)
     print(f"{len(library.tracks)} clips by {n_artists} artists\n")
     print(markdown.table(["features", *SCORES], rows))
 

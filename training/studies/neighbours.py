@@ -30,7 +30,7 @@ from agf_core.data.splits import artist_folds
 from agf_core.data.tracks import Track
 from agf_core.inference.neighbours import Neighbours
 from agf_core.inference.whitening import SEARCH_SHRINKAGE, Whitening
-from agf_core.metrics import artist_resamples
+from agf_core.metrics import artist_resamples, count_artists
 from training.cli import one_line_errors
 from training.markdown import write
 from training.pretrained.data import add_data, gather_from
@@ -188,7 +188,7 @@ def main() -> None:
     measured, sizes = {}, {}
     for whole in libraries_of(gather_from(arguments, arguments.seed)):
         library = whole.part(whole.name, whole.tagged)
-        n_artists = len({track.artist for track in library.tracks})
+        n_artists = count_artists(track.artist for track in library.tracks)
         sizes[library.name] = f"{len(library.tracks)} tracks with a genre, by {n_artists} artists."
         features = features_of(library, shipped)
         measured[library.name] = measure(library.tracks, features, arguments.shrinkage)

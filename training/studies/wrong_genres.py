@@ -20,7 +20,7 @@ from agf_core import metrics
 from agf_core.finetune.label_issues import find_artist_issues, find_label_issues, predict_by_sound
 from agf_core.inference.artist_context import adjust_without_itself
 from training import markdown
-from training.cli import one_line_errors
+from training.cli import one_line_errors, positive
 from training.pretrained.data import add_data, gather_from
 from training.pretrained.evaluate import HEADLINE
 from training.studies.left_out import Library, libraries_of
@@ -229,13 +229,13 @@ def small_tables(libraries: Sequence[Library], trials: Trials) -> list[str]:
     lines[-1] += " | shipped: " + " | shipped: ".join(KINDS) + " |"
     lines += ["|---" * 9 + "|"]
     for library in libraries:
-        artists = {library.tracks[i].artist for i in library.tagged}
+        n_artists = metrics.count_artists(library.tracks[i].artist for i in library.tagged)
         cells = [
             np.mean([trials[library.name, kind, rate].scores[name][0, 2] for rate in RATES])
             for name in (AUDIT, SHIPPED)
             for kind in KINDS
         ]
-        row = [library.name, str(len(library.tagged)), str(len(artists))]
+        row = [library.name, str(len(library.tagged)), str(n_artists)]
         lines.append(f"| {' | '.join([*row, *(f'{cell:.2f}' for cell in cells)])} |")
     return lines
 
@@ -295,7 +295,7 @@ def page_of(libraries: Sequence[Library], resamples: int) -> str:
     }
     facts = [
         f"- {library.name}: {len(library.tagged)} tagged tracks of {len(library.tracks)} by "
-        f"{len({library.tracks[i].artist for i in library.tagged})} artists, "
+        f"{metrics.count_artists(library.tracks[i].artist for i in library.tagged)} artists, "
         f"{len({library.tracks[i].genre for i in library.tagged})} genres"
         for library in libraries
     ]
@@ -316,7 +316,7 @@ def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add_data(parser)
-    parser.add_argument("--resamples", type=int, default=RESAMPLES, help="of artists")
+    parser.add_argument("--resamples", type=positive, default=RESAMPLES, help="of artists")
     parser.add_argument("--page", type=Path, required=True, help="Markdown page to write to")
     arguments = parser.parse_args()
     libraries = libraries_of(gather_from(arguments, arguments.seed))
