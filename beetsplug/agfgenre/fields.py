@@ -79,9 +79,13 @@ def mark_set_by_plugin(obj: TrackOrAlbum, genres: Sequence[str]) -> None:
 
 
 def is_set_by_plugin(obj: TrackOrAlbum | Mapping[str, Any], genres: Sequence[str]) -> bool:
-    """Return whether this plugin has set all of these genres of a track or an album."""
-    ours = set(map(fold_genre_name, genres_set_by_plugin(obj)))
-    return all(fold_genre_name(genre) in ours for genre in genres)
+    """Return whether this plugin has set all of these genres of a track or an album.
+
+    All of its genres may be one, joined by a slash, as they come back from files with ``id3v23``.
+    """
+    ours = genres_set_by_plugin(obj)
+    keys = {fold_genre_name(name) for name in (*ours, "/".join(ours))}
+    return all(fold_genre_name(genre) in keys for genre in genres)
 
 
 def own_value(obj: TrackOrAlbum | Mapping[str, Any], field: str) -> Any:

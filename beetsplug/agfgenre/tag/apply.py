@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from beets.library import Album, Item
 from mediafile import UnreadableFileError
@@ -20,7 +20,8 @@ from beetsplug.agfgenre.fields import (
 )
 from beetsplug.agfgenre.summary import Outcome, Summary
 from beetsplug.agfgenre.tag.decision import Decision, decide, rank, rank_styles, single
-from beetsplug.agfgenre.tag.file_writer import FileTags, try_write
+from beetsplug.agfgenre.tag.file_writer import FileTags, try_write, written_genres
+from beetsplug.agfgenre.tag.journal import same_genres
 from beetsplug.agfgenre.vocabulary import unique
 
 if TYPE_CHECKING:
@@ -176,6 +177,8 @@ class GenreApplier:
         known = single([*ours, *shown_genres(obj, ours)])
         in_file = self._vocabulary.genres_of(file.genres if file else None)
         others = [genre for genre in in_file if not single([genre]) <= known]
+        if others and self._is_written(cast(Item, obj), in_file, (stored_genres(obj), genres)):
+            return False
         if others:
             self._log.info(
                 "{}: skipped, its file has genres that the library lacks ({}); import them with "
@@ -183,6 +186,11 @@ class GenreApplier:
                 *(name_of(obj), ", ".join(others)),
             )
         return bool(others)
+
+    @staticmethod
+    def _is_written(item: Item, in_file: list[str], choices: Iterable[Sequence[str]]) -> bool:
+        """Return whether other plugins write genres to a file as those that it has."""
+        return any(same_genres(in_file, written_genres(item, genres)) for genres in choices)
 
     @contextmanager
     def _read(self, obj: TrackOrAlbum) -> Iterator[FileTags | None]:

@@ -155,10 +155,7 @@ def write(
     OSError, ReadError, WriteError
         When it cannot be written: the file is as it was.
     """
-    tags = {field: item[field] for field in item if field in item._media_fields}
-    if genres is not None:
-        tags["genres"] = list(genres)
-    plugins.send("write", item=item, path=item.path, tags=tags)
+    tags = _outgoing(item, genres)
     path = os.path.realpath(os.fsdecode(syspath(item.path)))
     with locked(item._db) as journal:
         status = os.stat(path)
@@ -171,6 +168,22 @@ def write(
                 _tag(item, path, tags)
     item.mtime = item.current_mtime()
     plugins.send("after_write", item=item, path=item.path)
+
+
+def written_genres(item: Item, genres: Sequence[str]) -> list[str]:
+    """Return the genres that a file gets where a track has others: plugins may change them."""
+    with suppress(FileOperationError):
+        return list(_outgoing(item.copy(), genres).get("genres") or ())
+    return list(genres)
+
+
+def _outgoing(item: Item, genres: Sequence[str] | None) -> dict[str, Any]:
+    """Return the tags of a track, with other genres or its own, as plugins want them written."""
+    tags = {field: item[field] for field in item if field in item._media_fields}
+    if genres is not None:
+        tags["genres"] = list(genres)
+    plugins.send("write", item=item, path=item.path, tags=tags)
+    return tags
 
 
 def _write_in_place(

@@ -16,7 +16,7 @@ from beetsplug.agfgenre.console import name_of, show_changes
 from beetsplug.agfgenre.database import BATCH_SIZE, store, uninterrupted, writing
 from beetsplug.agfgenre.fields import mark_set_by_plugin, shown_genres, stored_genres
 from beetsplug.agfgenre.summary import Outcome, Summary
-from beetsplug.agfgenre.tag.file_writer import FileTags, try_write
+from beetsplug.agfgenre.tag.file_writer import FileTags, try_write, written_genres
 from beetsplug.agfgenre.tag.journal import Change, journals, opened, replace_changes, same_genres
 
 if TYPE_CHECKING:
@@ -103,11 +103,13 @@ class _Undo:
         genres = stored_genres(obj)
         in_file = file.genres if file else None
         old_in_file = change.old if change.in_file is None else change.in_file
-        if genres not in (change.old, change.new) or not (
+        is_old = same_genres(genres, change.old)
+        if not (is_old or same_genres(genres, change.new)) or not (
             in_file is None
             or same_genres(in_file, old_in_file)
             or same_genres(in_file, change.new)
             or same_genres(in_file, shown_genres(obj, change.new))
+            or same_genres(in_file, written_genres(cast(Item, obj), change.new))
         ):
             self._log.warning("{}: skipped, its genres have changed since that run", name_of(obj))
             self._summary.add(Outcome.CHANGED, type(obj))
@@ -115,11 +117,11 @@ class _Undo:
         if change.ours is not None:
             mark_set_by_plugin(obj, change.ours)
         file_differs = in_file is not None and not same_genres(in_file, old_in_file)
-        if genres == change.old and not file_differs:
+        if is_old and not file_differs:
             self._summary.add(Outcome.UNCHANGED, type(obj))
             return True
         obj.genres = change.old
-        if genres != change.old and not self._settings.quiet:
+        if not is_old and not self._settings.quiet:
             show_changes(obj, ("genres",))
         if file_differs and not self._settings.pretend:
             item = cast(Item, obj)
