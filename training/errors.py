@@ -1,5 +1,11 @@
 """Errors of the training commands."""
 
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from zipfile import BadZipFile
+
 from av.error import FFmpegError
 
 from agf_core.errors import AgfError, AudioError
@@ -26,3 +32,27 @@ def leave_to_the_sound(error: AudioError) -> None:
     raise RunError(
         f"{reason} What is finished is kept: mend that, and run the command again"
     ) from error
+
+
+DAMAGE: tuple[type[Exception], ...] = (ValueError, KeyError, TypeError, EOFError)
+DAMAGE += (BadZipFile, zlib.error)
+"""What reading a damaged file of JSON or of arrays raises."""
+
+
+@contextmanager
+def undamaged(path: Path, remedy: str, *others: type[Exception]) -> Iterator[None]:
+    """Turn what reading a damaged file raises into a `RunError` that names it.
+
+    Parameters
+    ----------
+    remedy : str
+        What the user can do.
+    others : type of Exception
+        What it raises besides `DAMAGE`.
+    """
+    try:
+        yield
+    except (*DAMAGE, *others) as error:
+        if isinstance(error, AgfError):
+            raise
+        raise RunError(f"{path} is damaged ({' '.join(str(error).split())}); {remedy}") from error

@@ -2,14 +2,20 @@
 
 import hashlib
 import json
+import platform
 from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from agf_core.data.tracks import Track
 from agf_core.utils import atomic
-from training.errors import RunError
+from training.errors import RunError, undamaged
 from training.recipes import Recipe, with_present_fields
+
+PACKAGES = ("beets-agf", "torch", "numpy", "scipy", "scikit-learn", "librosa", "essentia")
 
 
 def check_manifest(path: Path, facts: Mapping[str, Any], hint: str) -> None:
@@ -31,7 +37,8 @@ def check_manifest(path: Path, facts: Mapping[str, Any], hint: str) -> None:
     """
     ours = json.loads(json.dumps(facts))
     if path.exists():
-        theirs = with_present_fields(json.loads(path.read_text(encoding="utf-8")))
+        with undamaged(path, hint):
+            theirs = with_present_fields(json.loads(path.read_text(encoding="utf-8")))
         if changed := _differences(theirs, ours):
             raise RunError(
                 f"{path.parent} was made by another recipe ({'; '.join(changed)}); {hint}"
@@ -58,3 +65,15 @@ def _differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "")
         elif old != new:
             found.append(f"{prefix}{key} was {old} and is {new}")
     return sorted(found)
+
+
+def versions(device: torch.device) -> dict[str, str]:
+    """Return what a result may depend on besides the recipe."""
+    found = {"python": platform.python_version(), "machine": platform.platform()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "none"
+    cuda = device.type == "cuda"
+    return found | {"device": torch.cuda.get_device_name(device) if cuda else "cpu"}

@@ -20,8 +20,8 @@ from agf_core.features.cache import FeatureCache
 from agf_core.utils import atomic
 from training import features
 from training.datasets.collection import read_csv
+from training.manifest import versions
 from training.paper import cluster, groups, prepare, progress
-from training.paper.run import versions
 
 CLONE = Path(prepare.__file__).parents[2]
 DASK = Path(sys.executable).with_name("dask")

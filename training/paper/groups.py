@@ -23,13 +23,14 @@ from agf_core.features.spectrogram import InputSpec
 from agf_core.groups.lda import ArtistGroups, group_targets
 from agf_core.utils import atomic
 from training import cli
-from training.errors import RunError
+from training.errors import DAMAGE, RunError, undamaged
 from training.features import DESCRIPTORS, stored_descriptors
 from training.paper import cli as paper_cli
 from training.paper import cluster
 from training.paper.prepare import Prepared
 
 METHOD_VERSION = 2  # how groups are found; what another one has left is made anew
+REMEDY = "delete it and run training.paper.groups again"
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,12 @@ class GroupsJob:
 
     @property
     def made(self) -> bool:
-        """Whether they are there, as this version finds them."""
-        if not self.path.exists():
+        """Whether they are there, undamaged as far as can be seen, as this version finds them."""
+        try:
+            with np.load(self.path) as stored:
+                return int(stored["method"]) == METHOD_VERSION
+        except (FileNotFoundError, *DAMAGE):
             return False
-        with np.load(self.path) as stored:
-            return "method" in stored and int(stored["method"]) == METHOD_VERSION
 
     def make(self) -> None:
         """Find the groups in the split's training set, and every track's target.
@@ -120,16 +122,18 @@ class GroupsJob:
         ------
         FileNotFoundError
             When they are not `made`.
+        RunError
+            When they are damaged.
         """
         if not self.made:
             raise FileNotFoundError(self.path)
-        with np.load(self.path) as stored:
+        with undamaged(self.path, REMEDY), np.load(self.path) as stored:
             targets: np.ndarray = stored["targets"]
         return targets
 
     def groups(self) -> ArtistGroups:
-        """Return the groups."""
-        with np.load(self.path) as stored:
+        """Return the groups; `RunError` when they are damaged."""
+        with undamaged(self.path, REMEDY), np.load(self.path) as stored:
             return ArtistGroups.from_arrays(
                 {k: stored[k] for k in stored if k not in ("method", "targets")}
             )

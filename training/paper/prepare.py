@@ -37,7 +37,7 @@ from agf_core.train.dataset import PackedRows, fit_normaliser
 from agf_core.utils import atomic
 from training import cli
 from training.datasets.collection import Collection, read_csv, write_csv
-from training.errors import CollectionError, RunError
+from training.errors import DAMAGE, CollectionError, RunError, undamaged
 from training.features import make_features, spectrogram, spectrogram_kind
 from training.paper import cli as paper_cli
 from training.paper import cluster
@@ -71,12 +71,13 @@ class Prepared:
         Kept in a file, because it takes a minute for FMA-medium. See `fit_normaliser`.
         """
         path = _packed(self.work, self.spec)[0].with_suffix(f".{split}.npy")
-        if not path.exists():
+        try:
+            mean, std = np.load(path)
+        except (FileNotFoundError, *DAMAGE):
             train = self.collection.part(split, "train")
-            found = np.stack(fit_normaliser(self.spectrograms[i] for i in train))
+            mean, std = fit_normaliser(self.spectrograms[i] for i in train)
             with atomic.written(path) as file:
-                np.save(file, found)
-        mean, std = np.load(path)
+                np.save(file, np.stack([mean, std]))
         return mean, std
 
     @classmethod
@@ -99,7 +100,7 @@ class Prepared:
             return cls(work, collection, PackedRows.open(rows, known["counts"]), spec)
         except (OSError, ValueError) as error:
             raise CollectionError(
-                f"{rows} is damaged ({error}); delete it and run training.paper.prepare again"
+                f"{rows} is damaged ({error}); run training.paper.prepare again"
             ) from None
 
 
@@ -129,14 +130,14 @@ def prepare(
         When the table is bad, or `work` was prepared from another.
     RunError
         When a track's features cannot be made for another reason than its sound, such as
-        a full disk. Finished features are kept.
+        a full disk, or `work` has groups or runs of other tracks. Finished features are kept.
     """
     table, work = table.absolute(), work.absolute()
     collection = read_csv(table, audio_needed=True)
     work.mkdir(parents=True, exist_ok=True)
     fingerprint = hashlib.sha256(table.read_bytes()).hexdigest()
     made_from = work / "prepared.json"
-    if made_from.exists() and fingerprint not in made_from.read_text(encoding="utf-8"):
+    if made_from.exists() and fingerprint != _fingerprint(made_from):
         raise CollectionError(
             f"{work} was prepared from another table than {table}, or it has changed since;"
             " give another --work"
@@ -170,12 +171,33 @@ def prepare(
     collection = collection.without(unreadable)
     if not collection.tracks:
         raise CollectionError(f"{table} has no track that can be read; see above")
+    _check_derived(work, collection.tracks)
     _pack(collection.tracks, spec, cache, *_packed(work, spec))
     write_csv(collection, work / "tracks.csv")
     with atomic.written(made_from) as file:
         file.write(f"{json.dumps({'name': collection.name, 'sha256': fingerprint})}\n".encode())
     print(collection.summary())
     return Prepared.open(work, spec)
+
+
+def _fingerprint(made_from: Path) -> str:
+    """Return the checksum of the table that a folder was prepared from."""
+    with undamaged(made_from, "delete it and run the command again"):
+        return str(json.loads(made_from.read_text(encoding="utf-8"))["sha256"])
+
+
+def _check_derived(work: Path, tracks: Sequence[Track]) -> None:
+    """Raise a `RunError` if groups or runs are of other tracks: they count them by their places."""
+    derived = [path for path in (*work.glob("groups-*"), work / "runs") if path.exists()]
+    if not derived or not (work / "tracks.csv").exists():
+        return
+    before = [track.track_id for track in read_csv(work / "tracks.csv").tracks]
+    if before != [track.track_id for track in tracks]:
+        raise RunError(
+            f"{work} has groups or runs of the {len(before)} tracks that could be read before, but"
+            f" now {len(tracks)} can be read; delete {', '.join(map(str, derived))} and run the"
+            " command again, or give another --work"
+        )
 
 
 def _packed(work: Path, spec: InputSpec) -> tuple[Path, Path]:
@@ -187,10 +209,20 @@ def _packed(work: Path, spec: InputSpec) -> tuple[Path, Path]:
 def _pack(
     tracks: Sequence[Track], spec: InputSpec, cache: FeatureCache, rows: Path, index: Path
 ) -> None:
-    """Write the spectrograms of all tracks one behind the other, unless that is done."""
+    """Write the spectrograms of all tracks one behind the other, unless that is done.
+
+    What was worked out from those of other tracks is removed.
+    """
     ids = [track.track_id for track in tracks]
-    if index.exists() and json.loads(index.read_text())["track_ids"] == ids:
-        return
+    try:
+        known = json.loads(index.read_text(encoding="utf-8"))
+        PackedRows.open(rows, known["counts"])
+        if known["track_ids"] == ids:
+            return
+    except (FileNotFoundError, *DAMAGE):
+        pass
+    for normaliser in rows.parent.glob(f"{rows.stem}.*.npy"):
+        normaliser.unlink()
     counts: list[int] = []
 
     def header() -> bytes:

@@ -19,7 +19,6 @@ test set (the paper's) is scored on its validation set, as in the paper, without
 
 import argparse
 import json
-import platform
 import shutil
 import time
 import zlib
@@ -27,7 +26,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +42,8 @@ from agf_core.train.dataset import SegmentDataset
 from agf_core.train.networks import TransferMLP
 from agf_core.utils import atomic
 from training import cli
-from training.errors import RunError
-from training.manifest import check_manifest
+from training.errors import RunError, undamaged
+from training.manifest import check_manifest, versions
 from training.paper import cli as paper_cli
 from training.paper import cluster
 from training.paper.cases import Case
@@ -56,7 +54,7 @@ from training.paper.progress import mlp_share, steps, write_curves
 from training.recipes import Recipe, seeded
 from training.splits import Split, truth_of
 
-PACKAGES = ("beets-agf", "torch", "numpy", "scipy", "scikit-learn", "librosa", "essentia")
+REMEDY = "delete its folder and run training.paper.reproduce again"
 SPECTROGRAM_MEMORY_SHARE = 0.4  # of a GPU's; features and networks need the rest
 
 
@@ -374,18 +372,6 @@ def _write_json(path: Path, values: object) -> None:
         file.write(f"{json.dumps(values, indent=1, ensure_ascii=False)}\n".encode())
 
 
-def versions(device: torch.device) -> dict[str, str]:
-    """Return what a result may depend on besides the recipe."""
-    found = {"python": platform.python_version(), "machine": platform.platform()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "none"
-    cuda = device.type == "cuda"
-    return found | {"device": torch.cuda.get_device_name(device) if cuda else "cpu"}
-
-
 def setting_of(arguments: argparse.Namespace, *, progress: bool = False) -> Setting:
     """Return the setting of the options of `training.cli`."""
     return Setting(
@@ -414,7 +400,9 @@ def main() -> None:
     Prepared.open(arguments.work, setting.recipe.input).collection.part(setting.split, "train")
     check_runs(setting.work, setting.runs, setting.recipe)
     run(setting, [case])
-    scores = json.loads((setting.case_folder(case) / "scores.json").read_text())
+    path = setting.case_folder(case) / "scores.json"
+    with undamaged(path, REMEDY):
+        scores = json.loads(path.read_text(encoding="utf-8"))
     for name, score in scores["raw"].items():
         print(f"{name} {metrics.Score(**score)}")
     print(f"on {scores['tracks']} tracks by {scores['artists']} artists, part {scores['part']}")

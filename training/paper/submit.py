@@ -14,6 +14,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tqdm import tqdm
 
@@ -23,11 +24,12 @@ from agf_core.data.tracks import genre_targets
 from agf_core.inference.tagger import GenreTagger
 from agf_core.label_shift import training_prior
 from training import cli
-from training.errors import RunError
+from training.errors import RunError, undamaged
 from training.export import Trained, write_bundle
 from training.paper import cli as paper_cli
 from training.paper.cases import Case
 from training.paper.run import (
+    REMEDY,
     Setting,
     check_runs,
     enough_memory,
@@ -62,7 +64,7 @@ def build_model(setting: Setting, case: Case) -> bundle_format.Bundle:
     Raises
     ------
     RunError
-        When it is not finished, or was trained by another recipe.
+        When it is not finished or damaged, or was trained by another recipe.
     """
     from agf_core.train.networks import TransferMLP
 
@@ -70,11 +72,13 @@ def build_model(setting: Setting, case: Case) -> bundle_format.Bundle:
     if not setting.done(case):
         raise RunError(f"{folder} is not finished; run it first: python -m training.paper.run")
     check_runs(setting.work, setting.runs, setting.recipe)
-    scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    with undamaged(folder / "scores.json", REMEDY):
+        scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
     experiment, _ = open_experiment(setting)
-    weights = load_file(folder / "mlp.safetensors")
-    mlp = TransferMLP(weights["layers.1.weight"].shape[1], len(experiment.genres))
-    mlp.load_state_dict(weights)
+    with undamaged(folder / "mlp.safetensors", REMEDY, SafetensorError, RuntimeError):
+        weights = load_file(folder / "mlp.safetensors")
+        mlp = TransferMLP(weights["layers.1.weight"].shape[1], len(experiment.genres))
+        mlp.load_state_dict(weights)
     mean, std = (x.cpu().numpy() for x in (experiment.segments.mean, experiment.segments.std))
     network = experiment.whole(case, mlp.eval()).cpu()
     groups = {job.source: job.groups() for job in setting.groups(case)}

@@ -17,15 +17,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from agf_core import calibration, metrics
 from training import cli, markdown
-from training.errors import RunError
+from training.errors import RunError, undamaged
 from training.paper import cli as paper_cli
 from training.paper.cases import ALONE, MTN, SHUFFLED, STN, WIDE, Case
-from training.paper.run import Setting
+from training.paper.run import REMEDY, Setting
 from training.statistics import Scored, certain, chosen_less, score, signed
 
 MARKER = "<!-- Below this line: written by `python -m training.paper.tables`. -->"
@@ -129,13 +130,13 @@ def read_results(work: Path, runs: str, split: str) -> Results:
     Raises
     ------
     RunError
-        When g is not done on every one of the splits.
+        When g is not done on every one of the splits, or a file is damaged.
     """
     folders = [work / "runs" / runs / one for one in dict.fromkeys(split.split("+"))]
     seeds = sorted(
         {int(done.parts[-3].removeprefix("seed-")) for done in folders[0].glob("*/g/scores.json")}
     )
-    recipe = json.loads((folders[0].parent / "recipe.json").read_text()) if seeds else {}
+    recipe = read_json(folders[0].parent / "recipe.json") if seeds else {}
 
     def stored(case: Case) -> Iterator[list[Path]]:
         """Yield the folders of a case over the splits, for each seed."""
@@ -152,7 +153,7 @@ def read_results(work: Path, runs: str, split: str) -> Results:
             continue
         per_seed, tempered = [], []
         for several in stored(case):
-            loaded = [np.load(one / "predictions.npz") for one in several]
+            loaded = [read_predictions(one / "predictions.npz") for one in several]
             truth, artists = (
                 np.concatenate([one[key] for one in loaded]) for key in ("truth", "artists")
             )
@@ -168,7 +169,7 @@ def read_results(work: Path, runs: str, split: str) -> Results:
                         ]
                     )
                 )
-            part = json.loads((several[0] / "scores.json").read_text())["part"]
+            part = read_json(several[0] / "scores.json")["part"]
         raw[case] = np.stack(per_seed)
         if tempered:
             calibrated[case] = np.stack(tempered)
@@ -188,6 +189,19 @@ def read_results(work: Path, runs: str, split: str) -> Results:
         score(calibrated, truth, artists, NAMES) if calibrated else {},
         _choices(raw, truth, artists),
     )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file of a run; `RunError` where it is damaged."""
+    with undamaged(path, REMEDY):
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+
+
+def read_predictions(path: Path) -> dict[str, np.ndarray]:
+    """Read the predictions of a run; `RunError` where they are damaged."""
+    with undamaged(path, REMEDY), np.load(path) as stored:
+        return {key: stored[key] for key in ("truth", "artists", "probabilities", "temperature")}
 
 
 def _choices(
