@@ -34,8 +34,7 @@ def leave_to_the_sound(error: AudioError) -> None:
     ) from error
 
 
-DAMAGE: tuple[type[Exception], ...] = (ValueError, KeyError, TypeError, EOFError)
-DAMAGE += (BadZipFile, zlib.error)
+DAMAGE = (ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error)
 """What reading a damaged file of JSON or of arrays raises."""
 
 
@@ -50,9 +49,10 @@ def undamaged(path: Path, remedy: str, *others: type[Exception]) -> Iterator[Non
     others : type of Exception
         What it raises besides `DAMAGE`.
     """
+    kinds: tuple[type[Exception], ...] = (*DAMAGE, *others)
     try:
         yield
-    except (*DAMAGE, *others) as error:
+    except kinds as error:
         if isinstance(error, AgfError):
             raise
         raise RunError(f"{path} is damaged ({' '.join(str(error).split())}); {remedy}") from error

@@ -6,6 +6,7 @@ them: they find its code wherever they were started. When a worker dies, its job
 another; a job that has taken four workers along is given up and reported.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -56,7 +57,13 @@ def connect(scheduler: str | None, workers: int) -> Iterator["Client"]:
         return
     # No limit on memory: spectrograms mapped from a file would count against it.
     with _ignored_interrupts():
-        cluster = LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=0)
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address=":0",  # another command may have the usual one
+            silence_logs=logging.CRITICAL,  # errors of jobs are reported in a line each
+        )
     with cluster, Client(cluster) as client:
         print(f"progress: {client.dashboard_link}", flush=True)
         yield client
