@@ -1,5 +1,6 @@
 """Folders of work with damaged files, and with features of other tracks than before."""
 
+import errno
 import json
 import shutil
 import sys
@@ -9,6 +10,8 @@ import pytest
 from scipy.io import wavfile
 from small_recipes import TINY
 
+from agf_core.utils import atomic
+from training import markdown
 from training.errors import RunError
 from training.paper import cli as paper_cli
 from training.paper import groups, prepare, run, submit, tables
@@ -158,3 +161,18 @@ def test_groups_and_runs_of_other_tracks_are_not_taken_for_theirs(folder, origin
         again(folder)
     known = json.loads(spectrograms(folder, "0.json").read_text())
     assert len(known["track_ids"]) == 15
+
+
+def test_a_full_disk_leaves_the_page_as_it_is(tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    markdown.write(page, "", "<!-- below -->", ["first\n"])
+    page.write_text(f"By a person.\n{page.read_text()}")
+    before = page.read_text()
+
+    def full(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(atomic, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        markdown.write(page, "", "<!-- below -->", ["second\n"])
+    assert page.read_text() == before

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 
 from agf_core import calibration, metrics
 from agf_core.constants import TRANSFER_WIDTH
@@ -343,16 +343,18 @@ def _write(
     with SummaryWriter(str(folder)) as writer:
         for network, entries in curves.items():
             write_curves(writer, network, entries)
-    save_file(mlp.state_dict(), folder / "mlp.safetensors")
-    np.savez_compressed(
-        folder / "predictions.npz",
-        track_ids=[tracks[i].track_id for i in part.test],
-        probabilities=raw[part.test],
-        temperature=np.nan if temperature is None else temperature,
-        truth=truth,
-        artists=artists,
-        genres=experiment.genres,
-    )
+    with atomic.written(folder / "mlp.safetensors") as file:
+        file.write(to_bytes({name: x.contiguous() for name, x in mlp.state_dict().items()}))
+    with atomic.written(folder / "predictions.npz") as file:
+        np.savez_compressed(
+            file,
+            track_ids=[tracks[i].track_id for i in part.test],
+            probabilities=raw[part.test],
+            temperature=np.nan if temperature is None else temperature,
+            truth=truth,
+            artists=artists,
+            genres=experiment.genres,
+        )
     _write_json(
         folder / "scores.json",
         {
