@@ -10,7 +10,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from typing import Any, TypeAlias, cast
 
@@ -22,6 +22,7 @@ from agf_core.errors import AnyPath, NoAudioStreamError, UnreadableAudioError, s
 
 Packet: TypeAlias = "av.Packet[av.AudioStream]"
 
+MEMORY_NEEDED = 1 << 26  # bytes, far more than a file needs
 READ_SIZE = 1 << 16  # bytes read at a time
 MOST_READ = 4  # times the size of a file that are counted as read each time that it is opened
 
@@ -51,6 +52,18 @@ FAST_SEEK = cast(int, av.container.Flags.fast_seek.value)  # PyAV's stubs have i
 # What PyAV raises on damaged files: libav's own errors, and Python's for values out of bounds.
 LIBAV_ERRORS: tuple[type[Exception], ...] = (av.error.FFmpegError, OSError, ValueError)
 LIBAV_ERRORS += (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError)
+
+
+def check_memory(error: BaseException) -> None:
+    """Raise `MemoryError` for an error of want of memory that is not the file's fault.
+
+    A damaged file may need absurdly much. If there is some memory, that is so.
+    """
+    if isinstance(error, MemoryError):
+        try:
+            bytearray(MEMORY_NEEDED)
+        except MemoryError:
+            raise MemoryError(str(error)) from error
 
 
 class ReadCounter:
@@ -169,6 +182,7 @@ class AudioFile:
             try:
                 yield
             except LIBAV_ERRORS as error:
+                check_memory(error)
                 raise UnreadableAudioError(
                     f"{shown(self.path)} cannot be decoded ({error}); "
                     "replace it with an intact copy."
@@ -193,12 +207,14 @@ class AudioFile:
         """Return the first packets, up to a number or size, or to where the file is damaged."""
         self.rewind()
         if not self._head:
-            with suppress(*LIBAV_ERRORS):
+            try:
                 for packet in self.container.demux(self.stream):
                     self._head.append(packet)
                     n_bytes -= packet.size
                     if n_bytes <= 0 or len(self._head) == n_packets:
                         break
+            except LIBAV_ERRORS as error:
+                check_memory(error)
         return self._head
 
     def packets(self) -> Iterable[Packet]:
@@ -223,7 +239,8 @@ class AudioFile:
             self.container.flags |= FAST_SEEK
         try:
             self.container.seek(target, stream=self.stream)
-        except LIBAV_ERRORS:
+        except LIBAV_ERRORS as error:
+            check_memory(error)
             return False
         return True
 
@@ -263,6 +280,7 @@ def _open_container(path: AnyPath, file: _File) -> InputContainer:
     except TypeError as error:  # the file need not be to blame
         raise UnreadableAudioError(f"{name} cannot be opened ({error}).") from error
     except LIBAV_ERRORS as error:
+        check_memory(error)
         raise UnreadableAudioError(
             f"{name} is not audio in a supported format, or is damaged; "
             "convert it, or replace it with an intact copy."

@@ -9,7 +9,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 
-from agf_core.audio.container import LIBAV_ERRORS, AudioFile, opened
+from agf_core.audio.container import LIBAV_ERRORS, AudioFile, check_memory, opened
 from agf_core.audio.downmix import Downmixer
 from agf_core.constants import SAMPLE_RATE, SHORTEST_SECONDS
 from agf_core.errors import (
@@ -320,7 +320,8 @@ def _timed_frames(
                     continue
                 try:
                     frames = decode(packet)
-                except LIBAV_ERRORS:
+                except LIBAV_ERRORS as error:
+                    check_memory(error)
                     continue
                 for frame in frames:
                     rate, pts = frame.sample_rate, frame.pts
@@ -334,7 +335,8 @@ def _timed_frames(
                     yield now, then, frame
                     now = then
             return
-        except LIBAV_ERRORS:
+        except LIBAV_ERRORS as error:
+            check_memory(error)
             errors += 1
 
 
@@ -368,6 +370,6 @@ def _count_seconds(file: AudioFile) -> float:
     try:
         for packet in file.packets():
             ticks += packet.duration or 0
-    except LIBAV_ERRORS:
-        pass  # the file ends there
+    except LIBAV_ERRORS as error:
+        check_memory(error)  # else the file ends there
     return float(ticks * (file.stream.time_base or 0))

@@ -33,12 +33,17 @@ import numpy as np
 from agf_core import errors
 from agf_core.bundle import format as bundle_format
 from agf_core.inference.prediction import Features, FileResult, P, predict
+from agf_core.utils.process_end import (
+    FREE_MEMORY,
+    NO_MEMORY_CODE,
+    TOO_LITTLE_MEMORY,
+    TOO_SLOW,
+    reason_of_end,
+)
 
 SLOWEST_READING = 8_192  # bytes per second: the time limit grows by reading at this rate
 SECONDS_BETWEEN_REPORTS = 1.0  # on bytes read
 FILES_AHEAD = 32  # that the worker may go on with while the main process writes what it has
-OUTER_SIGNALS = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT", "SIGXCPU")  # not its own
-FREE_MEMORY = "free some memory, or use fewer threads, and run again"
 SECONDS_WITHOUT_ANSWER = 120.0  # after which the process is taken to hang
 MEMORY_LIMIT = 4 * 2**30  # bytes of data the process may have; it needs a tenth of that
 # Environment of the worker, overridden by that of the main process. Files run in parallel: threads
@@ -183,7 +188,7 @@ class IsolatedTagger:
         answer = self._process.receive()
         (one,) = (one for one in sent if one.number == answer["number"])
         if answer.get("error") == "MemoryError":
-            raise _DiedError("has too little memory", FREE_MEMORY)
+            raise _DiedError(TOO_LITTLE_MEMORY, FREE_MEMORY)
         if "error" in answer:
             error = getattr(errors, answer["error"])(answer["message"])
             one.result = FileResult(one.path, error=error)
@@ -231,7 +236,7 @@ class IsolatedTagger:
         except _DiedError as end:
             raise errors.BundleError(
                 f"the model in {self._folder} cannot be run: its process {end}; "
-                f"{end.remedy or 'make or install the model again'}"
+                f"{end.remedy or 'free some memory, or make or install the model again'}"
             ) from None
         if "error" in greeting:
             raise errors.BundleError(greeting["error"])
@@ -273,11 +278,10 @@ class _Process:
             try:
                 line = self._lines.get(timeout=max(0.0, begin + limit - time.monotonic()))
             except Empty:
-                remedy = "the disk or the network is too slow, or stuck; run again later"
                 reason = f"gives no answer for {limit:g} s"
-                raise _DiedError(reason, remedy if waiting else "") from None
+                raise _DiedError(reason, TOO_SLOW if waiting else "") from None
             if not line.endswith(b"\n"):  # the last one, perhaps cut off
-                raise _death(self._process.wait())
+                raise _DiedError(*reason_of_end(self._process.wait()))
             message: dict[str, Any] = json.loads(line)
             if "read" not in message:
                 return message
@@ -299,18 +303,6 @@ def _forward(process: subprocess.Popen[bytes], lines: SimpleQueue[bytes]) -> Non
         for line in process.stdout:
             lines.put(line)
     lines.put(b"")
-
-
-def _death(code: int) -> _DiedError:
-    """Return how a process has ended."""
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        return _DiedError(f"dies (exit code {code})")
-    if name in OUTER_SIGNALS:
-        reason = f"was killed by signal {-code} ({name})"
-        return _DiedError(reason, f"this happens when memory runs out: {FREE_MEMORY}")
-    return _DiedError(f"dies ({name})")
 
 
 # In the worker
@@ -342,7 +334,10 @@ def serve() -> None:
             print(json.dumps(message), file=answers, flush=True)
 
     def answer(number: int, path: str) -> None:
-        write({"number": number} | _result(tagger, path))
+        try:
+            write({"number": number} | _result(tagger, path))
+        except MemoryError:
+            os._exit(NO_MEMORY_CODE)
 
     def report_reads() -> None:
         before = (0, False)
@@ -353,10 +348,13 @@ def serve() -> None:
                 write({"read": now[0] - before[0], "waiting": now[1]})
                 before = now
 
-    threading.Thread(target=report_reads, daemon=True).start()
-    pool = ThreadPoolExecutor(tagger.threads)
-    for line in sys.stdin:
-        pool.submit(answer, **json.loads(line))
+    try:
+        threading.Thread(target=report_reads, daemon=True).start()
+        pool = ThreadPoolExecutor(tagger.threads)
+        for line in sys.stdin:
+            pool.submit(answer, **json.loads(line))
+    except (MemoryError, RuntimeError):  # no thread can be started
+        os._exit(NO_MEMORY_CODE)
     os._exit(0)  # files in progress are not waited for: one may hang
 
 
@@ -367,6 +365,8 @@ def _result(tagger: Any, path: errors.AnyPath) -> dict[str, Any]:
     except MemoryError:
         return {"error": "MemoryError"}
     except Exception as error:  # a bug: no reason to stop
+        if "alloc" in str(error):  # ONNX Runtime has errors of its own
+            return {"error": "MemoryError"}
         message = f"{errors.shown(path)} cannot be analysed ({type(error).__name__}: {error})."
         return {"error": "AudioError", "message": message}
     if result.error is not None:

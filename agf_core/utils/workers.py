@@ -16,10 +16,15 @@ from typing import cast
 
 from agf_core.errors import AgfError, AudioError, CacheError, DescriptorError
 from agf_core.utils.cores import available_cores
+from agf_core.utils.process_end import FREE_MEMORY, TOO_LITTLE_MEMORY, TOO_SLOW, reason_of_end
 
 LONGEST_SECONDS = 600  # that a file may take before its process is killed
 
 Job = tuple[str, Path]
+
+
+class _Unfinished(str):
+    """Why a job was not done, where that need not be the file's fault."""
 
 
 def processes_for(wanted: int | None, jobs: int) -> int:
@@ -32,6 +37,9 @@ def in_processes(
     work: Callable[[Job], None], jobs: Sequence[Job], processes: int
 ) -> Iterator[tuple[Job, str]]:
     """Do `work` on every job, several at a time, also when it crashes its process.
+
+    What was not done because a process was killed, had too little memory or took too long is tried
+    once more at the end, by one process.
 
     Yields
     ------
@@ -46,11 +54,26 @@ def in_processes(
     RuntimeError
         When no process can be started, which is no fault of a job.
     """
+    again = []
+    for job, error in _attempts(work, jobs, processes):
+        if isinstance(error, _Unfinished):
+            again.append(job)
+        else:
+            yield job, error
+    for job, error in _attempts(work, again, 1):
+        yield job, str(error)
+
+
+def _attempts(
+    work: Callable[[Job], None], jobs: Sequence[Job], processes: int
+) -> Iterator[tuple[Job, str]]:
+    """Try every job once; see `in_processes`."""
     context = multiprocessing.get_context("spawn")
     pending = deque(jobs)
     idle: list[tuple[Connection, multiprocessing.process.BaseProcess]] = []
     busy: dict[Connection, tuple[multiprocessing.process.BaseProcess, Job, float]] = {}
     started: set[multiprocessing.process.BaseProcess] = set()
+    overdue: set[multiprocessing.process.BaseProcess] = set()
     try:
         while pending or busy:
             while pending and len(busy) < processes:
@@ -81,15 +104,25 @@ def in_processes(
                         raise error
                 except (EOFError, OSError):
                     _bury(ready, process, started)
-                    error = f"its process died (exit code {process.exitcode})."
+                    error = _death(process, process in overdue)
                 yield job, error
             for process, _, since in busy.values():
                 if process in started and time.monotonic() - since > LONGEST_SECONDS:
+                    overdue.add(process)
                     process.kill()
     finally:
         for process in [process for _, process in idle] + [entry[0] for entry in busy.values()]:
             process.terminate()
             process.join()
+
+
+def _death(process: multiprocessing.process.BaseProcess, is_overdue: bool) -> str:
+    """Return why a process has died."""
+    if is_overdue:
+        return _Unfinished(f"its process died after {LONGEST_SECONDS} s: {TOO_SLOW}.")
+    reason, remedy = reason_of_end(process.exitcode or 0)
+    text = f"its process died: it {reason}"
+    return _Unfinished(f"{text}; {remedy}.") if remedy else f"{text}."
 
 
 def _bury(
@@ -126,6 +159,8 @@ def _serve(connection: Connection, work: Callable[[Job], None]) -> None:
                 error = str(problem)
             except AgfError as problem:
                 error = problem
+            except MemoryError:
+                error = _Unfinished(f"its process {TOO_LITTLE_MEMORY}; {FREE_MEMORY}.")
             except Exception as problem:
                 error = f"{type(problem).__name__}: {problem}"
                 if getattr(problem, "errno", None) in (errno.ENOSPC, errno.EDQUOT):

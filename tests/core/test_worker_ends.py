@@ -7,7 +7,7 @@ import pytest
 from sabotage import sabotage
 
 from agf_core import errors
-from agf_core.audio import container
+from agf_core.audio import container, decode
 from agf_core.audio.decode import UnreadableAudioError, read_excerpt
 from agf_core.inference import worker
 from agf_core.inference.worker import IsolatedTagger
@@ -18,6 +18,11 @@ if name == "killed" or (name == "large" and several):
     os.kill(os.getpid(), signal.SIGKILL)
 if name == "memory" or (name == "hungry" and several):
     raise MemoryError
+if name == "tight":
+    import resource
+    resource.setrlimit(resource.RLIMIT_DATA, (1 << 20, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+if name == "threads":
+    os._exit(1)  # as OpenBLAS does
 """
 
 
@@ -40,6 +45,8 @@ def results(tagger, tmp_path, clip, *names):
     [
         ("killed", "was killed by signal 9 (SIGKILL); this happens when memory runs out"),
         ("memory", "has too little memory; free some"),
+        ("tight", "has too little memory; free some"),
+        ("threads", "dies (exit code 1); this happens when memory runs out"),
     ],
 )
 def test_a_file_is_not_to_blame_for_want_of_memory(tagger, tmp_path, clips, name, told):
@@ -59,6 +66,24 @@ def test_what_two_threads_have_no_memory_for_is_tried_by_one(tagger, tmp_path, c
     assert all(
         result.prediction for result in results(tagger, tmp_path, clips[0], *"abc", name, *"def")
     )
+
+
+@pytest.mark.parametrize("step", ["read_excerpt", "content_key"])
+@pytest.mark.parametrize("is_short", [True, False])
+def test_a_file_that_needs_absurdly_much_is_damaged_unless_memory_is_short(
+    flac, monkeypatch, is_short, step
+):
+    def cannot_allocate(*_):
+        raise MemoryError("Cannot allocate memory")
+
+    if step == "read_excerpt":
+        monkeypatch.setattr(decode.Downmixer, "_mix", cannot_allocate)
+    else:
+        monkeypatch.setattr(container.AudioFile, "packets", cannot_allocate)
+        monkeypatch.setattr(container.AudioFile, "head", cannot_allocate)
+    monkeypatch.setattr(container, "MEMORY_NEEDED", 1 << 62 if is_short else 1)
+    with pytest.raises(MemoryError if is_short else UnreadableAudioError):
+        decode.read_excerpt(flac, 5) if step == "read_excerpt" else decode.content_key(flac)
 
 
 # The limit grows with what is read

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,11 +23,22 @@ def crash(job):
         time.sleep(60)
     if name == "fail":
         raise RuntimeError("odd")
+    if name.startswith("once"):
+        begun = folder / f".{name}"
+        if begun.exists():
+            name = name.removeprefix("once ")
+            (folder / name).touch()
+            return
+        begun.touch()
+    if name.endswith("killed"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if name.endswith("memory"):
+        raise MemoryError
     (folder / name).touch()
 
 
 def test_a_crash_costs_that_file_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(workers, "LONGEST_SECONDS", 3)
+    monkeypatch.setattr(workers, "LONGEST_SECONDS", 1)
     names = ["a", "crash", "b", "fail", "c", "hang", "d"]
     done = {
         name: error
@@ -37,6 +49,19 @@ def test_a_crash_costs_that_file_alone(tmp_path, monkeypatch):
     assert "died" in done["crash"]
     assert "died" in done["hang"]
     assert done["fail"] == "RuntimeError: odd"
+
+
+def test_a_file_is_not_to_blame_for_a_process_that_was_killed_or_had_no_memory(tmp_path):
+    names = ["a", "killed", "once killed", "memory", "once memory", "b"]
+    done = {
+        name: error
+        for (name, _), error in in_processes(crash, [(name, tmp_path) for name in names], 2)
+    }
+    assert [name for name in names if not done[name]] == ["a", "once killed", "once memory", "b"]
+    found = {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")}
+    assert found == {"a", "b", "killed", "memory"}
+    assert "was killed by signal 9 (SIGKILL); this happens when memory runs out" in done["killed"]
+    assert "too little memory; free some" in done["memory"]
 
 
 def test_a_process_that_dies_while_it_is_idle_is_replaced(tmp_path):
