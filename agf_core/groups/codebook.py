@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from os import cpu_count
 
 import numpy as np
+
+from agf_core.utils.cores import available_cores
 
 FRAMES_PER_WORD = 200  # sampled to make a dictionary of frames: 4.6 seconds a word
 LLOYD_ROUNDS = 20
@@ -125,7 +126,7 @@ class Codebook:
     def counts(self, observations: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         """Yield how often each word occurs in each track, (n_words,)."""
         count = partial(np.bincount, minlength=len(self.centres))
-        with ThreadPoolExecutor(cpu_count()) as pool:
+        with ThreadPoolExecutor(available_cores()) as pool:
             for block in _blocks(observations):
                 rows = [_without_gaps(o) if self.normaliser else o for o in block]
                 ends = np.cumsum([len(r) for r in rows])

@@ -43,7 +43,7 @@ from agf_core.data.splits import hold_out_artists
 from agf_core.data.tracks import Track
 from agf_core.errors import why_not_written
 from agf_core.utils import atomic
-from agf_core.utils.workers import in_processes
+from agf_core.utils.workers import in_processes, processes_for
 from training.errors import CollectionError, RunError, leave_to_the_sound
 
 COLUMNS = ("path", "artist", "album", "genre", "genres")
@@ -376,7 +376,7 @@ def sift(collection: Collection, *, processes: int | None = None) -> Collection:
         When a clip cannot be checked for another reason, such as a disk that fails.
     """
     jobs = [(track.track_id, track.path) for track in collection.tracks]
-    n_processes = min(processes or os.cpu_count() or 1, len(jobs))
+    n_processes = processes_for(processes, len(jobs))
     done = in_processes(partial(check_clip, collection.shortest), jobs, n_processes)
     progress = tqdm(done, total=len(jobs), desc="clips", unit="clip")
     errors = {track_id: error for (track_id, _), error in progress if error}

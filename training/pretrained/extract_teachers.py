@@ -18,7 +18,6 @@ Tracks are analysed on all cores. Stopped, the command goes on where it was.
 
 import argparse
 import hashlib
-import os
 import subprocess
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +32,7 @@ from tqdm import tqdm
 from agf_core.audio import decode
 from agf_core.data.tracks import Track
 from agf_core.features.cache import FeatureCache
+from agf_core.utils.workers import processes_for
 from training.cli import add_collection, add_unlabelled, one_line_errors, positive
 from training.datasets.collection import read_csv
 from training.datasets.folders import read_folder
@@ -165,7 +165,7 @@ def _extract(arguments: argparse.Namespace) -> None:
         return ""
 
     classes = ",".join(map(str, audioset_indices()))
-    n_processes = arguments.processes or os.cpu_count() or 1
+    n_processes = processes_for(arguments.processes, len(tracks))
     with ExitStack() as stack:
         for _ in range(n_processes):
             musicnn = TeacherProcess(MUSICNN, arguments.python)
