@@ -249,7 +249,8 @@ def test_what_killed_four_workers_is_named():
 @pytest.mark.parametrize(
     ("visible", "n", "device"),
     [("", 4, "cuda:2"), ("0,1,2,3", 4, "cuda:2"), ("0,1", 2, "cuda:0"), ("3", 1, "cuda:0"),
-     ("2,3,0,1", 4, "cuda:0")],
+     ("2,3,0,1", 4, "cuda:0"), ("8,9,10,11", 4, "cuda:2"), ("10,11,8,9", 4, "cuda:0"),
+     ("0, 1, 2, 3", 4, "cuda:2")],
 )  # fmt: skip
 def test_workers_on_one_machine_share_its_gpus_out(monkeypatch, visible, n, device):
     """Whatever the workers are called; who was given a GPU of its own takes that."""

@@ -126,7 +126,7 @@ def test_some_cases_alone_can_be_trained():
 def test_all_cases_of_the_tables_are_in_them(folder):
     page = (folder / "docs" / "results.md").read_text()
     assert "## Split official" in page
-    assert "40 tracks by 20 artists, part test; seed 0; 6 epochs a task" in page
+    assert "40 tracks by 20 artists, part test; seed 0; 6 epochs a task, recipe tiny." in page
     table4 = page.split("### Table 4")[1].split("### Table 5")[0]
     rows = {line.split(" | ")[0].strip("| "): line for line in table4.splitlines()}
     for tasks in ("g", "s", "gs"):
@@ -332,7 +332,7 @@ def test_the_leak_is_measured_on_the_same_features(folder, work):
         np.testing.assert_allclose(honest, stored["probabilities"], atol=1e-3)
     assert metrics.log_loss(leaky, truth) < metrics.log_loss(honest, truth)
     page = (folder / "leak.md").read_text()
-    assert "40 tracks by 20 artists, official; seeds 0" in page
+    assert "40 tracks by 20 artists, official; seeds 0; recipe tiny; " in page
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| g")]
     assert [row[1] for row in rows[-3:]] == ["not trained on them", "trained on them",
                                              "second less first"]  # fmt: skip
@@ -574,7 +574,7 @@ def test_a_damaged_pack_is_named(work, tmp_path):
     (tmp_path / "spectrograms").mkdir()
     for path in (work / "spectrograms").glob("*"):
         (tmp_path / "spectrograms" / path.name).write_bytes(path.read_bytes()[:200_000])
-    with pytest.raises(CollectionError, match=r"npy is damaged .* delete it and run"):
+    with pytest.raises(CollectionError, match=r"npy is damaged .* run training"):
         prepare.Prepared.open(tmp_path, TINY.input)
 
 

@@ -163,8 +163,9 @@ def device_here() -> str:
     """
     if not torch.cuda.is_available():
         return "cpu"
-    shown = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    if torch.cuda.device_count() == 1 or shown != sorted(shown):
+    shown = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    in_order = sorted(shown, key=lambda name: (int(name) if name.isdecimal() else 0, name))
+    if torch.cuda.device_count() == 1 or shown != in_order:
         return "cuda:0"
     return f"cuda:{place_here() % torch.cuda.device_count()}"
 

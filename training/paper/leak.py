@@ -188,8 +188,8 @@ def main() -> None:
     scored, tracks, artists = measure(settings, cases)
     made = (
         f"{tracks} tracks by {artists} artists, {', '.join(splits)}; seeds "
-        f"{', '.join(map(str, seeds))}; networks of {recipe.networks.epochs} epochs "
-        f"a task, MLPs of {recipe.transfer.epochs}.\n"
+        f"{', '.join(map(str, seeds))}; recipe {recipe.name}; networks of "
+        f"{recipe.networks.epochs} epochs a task, MLPs of {recipe.transfer.epochs}.\n"
     )
     markdown.write(arguments.output, "# The leak\n\n", MARKER, [made, *tables(scored, cases)])
     print(f"written: {arguments.output}")

@@ -6,7 +6,8 @@ trains on the training set of a split of a prepared collection (see `training.pa
 `training.paper.groups`) and leaves ``work/runs/NAME/SPLIT/seed-SEED/CASE/`` with
 
 ====================  ============================================================================
-``run.json``          case, the recipe as it was followed, seed, versions, sizes of the parts
+``run.json``          case, the recipe as it was followed, seed, versions, sizes of the parts,
+                      and whether features were read from the disk, in half precision
 ``curves.json``       loss and scores along the way; ``events.out…`` is the same for TensorBoard
 ``predictions.npz``   probabilities of every test track, its genre and its artist
 ``mlp.safetensors``   the transfer MLP; the networks' checkpoints lie beside the case's folder
@@ -332,6 +333,7 @@ def _write(
             "split": setting.split,
             "seed": setting.seed,
             "recipe": experiment.followed(case).to_dict(),
+            "stream": experiment.stream,
             "tracks": {"train": len(part.train), "calibration": len(part.calibration)},
             "versions": versions(experiment.segments.device),
             "seconds": round(seconds, 1),

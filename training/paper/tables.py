@@ -84,6 +84,8 @@ class Results:
         Which part was scored.
     seeds : tuple of int
     tracks, artists : int
+    recipe : str
+        Its name.
     epochs : int
         Of each task.
     raw, calibrated : mapping of Scored
@@ -98,6 +100,7 @@ class Results:
     seeds: tuple[int, ...]
     tracks: int
     artists: int
+    recipe: str
     epochs: int
     raw: Mapping[Case, Scored]
     calibrated: Mapping[Case, Scored]
@@ -184,6 +187,7 @@ def read_results(work: Path, runs: str, split: str) -> Results:
         tuple(seeds),
         len(truth),
         metrics.count_artists(artists),
+        recipe["name"],
         recipe["networks"]["epochs"],
         score(raw, truth, artists, NAMES),
         score(calibrated, truth, artists, NAMES) if calibrated else {},
@@ -365,7 +369,8 @@ def write(every: Sequence[Results], output: Path) -> None:
             f"## Split {results.split}\n",
             f"{results.tracks} tracks by {results.artists} artists, part {results.part}; "
             f"{'seed' if len(results.seeds) == 1 else 'seeds'} "
-            f"{', '.join(map(str, results.seeds))}; {results.epochs} epochs a task.\n",
+            f"{', '.join(map(str, results.seeds))}; {results.epochs} epochs a task, "
+            f"recipe {results.recipe}.\n",
         ]
         tables = {
             "Table 3: means over task sets": table3(results, paper),
