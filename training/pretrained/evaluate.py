@@ -225,8 +225,8 @@ def score_collections(
                 for name, score in scores.items()
                 if name in ("accuracy", "log_loss")
             },
-            "written": round(float((p.max(axis=1) >= confidence).mean()), 3),
-            "right": None if np.isnan(right) else round(right, 3),
+            "written": round(float((p.max(axis=1) >= confidence).mean()), 4),
+            "right": None if np.isnan(right) else round(right, 4),
         }
     return found
 
