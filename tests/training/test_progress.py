@@ -1,16 +1,23 @@
 """The bar over many trainings, and the curves of one."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from agf_core.data.tracks import Track
 from agf_core.train.config import TrainConfig
-from agf_core.train.dataset import FeatureDataset
+from agf_core.train.dataset import FeatureDataset, PackedRows
 from agf_core.train.loop import train_transfer
-from training.paper import progress
+from training.datasets.collection import Collection
+from training.paper import progress, run, workload
+from training.paper.cases import Case
+from training.paper.prepare import Prepared
 from training.paper.progress import Bar, Follower
+from training.recipes import PAPER, SMALL
 
 N_EPOCHS, BATCH, N_TRACKS = 6, 4, 12
 CONFIG = TrainConfig(epochs=N_EPOCHS, batch_size=BATCH, validate_every=2)
@@ -114,5 +121,19 @@ def test_the_bar_moves_by_work_and_leaves_out_what_an_earlier_run_did(client):
 
 
 def test_work_is_counted_by_multiplications():
-    assert progress.steps(130, 64, epochs=10) == 30
-    assert 0.005 < progress.mlp_share(256) < 0.01
+    assert workload.steps(130, 64, epochs=10) == 30
+    assert 0.005 < workload.mlp_share(256, PAPER) < 0.01
+    # Half the width, half the mel bands, every second frame and a quarter of the batch.
+    assert workload.mlp_share(256, SMALL) == pytest.approx(64 * workload.mlp_share(256, PAPER))
+
+
+def test_tracks_without_a_genre_are_work_for_groups_alone(tmp_path):
+    tracks = [Track(str(i), Path(f"{i}.wav"), f"a{i}", "AB"[i % 2] * (i < 20)) for i in range(60)]
+    parts = tuple("train" if i < 18 or i >= 20 else "test" for i in range(60))
+    counts = [SMALL.input.segment_frames] * 60  # one window each
+    rows = PackedRows(torch.zeros(sum(counts), 64), counts)
+    prepared = Prepared(tmp_path, Collection("c", tuple(tracks), {"x": parts}), rows, SMALL.input)
+    setting = run.Setting(tmp_path, "small", SMALL, "x", 0)
+    work = workload.work_of(setting, [Case("gs", shared=True)], prepared)
+    network = next(work[key] for key in work if key.endswith("network-gs.safetensors"))
+    assert network == 60 * (2 + 4)  # epochs times batches of 16 of 18 and of 58 tracks

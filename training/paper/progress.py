@@ -1,9 +1,4 @@
-"""How far many jobs have come: one bar over their work, and curves for TensorBoard as they grow.
-
-The unit of work is a step of training of a network as wide as the recipe's. A wide network's step
-is worth more and that of a transfer MLP less, by their multiplications, so that the time left that
-the bar shows is one of work and not of jobs.
-"""
+"""How far many jobs have come: one bar over their work, and curves for TensorBoard as they grow."""
 
 import shutil
 import time
@@ -14,24 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
-from agf_core.constants import MLP_WIDTH
-
 if TYPE_CHECKING:  # comes with [research] only
     from distributed import Client
 
 TOPIC = "beets-agf training"
 SECONDS_BETWEEN_REPORTS = 1.0  # seconds between two reports of a job
-NETWORK_MULTIPLICATIONS = 39e6  # of the paper's network for one segment; forwards is a third
-
-
-def steps(n_examples: int, batch_size: int, epochs: int) -> int:
-    """Return the steps of training on so many examples."""
-    return epochs * -(-n_examples // batch_size)
-
-
-def mlp_share(n_features: int) -> float:
-    """Return the work of a transfer MLP's step."""
-    return n_features * MLP_WIDTH / NETWORK_MULTIPLICATIONS
 
 
 class Bar:

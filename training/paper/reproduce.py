@@ -29,7 +29,8 @@ from training.paper.cases import ALONE, MTN, STN, TASKS, WIDE, Case
 from training.paper.groups import make_all
 from training.paper.prepare import Prepared
 from training.paper.progress import Bar
-from training.paper.run import Setting, check_runs, run, train_network, work_of
+from training.paper.run import Setting, check_runs, run, train_network
+from training.paper.workload import work_of
 
 if TYPE_CHECKING:  # comes with [research] only
     from distributed import Client, Future

@@ -35,7 +35,6 @@ import torch
 from safetensors.torch import save as to_bytes
 
 from agf_core import calibration, metrics
-from agf_core.constants import TRANSFER_WIDTH
 from agf_core.data.tracks import genre_targets
 from agf_core.features.spectrogram import InputSpec
 from agf_core.train.checkpoints import read_history
@@ -48,10 +47,10 @@ from training.manifest import check_manifest, versions
 from training.paper import cli as paper_cli
 from training.paper import cluster
 from training.paper.cases import Case
-from training.paper.experiment import Experiment, checkpoint_of, width_of
+from training.paper.experiment import Experiment
 from training.paper.groups import GroupsJob
 from training.paper.prepare import Prepared
-from training.paper.progress import mlp_share, steps, write_curves
+from training.paper.progress import write_curves
 from training.recipes import Recipe, seeded
 from training.splits import Split, truth_of
 
@@ -179,42 +178,6 @@ def run(setting: Setting, cases: Sequence[Case]) -> None:
             _write(setting, case, experiment, mlp, curves, scored, time.monotonic() - started)
         checkpoint.unlink(missing_ok=True)  # the ends are in every case's mlp.safetensors
         shutil.rmtree(checkpoint.with_suffix(""), ignore_errors=True)  # and so are the curves
-
-
-def work_of(setting: Setting, cases: Sequence[Case], prepared: Prepared) -> dict[str, float]:
-    """Return the work of cases that are trained together (`training.paper.progress`).
-
-    Parameters
-    ----------
-    prepared : Prepared
-        That of the setting, open: reading it for every job takes minutes for FMA-medium.
-
-    Returns
-    -------
-    dict of float
-        Of each network and of the MLPs, by its checkpoint.
-    """
-    tracks, genres = prepared.collection.tracks, prepared.collection.genres
-    train = parts(prepared, setting.split).train
-    recipe, spec = setting.recipe, setting.recipe.input
-    networks, transfer = recipe.networks, recipe.transfer
-    each = steps(len(train), networks.batch_size, networks.epochs)
-    work: dict[str, float] = {}
-    mlps = 0.0
-    for case in cases:
-        width = width_of(case, recipe, len(genres))
-        mlps += mlp_share(round(len(case.tasks) * TRANSFER_WIDTH * width))
-        for tasks in case.networks:
-            path = checkpoint_of(setting.folder / "networks", tasks, case, width)
-            work[str(path)] = len(tasks) * each * (width / recipe.width) ** 2
-    windows = [
-        (prepared.spectrograms.counts[i] - spec.segment_frames) // spec.window_hop + 1
-        for i in train
-        if tracks[i].genre
-    ]
-    n_examples = sum(windows) if transfer.every_window else len(windows)
-    n_steps = steps(n_examples, transfer.batch_size, transfer.epochs)
-    return work | {str(setting.mlp_checkpoint(cases)): n_steps * mlps}
 
 
 def train_network(setting: Setting, task: str) -> None:
