@@ -110,6 +110,11 @@ def test_the_command_keeps_what_both_predict_and_reads_nothing_twice(
     (tmp_path / "0.wav").unlink()  # has been analysed
     monkeypatch.setattr(extract_teachers, "WORKER_PROGRAM", tmp_path / "none.py")
     extract_teachers.main()
+    write_wav("9.wav", rng.uniform(-0.1, 0.1, 112_000), 16_000)
+    table.write_text(f"{table.read_text()}\n9,9.wav,artist 9,,Rock,Rock,train")
+    (tmp_path / "9.wav").unlink()  # has not been analysed
+    with pytest.raises(SystemExit, match=r"9\.wav does not exist\. What is finished is kept"):
+        extract_teachers.main()
 
 
 def test_a_track_that_was_not_analysed_is_named(tmp_path, corpus):

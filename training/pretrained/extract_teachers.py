@@ -40,7 +40,7 @@ from training.errors import leave_to_the_sound
 from training.pretrained.ontology import audioset_indices
 from training.recipes import OURS
 from training.teachers.features import EFFICIENTAT, MUSICNN, Teacher
-from training.teachers.windows import PARTS, make_windows
+from training.teachers.windows import EXCERPT, PARTS, make_windows
 
 WORKER_PROGRAM = Path(__file__).parents[1] / "teachers" / "worker.py"
 MN04_WEIGHTS = Path("resources", "mn04_as_mAP_432.pt")
@@ -158,7 +158,8 @@ def _extract(arguments: argparse.Namespace) -> None:
         except decode.AudioTooShortError:
             return ""  # there is nothing between the pieces of its excerpt
         except decode.AudioError as error:
-            leave_to_the_sound(error)
+            if part == EXCERPT:  # else it was analysed before, and its file may be gone since
+                leave_to_the_sound(error)
             return str(error)
         finally:
             idle.put(teachers)
