@@ -64,14 +64,17 @@ def test_context_helps_more_with_tags_and_only_where_artists_have_other_tracks(m
         )
         assert tagged > alone + 0.2
         assert tagged > predictions + 0.1
-    cells = study.context_cells(scores)
-    assert len(cells) == len(study.CONTEXT_HEAD) - 2
-    assert cells[2].split("(")[1].startswith("+0.")
+    cells = study.gains_cells(scores)
+    assert len(cells) == len(study.GAINS_HEAD) - 2
+    assert cells[2].startswith("+0.")
+    assert cells[3].startswith("-")
     single = library(of_genre=1)
     tracks = [replace(track, artist=f"artist {i}") for i, track in enumerate(single.tracks)]
     title, found = study.measure(replace(single, tracks=tracks))
     assert title.endswith(" 0% by artists with others")
-    assert len({cell.split(" (")[0] for cell in study.context_cells(found[1.0])}) == 2
+    cells = study.context_cells(found[1.0])
+    assert len(cells) == len(study.CONTEXT_HEAD) - 2
+    assert len(set(cells)) == 2
 
 
 def test_half_of_each_artists_tracks_is_tagged_and_never_the_scored_half(monkeypatch):

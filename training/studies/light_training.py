@@ -7,7 +7,7 @@ none of it as the base model. Each of five folds of artists is predicted by a li
 on a share of the other folds' artists; all other tracks are there without a genre, as in a library
 that is partly tagged. Genres with ten tracks by two artists count. Both models are also combined
 with the artist's other tracks: with their predictions, and with the genres of half of them as well.
-Prints the first two tables of ``docs/results/fine-tuning.md``.
+Prints the first three tables of ``docs/results/fine-tuning.md``.
 """
 
 import argparse
@@ -46,10 +46,20 @@ HEAD = (
     *("library", "artists tagged", "base model: accuracy / log loss", "light"),
     *("accuracy gained", "log loss more", "accuracy more without whitening", "log loss more"),
 )
+WITH = "with other predictions", "half tagged"
 CONTEXT_HEAD = (
-    *("library", "artists tagged", "base model: accuracy / log loss"),
-    *("with the artist's other predictions", "and half of the artist's tracks tagged"),
-    *("light", "with the artist's other predictions", "and half of the artist's tracks tagged"),
+    *("library", "artists tagged"),
+    *("base model: accuracy / log loss", *(f"base model, {part}" for part in WITH)),
+    *("light", *(f"light, {part}" for part in WITH)),
+)
+GAINS_HEAD = (
+    *("library", "artists tagged"),
+    *(
+        f"{model}, {part}: {score} more"
+        for model in ("base model", "light")
+        for part in WITH
+        for score in ("accuracy", "log loss")
+    ),
 )
 
 
@@ -229,15 +239,19 @@ def light_cells(scores: Mapping[Case, Scored]) -> list[str]:
 
 
 def context_cells(scores: Mapping[Case, Scored]) -> list[str]:
-    """Return what context adds to both models as cells of a table."""
-    cells = []
-    for name in (BASE, LIGHT):
-        alone = scores[name, ALONE]
-        cells.append(both(alone))
-        for part in (PREDICTIONS, HALF_TAGGED):
-            more = scores[name, part] - alone
-            cells.append(f"{both(scores[name, part])} ({signed(more[0])})")
-    return cells
+    """Return the scores of both models with each part of the context as cells of a table."""
+    parts = (ALONE, PREDICTIONS, HALF_TAGGED)
+    return [both(scores[name, part]) for name in (BASE, LIGHT) for part in parts]
+
+
+def gains_cells(scores: Mapping[Case, Scored]) -> list[str]:
+    """Return what each part of the context adds to both models as cells of a table."""
+    return [
+        signed((scores[name, part] - scores[name, ALONE])[k])
+        for name in (BASE, LIGHT)
+        for part in (PREDICTIONS, HALF_TAGGED)
+        for k in range(len(SCORES))
+    ]
 
 
 def both(scored: Scored) -> str:
@@ -256,15 +270,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add_data(parser)
     arguments = parser.parse_args()
-    tables: dict[tuple[str, ...], list[list[str]]] = {HEAD: [], CONTEXT_HEAD: []}
+    tables = {HEAD: light_cells, CONTEXT_HEAD: context_cells, GAINS_HEAD: gains_cells}
+    rows: dict[tuple[str, ...], list[list[str]]] = {head: [] for head in tables}
     for library in libraries_of(gather_from(arguments, arguments.seed)):
         title, found = measure(library)
         for share, scores in found.items():
-            first = [title, f"{share:.0%}"]
-            tables[HEAD].append([*first, *light_cells(scores)])
-            tables[CONTEXT_HEAD].append([*first, *context_cells(scores)])
+            for head, cells in tables.items():
+                rows[head].append([title, f"{share:.0%}", *cells(scores)])
             title = library.name
-    print("\n\n".join(markdown.table(*one) for one in tables.items()))
+    print("\n\n".join(markdown.table(*one) for one in rows.items()))
 
 
 if __name__ == "__main__":
