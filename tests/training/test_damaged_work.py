@@ -11,7 +11,7 @@ from scipy.io import wavfile
 from small_recipes import TINY
 
 from agf_core.utils import atomic
-from training import markdown
+from training import markdown, statistics
 from training.errors import RunError
 from training.paper import cli as paper_cli
 from training.paper import groups, prepare, run, submit, tables
@@ -161,6 +161,16 @@ def test_groups_and_runs_of_other_tracks_are_not_taken_for_theirs(folder, origin
         again(folder)
     known = json.loads(spectrograms(folder, "0.json").read_text())
     assert len(known["track_ids"]) == 15
+
+
+def test_a_seed_that_is_not_yet_done_in_every_split_does_not_count(folder, monkeypatch):
+    monkeypatch.setattr(statistics, "RESAMPLES", 5)
+    runs = folder / "work" / "runs" / "tiny"
+    shutil.copytree(runs / "given", runs / "other")
+    shutil.copytree(runs / "given" / "seed-0", runs / "given" / "seed-1")
+    assert tables.read_results(folder / "work", "tiny", "given+other").seeds == (0,)
+    assert tables.read_results(folder / "work", "tiny", "given").seeds == (0, 1)
+    assert tables.read_results(folder / "work", "tiny", "given+given").tracks == 4
 
 
 def test_a_full_disk_leaves_the_page_as_it_is(tmp_path, monkeypatch):

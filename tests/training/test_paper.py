@@ -323,6 +323,11 @@ def test_submission_has_sixteen_probabilities_for_every_clip(work, folder):
     assert "gsedm-STN is not finished" in message
 
 
+def test_the_columns_of_a_submission_are_the_genres_of_medium():
+    genres = {row["genre_top"] for row in fma.read_splits().values()}
+    assert tuple(sorted(genres)) == submit.CHALLENGE
+
+
 def test_the_leak_is_measured_on_the_same_features(folder, work):
     setting = run.Setting(work, "tiny", TINY, "official", 0, device="cpu")
     predicted, truth, artists = leak.both(setting, [Case("g")])

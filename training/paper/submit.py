@@ -41,7 +41,7 @@ CHALLENGE = (
     "Blues",
     "Classical",
     "Country",
-    "Easy TeacherProcess",
+    "Easy Listening",
     "Electronic",
     "Experimental",
     "Folk",

@@ -128,7 +128,7 @@ def read_paper() -> Paper:
 
 
 def read_results(work: Path, runs: str, split: str) -> Results:
-    """Read and score what is done; a case counts when it has every seed that g has.
+    """Read and score what is done; a case counts when it has every seed that g has in every split.
 
     Raises
     ------
@@ -136,9 +136,8 @@ def read_results(work: Path, runs: str, split: str) -> Results:
         When g is not done on every one of the splits, or a file is damaged.
     """
     folders = [work / "runs" / runs / one for one in dict.fromkeys(split.split("+"))]
-    seeds = sorted(
-        {int(done.parts[-3].removeprefix("seed-")) for done in folders[0].glob("*/g/scores.json")}
-    )
+    done = ({path.parts[-3] for path in one.glob("seed-*/g/scores.json")} for one in folders)
+    seeds = sorted(int(name.removeprefix("seed-")) for name in set.intersection(*done))
     recipe = read_json(folders[0].parent / "recipe.json") if seeds else {}
 
     def stored(case: Case) -> Iterator[list[Path]]:
