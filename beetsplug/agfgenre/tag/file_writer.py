@@ -162,8 +162,9 @@ def write(
         if not (journal and _write_in_place(item, path, tags, journal, read)):
             if read:
                 read.close()  # or Windows would not let it be replaced
-            with open(path, "r+b"):
-                pass  # who may not write a file may not replace it either
+            if os.name != "nt":  # where a file may be open in another program for a moment
+                with open(path, "r+b"):
+                    pass  # who may not write a file may not replace it either
             if status.st_nlink > 1 or not _write_copy(item, path, tags, run):
                 _tag(item, path, tags)
     item.mtime = item.current_mtime()
