@@ -167,7 +167,7 @@ def test_a_rule_that_leads_to_a_placeholder_means_that_the_genre_is_not_wanted(l
         assert library.genres("a") == library.file_genres("a") == []
         assert "tagged 0 tracks; not wanted by whitelist or aliases: 1 track" in summary(library)
     learn_as = read_learn_as(library.config["agfgenre"])
-    found = TrainingSet.of(library.lib, [], vocabulary(), learn_as)
+    found = TrainingSet.of(library.lib.items(), vocabulary(), learn_as)
     assert [track.genre for track in found.tracks] == ["", ""]
     assert found.excluded == 1
 
