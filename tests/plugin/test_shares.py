@@ -15,7 +15,7 @@ from mediafile import MediaFile
 from agf_core.utils import atomic
 from beetsplug.agfgenre.database import folder_beside
 from beetsplug.agfgenre.tag import journal
-from beetsplug.agfgenre.tag.file_writer import COPY_PREFIX, write
+from beetsplug.agfgenre.tag.file_writer import COPY_PREFIX, REPLACING_FORBIDDEN, write
 
 AS_ROOT = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may give files away"
@@ -157,6 +157,19 @@ def test_a_folder_that_forbids_to_replace_a_file_does_not_keep_it_from_being_wri
     assert MediaFile(path).genres == ["Rock"]
     assert (after.st_uid, after.st_gid, stat.S_IMODE(after.st_mode)) == (2001, 3000, 0o664)
     assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("call", ["shutil.copyfile", "os.replace"])
+@pytest.mark.parametrize("number", REPLACING_FORBIDDEN)
+def test_a_share_that_takes_no_copy_does_not_keep_tags_from_being_written(
+    track, monkeypatch, number, call
+):
+    def refused(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(atomic, "RETRY_PAUSES", ())
+    monkeypatch.setattr(call, refused)
+    tagged(*track)
 
 
 @AS_ROOT

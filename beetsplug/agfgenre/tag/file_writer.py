@@ -34,8 +34,12 @@ COPY_PREFIX = ".agfgenre-"
 MOST_CHANGED = 4 << 20
 SHARE_CHANGED = 4
 FEW_CHANGED = 64 << 10
-# By a folder that cannot be written, a sticky one, and a file that is a mount point.
-REPLACING_FORBIDDEN = errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY
+# By a folder that cannot be written, a sticky one, a file that is a mount point, and by shares that
+# take no names like the copy's, or rename nothing.
+REPLACING_FORBIDDEN = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.ENOENT, errno.EINVAL),
+    *(errno.ENAMETOOLONG, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV),
+)
 
 
 def copy_beside(path: str | bytes, run: str) -> str:
