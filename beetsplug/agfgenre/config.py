@@ -14,6 +14,8 @@ import yaml
 from beets import ui
 from beets.ui import UserError
 
+from agf_core.data.genre_names import composed
+
 if TYPE_CHECKING:
     from confuse import ConfigView
 
@@ -321,7 +323,7 @@ class TrainSettings:
             deep=bool(options.get("deep")),
             pretend=bool(options.get("pretend")),
             quiet=bool(options.get("quiet")),
-            name=_model_name(options.get("name") or ""),
+            name=_model_name(composed(options.get("name") or "")),
             groups=groups or "",
             min_confidence=value_of(values, "min_confidence", *CONFIDENCE),
         )

@@ -17,6 +17,7 @@ from agf_core import errors
 from agf_core.bundle import format as bundle_format
 from agf_core.bundle.old_keys import with_present_keys
 from agf_core.bundle.registry import SHIPPED_NAME, Entry, ModelStore
+from agf_core.data.genre_names import composed
 from agf_core.inference.embeddings import EmbeddingStore, StoringTagger
 from agf_core.inference.worker import IsolatedTagger
 from beetsplug.agfgenre.console import columns, plural, show
@@ -100,6 +101,7 @@ def manage(
     """
     store = model_store()
     command, name = (arguments[0], " ".join(arguments[1:])) if arguments else ("list", "")
+    name = composed(name)
     if command == "list" and not name:
         _list(store, settings)
         return

@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
+import confuse
 import pytest
 from beets import ui
 from beets_helpers import FakeTagger, open_library
@@ -13,6 +15,7 @@ from agf_core import errors
 from agf_core.bundle import format as bundle_format
 from agf_core.bundle.registry import ModelStore
 from beetsplug.agfgenre import models
+from beetsplug.agfgenre.config import DEFAULTS, TrainSettings
 from beetsplug.agfgenre.model_summary import NOT_STATED, accuracy, card_lines
 
 
@@ -98,6 +101,19 @@ def test_names_with_spaces_need_no_quotes(store, tiny_parts, monkeypatch):
         library.configure(model="")
         library.beet("agfmodels", "remove", "my", "first")
         assert store.active == "shipped"
+
+
+def test_names_may_be_typed_in_either_unicode_form(store, tiny_parts, monkeypatch):
+    config = confuse.Configuration("test", read=False)
+    config.set(DEFAULTS)
+    decomposed = unicodedata.normalize("NFD", "Música")
+    name = TrainSettings.from_config(config, {"name": decomposed}).name
+    assert name == "Música"
+    bundle_format.save(store.path(name), *tiny_parts)
+    for library in open_library(monkeypatch, FakeTagger()):
+        monkeypatch.setattr(models, "model_store", lambda: store)
+        library.beet("agfmodels", "use", decomposed)
+        assert store.active == "Música"
 
 
 @pytest.mark.parametrize("name", ["", "shipped", "../x", "a/b", "a\\b", ".x", "x.", "a\nb", "C:x"])
