@@ -104,8 +104,7 @@ def carry_over(source: str | bytes | Path, target: str | bytes | Path) -> None:
         When the old file is not there.
     """
     status = os.stat(source)
-    _attempt("chown", target, status.st_uid, -1)
-    _attempt("chown", target, -1, status.st_gid)
+    give_owner(target, status)
     names = _attempt("listxattr", source)
     for name in names or ():
         _attempt("setxattr", target, name, _attempt("getxattr", source, name))
@@ -114,6 +113,12 @@ def carry_over(source: str | bytes | Path, target: str | bytes | Path) -> None:
             _attempt("removexattr", target, name)
     _attempt("chmod", target, stat.S_IMODE(status.st_mode))
     _attempt("chflags", target, getattr(status, "st_flags", 0))
+
+
+def give_owner(target: str | bytes | Path, status: os.stat_result) -> None:
+    """Give a file the owner and the group of another one, each as far as the system allows."""
+    _attempt("chown", target, status.st_uid, -1)
+    _attempt("chown", target, -1, status.st_gid)
 
 
 def _attempt(call: str, *arguments: Any) -> Any:

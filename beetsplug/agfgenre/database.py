@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,14 @@ from beets.library import Album
 from beets.ui import UserError
 from beets.util import displayable_path
 
+from agf_core.utils import atomic
+
 if TYPE_CHECKING:
     from beets.library import Library
 
     from beetsplug.agfgenre.fields import TrackOrAlbum
 
+SUFFIX = "-agfgenre"  # of the folder beside a library
 ROLLBACK_RECORD = "write.rollback"  # name of a file
 BATCH_SIZE = 16  # tracks or albums that are written and stored together
 
@@ -39,7 +43,26 @@ def folder_beside(lib: Library) -> Path | None:
     None for a library in memory, which ends with its process.
     """
     path = os.fsdecode(lib.path)
-    return None if path == ":memory:" else Path(path + "-agfgenre")
+    return None if path == ":memory:" else Path(path + SUFFIX)
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder beside a library, so that whoever may write the library may write there.
+
+    Raises
+    ------
+    OSError
+        If it is not there and cannot be made.
+    """
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return
+    with suppress(OSError):
+        status = os.stat(str(folder).removesuffix(SUFFIX))
+        atomic.give_owner(folder, status)
+        rights = status.st_mode & 0o666
+        folder.chmod(stat.S_IMODE(folder.stat().st_mode) | rights | rights >> 2 & 0o111)
 
 
 def rollback_record(lib: Library) -> Path | None:

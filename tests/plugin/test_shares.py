@@ -216,6 +216,22 @@ def test_the_owner_is_kept_where_the_group_cannot_be(track, monkeypatch):
     assert (after.st_uid, after.st_gid) == (2001, 0)
 
 
+@AS_ROOT
+@pytest.mark.parametrize("mode", [0o664, 0o600])
+def test_who_may_write_the_library_may_tag_after_somebody_else_has(monkeypatch, mode):
+    """Root tags the library of user 2001 and group 3000, which both go on using."""
+    for library in open_library(monkeypatch, FakeTagger(), on_disk=True):
+        library.track("a")
+        database = Path(os.fsdecode(library.lib.path))
+        os.chown(database, 2001, 3000)
+        os.chmod(database, mode)
+        library.beet("agfgenre", "-q")
+        folder = folder_beside(library.lib).stat()
+        assert (folder.st_uid, folder.st_gid) == (2001, 3000)
+        assert folder.st_mode & 0o700 == 0o700
+        assert (folder.st_mode & 0o070 == 0o070) == (mode == 0o664)
+
+
 # Other systems
 
 

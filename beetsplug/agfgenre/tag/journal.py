@@ -23,7 +23,7 @@ from beets.util import syspath
 
 from agf_core.data.genre_names import composed
 from agf_core.utils import atomic
-from beetsplug.agfgenre.database import folder_beside
+from beetsplug.agfgenre.database import folder_beside, make_folder
 from beetsplug.agfgenre.fields import genres_set_by_plugin, stored_genres
 from beetsplug.agfgenre.tag.file_writer import copy_beside
 
@@ -137,7 +137,7 @@ class Journal:
 
     def _begin(self) -> TextIO:
         assert self._path is not None
-        self._path.parent.mkdir(exist_ok=True)
+        make_folder(self._path.parent)
         tidy(self._path.parent, RUNS_KEPT - 1)  # and this one
         file = self._path.open("w", encoding="ascii")
         _lock(file)

@@ -22,7 +22,7 @@ from agf_core.label_shift import check_prior, estimate
 from agf_core.utils import atomic
 from beetsplug.agfgenre.config import BALANCED, LIBRARY, SHIPPED
 from beetsplug.agfgenre.console import Progress, plural
-from beetsplug.agfgenre.database import folder_beside, uninterrupted
+from beetsplug.agfgenre.database import folder_beside, make_folder, uninterrupted
 from beetsplug.agfgenre.tag.setup import ModelError
 
 if TYPE_CHECKING:
@@ -196,6 +196,7 @@ class _LibraryPrior:
             "known": known,
         }
         try:
+            make_folder(self._path.parent)
             with uninterrupted(), atomic.written(self._path) as file:
                 file.write(json.dumps(values).encode("ascii"))
         except OSError as error:

@@ -20,7 +20,7 @@ from beets.logging import getLogger
 from beets.util import displayable_path
 
 from agf_core.utils import atomic
-from beetsplug.agfgenre.database import ROLLBACK_RECORD, rollback_record
+from beetsplug.agfgenre.database import ROLLBACK_RECORD, make_folder, rollback_record
 from beetsplug.agfgenre.tag.overlay import Change, Patch
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def locked(lib: Library | None, *, wait: bool = True) -> Iterator[RollbackJourna
         journal = None
         if path is not None:
             with suppress(OSError, ImportError):  # Windows has no `fcntl`
-                path.parent.mkdir(exist_ok=True)
+                make_folder(path.parent)
                 opened = RollbackJournal(stack.enter_context(_opened(path, wait)), path)
                 if opened.repair(getLogger(LOGGER)):
                     journal = opened
