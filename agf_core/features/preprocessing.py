@@ -8,16 +8,17 @@ from agf_core.errors import AnyPath
 from agf_core.features.spectrogram import InputSpec, log_mel
 
 BLOCK_SECONDS = 120.0  # that are searched for sound at a time
-SILENT_PEAK = (
-    1e-4  # of full scale 1: a stretch with its peak below -80 dB is silent, whatever its offset
-)
+# Peaks, of full scale 1 and without a constant offset.
+SILENT_PEAK = 1e-4  # -80 dB: a stretch below it is silent
+QUIET_PEAK = 3e-3  # -50 dB: a whole excerpt below it may be noise between pieces of music
 
 
 def load_log_mel(source: AnyPath | AudioFile, spec: InputSpec) -> tuple[np.ndarray, float]:
     """Decode an excerpt of a file and return its log-mel spectrogram.
 
     Silent stretches of a whole segment are removed: the minutes before a hidden track have no
-    genre. If all of the excerpt is silent, the first sound of the file is used instead.
+    genre. If all of the excerpt is silent, the first sound of the file is used instead. If all of
+    it is quiet, as the noise of a tape is, the first that is louder is used, if there is any.
 
     Parameters
     ----------
@@ -45,6 +46,9 @@ def load_log_mel(source: AnyPath | AudioFile, spec: InputSpec) -> tuple[np.ndarr
         source, spec.excerpt_seconds, pieces=spec.excerpt_pieces, sample_rate=rate
     )
     samples = _without_silence(excerpt.samples, spec, rate)
+    if not len(_without_silence(samples, spec, rate, QUIET_PEAK)):
+        louder = _first_sound(source, spec, rate, QUIET_PEAK)
+        samples = louder if len(louder) else samples
     if not len(samples):
         samples = _first_sound(source, spec, rate)
     if not len(samples):
@@ -52,15 +56,19 @@ def load_log_mel(source: AnyPath | AudioFile, spec: InputSpec) -> tuple[np.ndarr
     return log_mel(samples, spec, rate), excerpt.lost
 
 
-def _without_silence(samples: np.ndarray, spec: InputSpec, rate: int) -> np.ndarray:
-    """Return samples without the segments that are silent."""
+def _without_silence(
+    samples: np.ndarray, spec: InputSpec, rate: int, peak: float = SILENT_PEAK
+) -> np.ndarray:
+    """Return samples without the segments that are silent, or below another peak."""
     size = round(spec.segment_frames * spec.hop_length * rate / spec.sample_rate)
     parts = [samples[start : start + size] for start in range(0, len(samples), size)]
-    sounding = [part for part in parts if np.ptp(part) >= 2 * SILENT_PEAK]
+    sounding = [part for part in parts if np.ptp(part) >= 2 * peak]
     return samples if len(sounding) == len(parts) else np.concatenate([samples[:0], *sounding])
 
 
-def _first_sound(file: AudioFile, spec: InputSpec, rate: int) -> np.ndarray:
+def _first_sound(
+    file: AudioFile, spec: InputSpec, rate: int, peak: float = SILENT_PEAK
+) -> np.ndarray:
     """Return as much of a file's first sound as an excerpt has; nothing where all is silent."""
     wanted = round(spec.excerpt_seconds * rate)
     found = np.zeros(0, np.float32)
@@ -70,6 +78,6 @@ def _first_sound(file: AudioFile, spec: InputSpec, rate: int) -> np.ndarray:
             block = decode.read(file, start=start, seconds=BLOCK_SECONDS, sample_rate=rate)
         except decode.AudioError:  # the file has ended
             break
-        found = np.concatenate([found, _without_silence(block.samples, spec, rate)])
+        found = np.concatenate([found, _without_silence(block.samples, spec, rate, peak)])
         start += BLOCK_SECONDS
     return found[:wanted]

@@ -112,6 +112,20 @@ def test_music_is_found_wherever_it_is_among_silence(tmp_path, tagger, seconds, 
     assert tagger.predict_file(path).probabilities.sum() == pytest.approx(1)
 
 
+def test_music_is_found_beside_the_noise_of_a_tape(tmp_path, tagger):
+    rate = 8_000
+    noise = np.random.default_rng(0).uniform(-1e-3, 1e-3, 130 * rate).astype(np.float32)
+    whole = noise.copy()
+    whole[: 6 * rate] += noise_and_chirp(6, rate=rate, channels=1)[0]
+    spec = tagger.metadata.input
+    lengths = []
+    for samples in (whole, noise):
+        path = encode(tmp_path / "a.flac", samples[None], rate, "flac", "flac", layout="mono")
+        lengths.append(len(load_log_mel(path, spec)[0]) * spec.hop_length / RATE)
+    assert 5 <= lengths[0] <= 12  # the music
+    assert lengths[1] == pytest.approx(spec.excerpt_seconds, abs=1)  # all of it
+
+
 @pytest.mark.parametrize("offset", [0.0, 0.05, -0.3])
 @pytest.mark.parametrize("seconds", [2, 150])
 def test_silence_is_silent(tmp_path, tagger, seconds, offset):
