@@ -153,7 +153,7 @@ def is_placeholder(name: str, placeholders: frozenset[str]) -> bool:
     """
     if (key := placeholder_key(name)) == "" or key in placeholders:
         return True
-    words = re.findall(r"\w+", name)
+    words = re.findall(r"[^\W_]+", name)
     return len(words) > 1 and placeholders.issuperset(map(placeholder_key, words))
 
 

@@ -141,6 +141,7 @@ SPELLINGS = (
     ),
     *("????", "- -", "—", "…", "#", "!!!", "|", "\u200b", "\u00a0", "Other\u200b", "Unknown\ufeff"),
     *(
+        "GENRE_UNKNOWN",
         "Other/Unknown",
         "Other; Misc",
         "Other Music",
