@@ -279,6 +279,20 @@ def test_what_is_accepted_typed_and_kept_is_done_and_undone(library, capsys, ans
         assert item.genres == library.file_genres(item.title) == ["Jazz"]
 
 
+def test_a_corrected_track_stays_known_when_ctrl_c_or_a_kill_ends_the_walk(library, capsys, answer):
+    fill(library)
+    add(library, "w1", "Rock", ["Jazz"], artist="Rock artist 1")
+    os.utime(os.fsdecode(library.get("w1").path), (1, 1))
+    analyse(library, library.get("w1"), "Rock")
+    before = found(library, capsys)
+    answer("a")
+    with pytest.raises(SystemExit):
+        library.beet("agfaudit", "--fix")
+    # Nothing that runs at the end of a command has run: this is the state after SIGKILL, too.
+    assert len(found(library, capsys)["suspects"]) == len(before["suspects"]) - 1
+    assert not library.log.having("not analysed yet")
+
+
 def test_what_is_kept_comes_back_only_when_its_genre_changes(library, capsys, answer):
     fill(library)
     answer("k")

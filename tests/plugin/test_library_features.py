@@ -2,10 +2,12 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from beets import ui
+from beets import plugins, ui
 from numpy.testing import assert_allclose
 from test_light_training import fill_three
 from train_library import add, fill, train
@@ -144,3 +146,45 @@ def test_features_stay_known_through_an_import(library):
     found = read_features(library.lib, [], model, Log())
     assert len(found.items) == 2
     assert found.n_missing == 0
+
+
+INTERRUPTED = """
+import os, sys
+from pathlib import Path
+from types import SimpleNamespace
+from agf_core.inference.embeddings import EmbeddingStore
+from beetsplug.agfgenre import models
+from beetsplug.agfgenre.file_changes import FileChanges
+
+models.embedding_store = lambda: EmbeddingStore(Path(sys.argv[1]))
+events = {}
+FileChanges().listen(SimpleNamespace(register_listener=events.__setitem__))
+for path in map(os.fsencode, sys.argv[2:]):
+    events["write"](path=path)
+    os.utime(path, (1, 1))
+    events["after_write"](path=path)
+raise SystemExit(130)
+"""
+
+
+def test_features_stay_known_when_ctrl_c_ends_a_run(library):
+    fill(library, 6)
+    library.beet("agfgenre", "--explain", "-p")
+    paths = [os.fsdecode(item.path) for item in library.lib.items()]
+    run = [sys.executable, "-c", INTERRUPTED, str(embedding_store().path), *paths]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
+    assert {os.stat(path).st_mtime for path in paths} == {1}
+    assert read_features(library.lib, [], bundle_format.load(), Log()).n_missing == 0
+
+
+def test_features_stay_known_when_another_plugin_changes_a_file_that_was_written(library):
+    fill(library, 1)
+    library.beet("agfgenre", "--explain", "-p")
+    (item,) = library.lib.items()
+    item.write()
+    path = os.fsdecode(item.path)
+    assert read_features(library.lib, [], bundle_format.load(), Log()).n_missing == 0
+    os.utime(path, (1, 1))
+    plugins.send("cli_exit", lib=library.lib)
+    assert read_features(library.lib, [], bundle_format.load(), Log()).n_missing == 0
