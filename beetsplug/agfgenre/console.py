@@ -117,17 +117,28 @@ def markdown_text(text: str) -> str:
     return printable(text).replace("<", "&lt;")
 
 
-def show_changes(obj: TrackOrAlbum, fields: Sequence[str]) -> None:
-    """Print a track or an album and how its fields differ from the library's."""
+def show_changes(obj: TrackOrAlbum, fields: Sequence[str] = ()) -> None:
+    """Print a track or an album, and how some fields and its genres differ from the library's.
+
+    Genres are in the order in which they are stored; beets would sort them.
+    """
     show(name_of(obj))
-    new, old = map(_with_printable_genres, (obj, obj.get_fresh_from_db()))
-    ui.show_model_changes(new, old=old, fields=fields, print_obj=False)
+    old = obj.get_fresh_from_db()
+    if fields:
+        ui.show_model_changes(obj, old=old, fields=fields, print_obj=False)
+    for line in _genre_changes(stored_genres(old), stored_genres(obj)):
+        show_as_is(f"  {line}")
 
 
-def _with_printable_genres(obj: TrackOrAlbum) -> TrackOrAlbum:
-    copy = obj.copy()
-    copy.genres = list(map(printable, stored_genres(obj)))
-    return copy
+def _genre_changes(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
+    removed = [f"  - {printable(genre)}" for genre in old if genre not in new]
+    added = [f"  + {printable(genre)}" for genre in new if genre not in old]
+    if removed or added:
+        yield "genres:"
+        yield from (ui.colorize("text_diff_removed", line) for line in removed)
+        yield from (ui.colorize("text_diff_added", line) for line in added)
+    elif list(old) != list(new):
+        yield f"genres in another order: {printable('; '.join(new))}"
 
 
 def name_of(obj: TrackOrAlbum) -> str:

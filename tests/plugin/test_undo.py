@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -93,20 +95,62 @@ def test_journals_of_an_older_release_are_restored_too(library):
     assert library.get("a").agf_set == ["Rock"]
 
 
-def test_an_undo_that_is_stopped_says_what_it_has_done(library, monkeypatch):
+def press_ctrl_c(monkeypatch, owner, name: str) -> None:
+    """Send the signal of Ctrl-C whenever a function ends."""
+    function = getattr(owner, name)
+
+    def pressed(*arguments):
+        result = function(*arguments)
+        os.kill(os.getpid(), signal.SIGINT)
+        return result
+
+    monkeypatch.setattr(owner, name, pressed)
+
+
+def tag_twice(library) -> None:
+    library.beet("agfgenre")
+    library.tagger.model_id = "fake-2"
+    library.tagger.sounds = dict.fromkeys("abc", ELECTRONIC)
     library.beet("agfgenre", "-f")
-    restore, done = undo._Undo._restore, []
+    assert genres(library) == [["Electronic"]] * 3
 
-    def stopped(self, note, model):
-        if done:
-            raise KeyboardInterrupt
-        done.append(note)
-        return restore(self, note, model)
 
-    monkeypatch.setattr(undo._Undo, "_restore", stopped)
-    with pytest.raises(SystemExit, match="130"):
-        library.beet("agfgenre", "--undo")
+BEFORE = [["Rock"], ["Jazz", "Soul"], ["Rock"]]
+
+
+def test_an_undo_that_is_stopped_goes_on_with_the_same_run(library, monkeypatch):
+    tag_twice(library)
+    monkeypatch.setattr(undo, "BATCH_SIZE", 1)
+    with monkeypatch.context() as patch:
+        press_ctrl_c(patch, undo._Undo, "_restore")
+        with pytest.raises(SystemExit, match="130"):
+            library.beet("agfgenre", "--undo")
     assert "restored 1 track; stopped, run again to continue" in told(library)
+    library.beet("agfgenre", "--undo")
+    assert "restored 2 tracks; already right: 1 track" in told(library)
+    assert genres(library) == BEFORE
+    library.beet("agfgenre", "--undo")
+    assert genres(library) == OLD
+
+
+@pytest.mark.parametrize("step", ["_restore", "replace_changes"])
+def test_an_undo_that_is_all_but_done_is_not_stopped(library, monkeypatch, step):
+    tag_twice(library)
+    with monkeypatch.context() as patch:
+        press_ctrl_c(patch, undo._Undo if step == "_restore" else undo, step)
+        library.beet("agfgenre", "--undo")
+    assert told(library) == "INFO: restored 3 tracks"  # and nothing invites to run it again
+    assert genres(library) == BEFORE
+    assert len(journals(library)) == 1
+
+
+def test_the_run_that_is_undone_is_told_by_its_date(library):
+    library.beet("agfgenre", "-f")
+    (path,) = journals(library)
+    path.rename(path.with_name("r00000001-20250309T073000-000000-1.jsonl"))
+    local = datetime(2025, 3, 9, 7, 30, tzinfo=UTC).astimezone()
+    library.beet("agfgenre", "--undo", "-p")
+    assert library.log.having(f"restoring what the run of {local:%Y-%m-%d %H:%M} replaced")
 
 
 def test_removed_genres_are_restored(library):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from beetsplug.agfgenre.tag.journal import Journal
     from beetsplug.agfgenre.vocabulary import Vocabulary
 
-SHOWN_FIELDS = ("genres", "agf_confidence")
+SHOWN_FIELDS = ("agf_confidence",)
 EXPLAINED, EXPLAINED_STYLES = 5, 3  # how many are shown
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -194,6 +195,14 @@ def journals(lib: Library) -> Iterator[tuple[Path, list[Change]]]:
                 f"beets-agf to undo it, or remove {path} to undo the run before"
             ) from None
         yield path, changes
+
+
+def date_of(run: str) -> str:
+    """Return when a run began, in local time, from the name of its journal."""
+    if not (found := re.search(r"\d{8}T\d{6}", run)):
+        return run
+    began = datetime.strptime(found[0], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    return f"{began.astimezone():%Y-%m-%d %H:%M}"
 
 
 @contextmanager

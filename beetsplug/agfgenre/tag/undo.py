@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from beets.library import Album, Item
@@ -17,7 +17,14 @@ from beetsplug.agfgenre.database import BATCH_SIZE, store, uninterrupted, writin
 from beetsplug.agfgenre.fields import mark_set_by_plugin, shown_genres, stored_genres
 from beetsplug.agfgenre.summary import Outcome, Summary
 from beetsplug.agfgenre.tag.file_writer import FileTags, try_write, written_genres
-from beetsplug.agfgenre.tag.journal import Change, journals, opened, replace_changes, same_genres
+from beetsplug.agfgenre.tag.journal import (
+    Change,
+    date_of,
+    journals,
+    opened,
+    replace_changes,
+    same_genres,
+)
 
 if TYPE_CHECKING:
     from beets.library import Library
@@ -53,12 +60,13 @@ def restore(
         if not chosen:
             continue
         undo = _Undo(lib, path.stem, settings, log, summary)
+        log.info("restoring what the run of {} replaced", date_of(path.stem))
         if settings.pretend:
-            undo.restore(chosen)
+            undo.restore(chosen, lambda: None)
         else:
+            others = [one for one in changes if not matches(one)]
             with opened(path) as working:
-                undo.restore(chosen)
-                replace_changes(working, [one for one in changes if not matches(one)])
+                undo.restore(chosen, partial(replace_changes, working, others))
         return True
     return False
 
@@ -72,26 +80,38 @@ class _Undo:
         self._lib, self._run, self._settings, self._log = lib, run, settings, log
         self._summary = summary
 
-    def restore(self, changes: Sequence[Change]) -> None:
-        """Undo one change after the other, the last first, and store the objects by the batch."""
-        remaining = reversed(changes)
-        while batch := list(islice(remaining, BATCH_SIZE)):
-            objs: dict[tuple[bool, int, float], TrackOrAlbum] = {}  # one may have changed twice
-            with writing(self._lib), uninterrupted():
-                try:
-                    for change in batch:
-                        key = (change.path is None, change.id, change.added)
-                        obj = objs.get(key)
-                        obj = change.find(self._lib) if obj is None else obj
-                        if obj is None:
-                            self._summary.add(Outcome.GONE, Item if change.path else Album)
-                        elif self._restore(change, obj):
-                            objs[key] = obj
-                finally:
-                    if objs and not self._settings.pretend:
-                        with self._lib.transaction():
-                            for obj in objs.values():
-                                store(obj)
+    def restore(self, changes: Sequence[Change], forget: Callable[[], None]) -> None:
+        """Undo one change after the other, the last first, and store the objects by the batch.
+
+        Ctrl-C stops it between two batches. The last one ends with `forget`, which removes the
+        changes from the journal, and is not stopped: another call would undo the run before.
+        """
+        reverse = changes[::-1]
+        *batches, last = [reverse[i : i + BATCH_SIZE] for i in range(0, len(reverse), BATCH_SIZE)]
+        for batch in batches:
+            with uninterrupted():
+                self._restore_batch(batch)
+        with suppress(KeyboardInterrupt), uninterrupted():
+            self._restore_batch(last)
+            forget()
+
+    def _restore_batch(self, changes: Iterable[Change]) -> None:
+        objs: dict[tuple[bool, int, float], TrackOrAlbum] = {}  # one may have changed twice
+        with writing(self._lib):
+            try:
+                for change in changes:
+                    key = (change.path is None, change.id, change.added)
+                    obj = objs.get(key)
+                    obj = change.find(self._lib) if obj is None else obj
+                    if obj is None:
+                        self._summary.add(Outcome.GONE, Item if change.path else Album)
+                    elif self._restore(change, obj):
+                        objs[key] = obj
+            finally:
+                if objs and not self._settings.pretend:
+                    with self._lib.transaction():
+                        for obj in objs.values():
+                            store(obj)
 
     def _restore(self, change: Change, obj: TrackOrAlbum) -> bool:
         """Undo one change; return whether the object is to be stored."""
@@ -122,7 +142,7 @@ class _Undo:
             return True
         obj.genres = change.old
         if not is_old and not self._settings.quiet:
-            show_changes(obj, ("genres",))
+            show_changes(obj)
         if file_differs and not self._settings.pretend:
             item = cast(Item, obj)
             try_write(item, self._run, self._summary, self._log, old_in_file, file)
