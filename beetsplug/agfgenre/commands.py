@@ -120,13 +120,13 @@ def _tag(
         setup.check_writable(lib)
     albums, tracks = _matches(lib, query, by_album=settings.albums)
     if not (albums or tracks):
-        log.info("nothing in the library matches")
-        return
+        raise UserError("agfgenre: nothing in the library matches")
     tags = LibraryTags(lib, tagger.labels, vocabulary, learn_as)
     of_run = _analysed_by_run(albums, tracks, settings)
     tagger = library_prior.with_prior(tagger, tags, lib, settings, log, of_run)
     known = context.of_library(lib, tags, tagger, settings)
-    done = "would tag" if settings.pretend else "tagged"
+    wordings = ("add genres to", "added genres to") if settings.keep_existing else ("tag", "tagged")
+    done = f"would {wordings[0]}" if settings.pretend else wordings[1]
     with closing(Journal(lib)) as journal:
         run = Run(lib, tagger, vocabulary, settings, log, journal, known)
         try:
@@ -286,7 +286,7 @@ def audit_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
     """Return ``beet agfaudit``."""
     command = Subcommand("agfaudit", help="find genres that are probably wrong")
     command.parser.set_usage("%prog [options] [QUERY]")
-    command.parser.add_album_option()
+    command.parser.add_album_option(("-a", "--album", "--albums"))
     command.parser.add_format_option()
     add = command.parser.add_option
     at_most = AuditSettings.at_most

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from agf_core.bundle.format import Metadata
 
 NOT_STATED = "not stated"
+NO_GENRE = "none"
 WEAK_RECALL = 1 / 3  # recall below which a genre counts as weak, as in the cards
 MOST_SOURCES = 6  # that are listed
 LONGEST_SOURCE = 40  # characters
@@ -34,6 +35,8 @@ def card_lines(metadata: Metadata, min_confidence: float) -> list[str]:
         (f"at {min_confidence:.2f}", lambda metadata: _written(metadata, min_confidence)),
     ):
         rows[title] = _stated(read, metadata) or NOT_STATED
+    if rows["weak"] == NO_GENRE:
+        del rows["weak"]
     width = max(map(len, rows))
     return [f"{title.ljust(width)}  {text}" for title, text in rows.items()]
 
@@ -126,7 +129,7 @@ def _log_loss(metadata: Metadata) -> str:
 def _weak(metadata: Metadata) -> str:
     recalls = {genre: metadata.scores["genres"][genre]["recall"] for genre in metadata.labels}
     weak = [genre for genre, recall in recalls.items() if recall is None or recall < WEAK_RECALL]
-    return f"{', '.join(weak) or 'none'} (fewer than a third of its tracks are found)"
+    return f"{', '.join(weak)} (fewer than a third of its tracks are found)" if weak else NO_GENRE
 
 
 def _written(metadata: Metadata, min_confidence: float) -> str:

@@ -197,7 +197,7 @@ def _prune(store: ModelStore, settings: Settings, log: BeetsLogger) -> None:
     for model, count in unused.items():
         log.info("removed what {} had stored of {}", model, plural(count, "track"))
     if not unused:
-        log.info("all stored features are of installed models")
+        log.info("nothing had to be removed: all stored features are of installed models")
 
 
 def _missing(store: ModelStore) -> str:

@@ -169,7 +169,8 @@ def test_albums_are_checked_as_a_whole(library, capsys):
     assert (suspect["id"], suspect["suggested"]) == (wrong.id, "Rock")
     assert document["checked"] == 14
     assert suspect["others_of_album"] == {"Jazz": 2}
-    assert found(library, capsys, "-a", "album:=3")["suspects"] == []
+    for option in ("-a", "--albums", "--album"):
+        assert found(library, capsys, option, "album:=3")["suspects"] == []
 
 
 def test_inconsistencies_spellings_and_genres_used_once_are_listed(library, capsys):

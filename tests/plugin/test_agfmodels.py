@@ -194,6 +194,8 @@ def test_a_summary_has_what_the_card_has(tiny_parts):
     }
     assert said(metadata, 0.9)["at 0.90"] == "0% of the tracks get a genre"
     assert said(metadata, 0.72)["at 0.72"] == NOT_STATED
+    good = {genre: {"recall": 0.5} for genre in metadata.labels}
+    assert "weak" not in said(replace(metadata, scores=metadata.scores | {"genres": good}))
 
 
 def test_the_shipped_model_states_everything():

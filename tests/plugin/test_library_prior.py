@@ -61,7 +61,7 @@ def prior_in_use(library):
     return json.loads(kept(library)[0].read_text())["prior"]
 
 
-ESTIMATES = "to estimate the genres of the library"
+ESTIMATES = "to estimate how common each genre is in the library"
 
 
 # What a prior does
@@ -413,8 +413,8 @@ def test_a_library_in_memory_keeps_nothing(monkeypatch):
 
 def test_nothing_is_analysed_where_nothing_matches(library, tagger):
     fill(library)
-    library.beet("agfgenre", "title:nothing")
-    assert "nothing in the library matches" in library.log.lines_at("INFO")[-1]
+    with pytest.raises(ui.UserError, match="nothing in the library matches"):
+        library.beet("agfgenre", "title:nothing")
     assert tagger.analysed == []
 
 

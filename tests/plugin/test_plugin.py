@@ -1,6 +1,7 @@
 """What a run sets, shows and stores, by its options and configuration."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -134,8 +135,31 @@ def test_query_chooses_tracks(library):
 
 
 def test_query_that_matches_nothing_says_so(library):
-    library.beet("agfgenre", "title:nothing")
-    assert "nothing in the library matches" in summary(library)
+    with pytest.raises(ui.UserError, match="nothing in the library matches"):
+        library.beet("agfgenre", "title:nothing")
+
+
+def test_changes_have_the_order_in_which_genres_are_stored(library, capsys):
+    library.configure(count=2, min_confidence=0)
+    library.tagger.sounds["a"] = {"Rock": 0.6, "Electronic": 0.4}
+    library.track("a", genres=["Blues"])
+    library.beet("agfgenre", "-f")
+    assert library.genres("a") == ["Rock", "Electronic"]
+    changes = capsys.readouterr().out.split("genres:")[1]
+    assert re.findall(r"[-+] [\w-]+", changes) == ["- Blues", "+ Rock", "+ Electronic"]
+    library.tagger.model_id = "fake-2"
+    library.tagger.sounds["a"] = {"Electronic": 0.6, "Rock": 0.4}
+    library.beet("agfgenre", "-f")
+    assert library.genres("a") == ["Electronic", "Rock"]
+    assert "genres in another order: Electronic; Rock" in capsys.readouterr().out
+
+
+def test_what_is_added_to_existing_genres_is_called_so(library):
+    library.track("a", genres=["Blues"])
+    library.beet("agfgenre", "-k", "-p")
+    assert "would add genres to 1 track" in summary(library)
+    library.beet("agfgenre", "-k")
+    assert "added genres to 1 track" in summary(library)
 
 
 # Tracks that have genres
@@ -353,6 +377,7 @@ def test_nonsense_is_one_clear_line(library, config, options, message):
 
 
 def test_threads_are_handed_on(library):
+    library.track("a")
     library.configure(threads=3)
     library.beet("agfgenre")
     assert library.settings.threads == 3

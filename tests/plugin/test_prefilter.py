@@ -1,6 +1,7 @@
 """The tracks and albums of a query: found by the database, built a few at a time."""
 
 import pytest
+from beets import ui
 from beets.dbcore.query import InvalidQueryError
 from beets.library import Item, parse_query_parts
 from beets_helpers import ELECTRONIC, EVEN, FakeTagger, open_library, summary
@@ -148,8 +149,8 @@ def test_a_second_run_analyses_nothing_and_has_the_same_summary(library, tagger,
     for query in (["title:unsure"], ["agf_confidence:..0.5", "title:unsure"]):
         library.beet("agfgenre", "-W", *query)
         assert summary(library) == "INFO: tagged 0 tracks; skipped because unsure: 1 track"
-    library.beet("agfgenre", "-W", "albumtype:single")
-    assert summary(library) == "INFO: nothing in the library matches"
+    with pytest.raises(ui.UserError, match="nothing in the library matches"):
+        library.beet("agfgenre", "-W", "albumtype:single")
 
     library.configure(min_confidence=0.4, whitelist=False)
     library.beet("agfgenre", "-W")

@@ -151,7 +151,7 @@ class _LibraryPrior:
         if not paths:
             return []
         what = plural(len(paths), "track")
-        self._report("analysing {} to estimate the genres of the library", what)
+        self._report("analysing {} to estimate how common each genre is in the library", what)
         progress = Progress(0 if self._settings.quiet else len(paths), self._log)
         results = self._tagger.predict_files(paths)
         try:
