@@ -44,6 +44,7 @@ from agf_core.utils.process_end import (
 SLOWEST_READING = 8_192  # bytes per second: the time limit grows by reading at this rate
 SECONDS_BETWEEN_REPORTS = 1.0  # on bytes read
 FILES_AHEAD = 32  # that the worker may go on with while the main process writes what it has
+REPAIR = "repair the installation with `pip install --force-reinstall beets-agf`"
 SECONDS_WITHOUT_ANSWER = 120.0  # after which the process is taken to hang
 MEMORY_LIMIT = 4 * 2**30  # bytes of data the process may have; it needs a tenth of that
 # Environment of the worker, overridden by that of the main process. Files run in parallel: threads
@@ -221,7 +222,8 @@ class IsolatedTagger:
                 one.result = FileResult(one.path, error=end.error_of(one.path))
         self.close()  # the next worker has all threads again
 
-    def _start(self, threads: int | None) -> "_Process":
+    def _start(self, threads: int | None, *, again: bool = False) -> "_Process":
+        """Start a worker; once more with one thread if it is killed meanwhile."""
         try:
             process = _Process()
         except OSError as error:
@@ -234,9 +236,13 @@ class IsolatedTagger:
         try:
             greeting = process.receive()
         except _DiedError as end:
+            process.end()
+            if end.remedy and not again:
+                return self._start(1, again=True)
+            hint = f"; otherwise {REPAIR}" if "exit code" in str(end) else ""
             raise errors.BundleError(
                 f"the model in {self._folder} cannot be run: its process {end}; "
-                f"{end.remedy or 'free some memory, or make or install the model again'}"
+                f"{end.remedy or 'make or install the model again'}{hint}"
             ) from None
         if "error" in greeting:
             raise errors.BundleError(greeting["error"])
@@ -323,6 +329,8 @@ def serve() -> None:
         store = EmbeddingStore(Path(order["store"])) if order["store"] else None
         tagger = GenreTagger.load(order["folder"] or None, threads=order["threads"], store=store)
     except errors.BundleError as error:
+        if "alloc" in str(error.__cause__):
+            os._exit(NO_MEMORY_CODE)
         print(json.dumps({"error": str(error)}), file=answers, flush=True)
         return
     greeting = {"model_id": tagger.model_id, "threads": tagger.threads}

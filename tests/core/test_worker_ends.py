@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import pytest
 from sabotage import sabotage
@@ -66,6 +67,32 @@ def test_what_two_threads_have_no_memory_for_is_tried_by_one(tagger, tmp_path, c
     assert all(
         result.prediction for result in results(tagger, tmp_path, clips[0], *"abc", name, *"def")
     )
+
+
+@pytest.mark.parametrize("kills", [1, 2])
+def test_a_worker_that_is_killed_while_it_starts_is_started_once_more(
+    tagger, tmp_path, clips, monkeypatch, kills
+):
+    begun = tmp_path / "begun"
+    kill = (
+        f"open({os.fspath(begun)!r}, 'a').write('x')\n"
+        f"if len(open({os.fspath(begun)!r}).read()) <= {kills}: os.kill(os.getpid(), 9)\n"
+    )
+    program = f"import os; exec({kill!r}); {worker.WORKER_PROGRAM}"
+    monkeypatch.setattr(worker, "WORKER_PROGRAM", program)
+    if kills == 1:
+        (result,) = results(tagger, tmp_path, clips[0], "a")
+        assert result.prediction
+    else:
+        with pytest.raises(errors.BundleError, match=r"was killed by signal 9 .* free some memory"):
+            results(tagger, tmp_path, clips[0], "a")
+    assert begun.read_text() == "xx"
+
+
+def test_a_worker_that_cannot_start_is_told_with_both_of_its_causes(tagger, monkeypatch):
+    monkeypatch.setattr(worker, "WORKER_PROGRAM", "import no_such_module")
+    with pytest.raises(errors.BundleError, match=r"free some memory.*otherwise repair"):
+        list(tagger.predict_files(["a"]))
 
 
 @pytest.mark.parametrize("step", ["read_excerpt", "content_key"])
