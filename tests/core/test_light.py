@@ -154,6 +154,26 @@ def test_without_anything_to_learn_from_the_head_predicts_as_the_base_model():
         assert_allclose(of_fold, of_fold[0], rtol=1e-2)
 
 
+@pytest.mark.parametrize("tagged_noise", [2, 3])
+def test_what_is_no_music_gets_every_genre_alike_unless_such_tracks_were_tagged(tagged_noise):
+    n_base, light = 14, learner()
+    light.model = replace(
+        light.model,
+        metadata=replace(light.model.metadata, labels=tuple(f"genre {i}" for i in range(n_base))),
+    )
+    data = light.data
+    logs = np.log(np.random.default_rng(0).dirichlet(np.full(n_base, 0.2), len(data.tracks)))
+    logs[:tagged_noise] = np.log(1 / n_base)
+    again = LightTrainer(light.model, replace(data, log_probabilities=logs.clip(-16)))
+    head, _ = again.finish(again.hold_out())
+    noise, music = head.probabilities(data.embeddings[[0, -1]].astype(np.float32), logs[[0, -1]])
+    assert LibraryHead.from_dict(json.loads(json.dumps(head.to_dict()))).music_only == (
+        tagged_noise == 2
+    )
+    assert (noise.max() == 0.5) == (tagged_noise == 2)
+    assert music.max() > 0.9
+
+
 def test_whitening_makes_the_tracks_of_an_artist_round():
     rng = np.random.default_rng(0)
     artists = [f"{i // 10}" for i in range(2_000)]

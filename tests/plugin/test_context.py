@@ -54,6 +54,20 @@ def test_genres_that_the_plugin_has_set_do_not_count(artists, tagger, capsys):
     assert "your genres" not in out
 
 
+def test_genres_that_the_model_lacks_make_an_artist_less_sure(artists, tagger, capsys):
+    tagger.sounds |= {"x": ROCK_OR_POP, "y": ROCK_OR_POP}
+    for artist, others in (("One", 0), ("Several", 3)):
+        artists.track(artist, artist=artist, album="a", genres=["Hip-Hop"])
+        for i in range(others):
+            artists.track(f"{artist} {i}", artist=artist, album="a", genres=["Soundtrack"])
+    artists.track("x", artist="One", album="b")
+    artists.track("y", artist="Several", album="b")
+    artists.beet("agfgenre", "--explain", "title:x", ",", "title:y")
+    assert artists.genres("x") == ["Hip-Hop"]
+    assert artists.genres("y") == []
+    assert "(Hip-Hop 1, that the model does not know 3)" in capsys.readouterr().out
+
+
 def test_a_genre_of_the_user_stays_and_a_track_is_no_witness_of_itself(artists, tagger):
     tagger.sounds["x"] = ROCK_OR_POP
     artists.track("x", artist="Alone", genres=["Hip-Hop"])

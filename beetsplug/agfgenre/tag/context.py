@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -52,6 +52,9 @@ class _Sounds:
 class LibraryContext:
     """The tracks and genres of artists in a library; genres that this plugin has set do not count.
 
+    A genre that is none of the model's counts as a little of each: it tells that an artist's tracks
+    are not all of one genre.
+
     Parameters
     ----------
     lib : Library
@@ -66,6 +69,7 @@ class LibraryContext:
         for track in tags.tracks:
             if track.artist and track.analysed_by:
                 self._sounds[track.artist].analysed.add(track.number)
+        self._other_genres = Counter(track.artist for track in tags.tracks if track.has_other)
         known = [(track, _known_genre(track)) for track in tags.tracks]
         tagged = [(track, genre) for track, genre in known if genre]
         self._context = ArtistContext.of(
@@ -78,6 +82,8 @@ class LibraryContext:
         if counts is None and not n_others:
             return ""
         genres = f"{self._context.concentration:.3g} {None if counts is None else counts.tolist()}"
+        if counts is not None and (n_unknown := self._n_unknown(obj)):
+            genres += f" {n_unknown}"
         facts = f"{genres} {self._context.pooling:.3g} {n_others}"
         return f"+artist-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
 
@@ -93,14 +99,16 @@ class LibraryContext:
         """Add the genres of tracks that have come to the library since it was read."""
         for item in items:
             number, genre, artist = cast(int, item.id), self._tags.genre_of(item), artist_key(item)
-            if number not in self._numbers and artist and genre is not None:
-                self._context.counts.setdefault(artist, np.zeros(len(self._labels)))[genre] += 1
+            if number not in self._numbers and artist:
+                if genre is not None:
+                    self._context.counts.setdefault(artist, np.zeros(len(self._labels)))[genre] += 1
+                self._other_genres[artist] += self._tags.has_other(item)
             self._numbers.add(number)
 
     def adjust(self, item: Item, prediction: Prediction) -> Prediction:
         """Return a prediction from the sound and the artist's other tracks."""
         pooled, counts = self._pooled(item, prediction), self._counts(item)
-        return pooled if counts is None else self._with_genres(pooled, counts)
+        return pooled if counts is None else self._with_genres(item, pooled, counts)
 
     def parts(self, item: Item, prediction: Prediction) -> list[tuple[str, Prediction]]:
         """Return what a prediction becomes with each part of the context, and a name for it."""
@@ -110,9 +118,11 @@ class LibraryContext:
             found.append((f"with the artist's other predictions ({len(others)})", pooled))
         if counts is not None:
             best = np.argsort(-counts, kind="stable")[:GENRES_SHOWN]
-            genres = ", ".join(f"{self._labels[i]} {counts[i]:.0f}" for i in best if counts[i])
-            name = f"with your genres of the artist's other tracks ({genres})"
-            found.append((name, self._with_genres(pooled, counts)))
+            genres = [f"{self._labels[i]} {counts[i]:.0f}" for i in best if counts[i]]
+            if n_unknown := self._n_unknown(item):
+                genres.append(f"that the model does not know {n_unknown}")
+            name = f"with your genres of the artist's other tracks ({', '.join(genres)})"
+            found.append((name, self._with_genres(item, pooled, counts)))
         return found
 
     def _pooled(self, item: Item, prediction: Prediction) -> Prediction:
@@ -122,7 +132,8 @@ class LibraryContext:
         pooled = self._context.pool(prediction.probabilities, others)
         return replace(prediction, probabilities=pooled)
 
-    def _with_genres(self, prediction: Prediction, counts: np.ndarray) -> Prediction:
+    def _with_genres(self, item: Item, prediction: Prediction, counts: np.ndarray) -> Prediction:
+        counts = counts + self._n_unknown(item) * self._context.shares
         adjusted = self._context.adjust(prediction.probabilities, counts)
         return replace(prediction, probabilities=adjusted)
 
@@ -170,6 +181,11 @@ class LibraryContext:
                 found.append(stored)
                 genres.append(genre)
         return fit_pooling(np.array(found).reshape(len(found), len(self._labels)), genres)
+
+    def _n_unknown(self, obj: TrackOrAlbum | Mapping[str, Any]) -> int:
+        """Return how many other tracks of the artist have a genre that is none of the model's."""
+        own = "artist" in obj and self._tags.has_other(obj)  # an album is no track
+        return max(0, self._other_genres[artist_key(obj)] - own)
 
     def _counts(self, obj: TrackOrAlbum | Mapping[str, Any]) -> np.ndarray | None:
         """Return how many other tracks of the artist have each genre; None if none has any."""

@@ -36,6 +36,8 @@ class TaggedTrack:
         Id of its album.
     genre : int or None
         The index of the model's label that the user's genre is; None if it is none.
+    has_other : bool
+        Whether the user gave it a genre that is none of the model's.
     is_open : bool
         Whether it has no genre that it would keep.
     analysed_by : str
@@ -46,6 +48,7 @@ class TaggedTrack:
     artist: str
     album: int | None
     genre: int | None
+    has_other: bool
     is_open: bool
     analysed_by: str
 
@@ -82,17 +85,30 @@ class LibraryTags:
 
     def genre_of(self, obj: TrackOrAlbum | Mapping[str, Any]) -> int | None:
         """Return the index of the label that the user's genre of a track is; None if it is none."""
+        return self._place_of(self._given(obj))
+
+    def has_other(self, obj: TrackOrAlbum | Mapping[str, Any]) -> bool:
+        """Return whether the user gave a track a genre that is none of the model's."""
+        genre = self._given(obj)
+        return bool(genre) and self._place_of(genre) is None
+
+    def _given(self, obj: TrackOrAlbum | Mapping[str, Any]) -> str:
+        """Return the first genre that the user gave a track; empty if there is none."""
         genres = self._vocabulary.genres_of(obj["genres"])
-        if not genres or is_set_by_plugin(obj, genres[:1]):
-            return None
-        return self._place.get(fold_genre_name(self._main(genres[0].strip())))
+        return genres[0] if genres and not is_set_by_plugin(obj, genres[:1]) else ""
+
+    def _place_of(self, genre: str) -> int | None:
+        return self._place.get(fold_genre_name(self._main(genre.strip()))) if genre else None
 
     def _track(self, values: Mapping[str, Any]) -> TaggedTrack:
+        given = self._given(values)
+        place = self._place_of(given)
         return TaggedTrack(
             values["id"],
             artist_key(values),
             values["album_id"],
-            self.genre_of(values),
+            place,
+            bool(given) and place is None,
             not self._vocabulary.genres_of(values["genres"]),
             values["agf_model"] or "",
         )
