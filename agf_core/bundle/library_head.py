@@ -6,31 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from agf_core.not_music import is_not_music
+
 WEIGHT_DIGITS = 7  # of a weight in model.json
 LEAST_LOG = -16.0  # log probabilities of the base model are no less
 LARGEST_LAYER = 10_000  # inputs or outputs
-FLATTEST_MUSIC = 0.93  # .90 is the most of 1,300 tracks of music; noise and tones have .98 and more
 
 
 def head_inputs(embedding: np.ndarray, log_probabilities: np.ndarray) -> np.ndarray:
     """Return the inputs of a head, (..., n_embedding + n_base)."""
     return np.concatenate([embedding, np.maximum(log_probabilities, LEAST_LOG)], axis=-1)
-
-
-def is_not_music(log_probabilities: np.ndarray) -> np.ndarray:
-    """Return whether the base model finds no music in tracks, (...,), dtype=bool.
-
-    It then predicts every genre alike. That is measured by the entropy of its probabilities, as a
-    share of the largest possible one.
-
-    Parameters
-    ----------
-    log_probabilities : np.ndarray [shape=(..., n_base)]
-        Of the base model, calibrated.
-    """
-    entropy = -(np.exp(log_probabilities) * log_probabilities).sum(axis=-1)
-    result: np.ndarray = entropy > FLATTEST_MUSIC * np.log(log_probabilities.shape[-1])
-    return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +72,7 @@ class LibraryHead:
         """
         logits = head_inputs(embedding, log_probabilities) @ self.weights.T + self.bias
         if self.music_only:
-            logits = np.where(is_not_music(log_probabilities)[..., None], 0, logits)
+            logits = np.where(is_not_music(np.exp(log_probabilities))[..., None], 0, logits)
         powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
         result: np.ndarray = powers / powers.sum(axis=-1, keepdims=True)
         return result

@@ -16,7 +16,7 @@ import numpy as np
 
 from agf_core import calibration
 from agf_core.bundle import format as bundle_format
-from agf_core.bundle.library_head import LibraryHead, head_inputs, is_not_music
+from agf_core.bundle.library_head import LibraryHead, head_inputs
 from agf_core.data.genre_names import namesakes
 from agf_core.data.sampling import album_weights
 from agf_core.data.splits import artist_folds
@@ -25,13 +25,13 @@ from agf_core.finetune.held_out import HeldOut, map_to_genres
 from agf_core.finetune.logistic import fit_logistic, log_softmax
 from agf_core.inference.whitening import FEWEST_PAIRS, SHRINKAGE, Whitening
 from agf_core.label_shift import training_prior
+from agf_core.not_music import is_not_music
 from agf_core.utils.blocks import blocks
 
 TEMPERATURE_PRIOR = 25  # tracks that a temperature of 1 counts as
 CURVE_SHARES = (8, 4, 2, 1)  # one in so many artists is trained on
 UNKNOWN_LOG_PROBABILITY = -3.0  # of a genre that the base model lacks
 FEWEST_NOT_MUSIC = 3  # tagged tracks that the base model finds no music in, such as audiobooks
-MANY_GENRES = 10  # of the base model; fewer may all be as probable in music
 ROUGH_TOLERANCE = 3e-4  # gradient at which fits that only choose the strength end
 
 
@@ -211,14 +211,14 @@ class LightTrainer:
         n_embedding = len(self._whitening.centre)
         of_embedding = weights[:, :n_embedding] @ self._whitening.matrix.T
         metadata = self.model.metadata
-        not_music = is_not_music(self.data.log_probabilities[: self.data.n_tagged]).sum()
+        not_music = is_not_music(np.exp(self.data.log_probabilities[: self.data.n_tagged]))
         head = LibraryHead(
             base_id=self.model.model_id,
             base_labels=metadata.labels,
             base_temperature=metadata.temperature,
             weights=np.hstack([of_embedding, weights[:, n_embedding:-1]]).astype(np.float32),
             bias=(weights[:, -1] - of_embedding @ self._whitening.centre).astype(np.float32),
-            music_only=len(metadata.labels) >= MANY_GENRES and bool(not_music < FEWEST_NOT_MUSIC),
+            music_only=bool(not_music.sum() < FEWEST_NOT_MUSIC),
         )
         return head, fit_temperature(held_out.raw, held_out.truth)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from agf_core.inference.prediction import FileResult, P, Prediction
 from agf_core.label_shift import adjust_prior
+from agf_core.not_music import is_not_music
 
 
 class Tagger(Protocol):
@@ -39,6 +40,8 @@ class Tagger(Protocol):
 
 class PriorAdjustedTagger:
     """Adjust the predictions of a tagger to another class prior.
+
+    Those of what is no music stay as they are: the prior alone would decide.
 
     Parameters
     ----------
@@ -84,11 +87,17 @@ class PriorAdjustedTagger:
 
     def unadjusted(self, prediction: Prediction) -> Prediction:
         """Return what the tagger made of a track before its prediction was adjusted."""
-        before = adjust_prior(prediction.probabilities, self.prior, self._trained)
-        return replace(prediction, probabilities=before)
+        return _with_prior(prediction, self.prior, self._trained)
 
     def _adjusted(self, result: FileResult[P]) -> FileResult[P]:
         if result.prediction is None:
             return result
-        adjusted = adjust_prior(result.prediction.probabilities, self._trained, self.prior)
-        return replace(result, prediction=replace(result.prediction, probabilities=adjusted))
+        adjusted = _with_prior(result.prediction, self._trained, self.prior)
+        return replace(result, prediction=adjusted)
+
+
+def _with_prior(prediction: Prediction, held: np.ndarray, wanted: np.ndarray) -> Prediction:
+    if is_not_music(prediction.probabilities):
+        return prediction
+    adjusted = adjust_prior(prediction.probabilities, held, wanted)
+    return replace(prediction, probabilities=adjusted)

@@ -133,6 +133,7 @@ class TrainingSet:
         for aside in left_out:
             why = "all by one artist" if aside.artists == 1 else "fewer than min_tracks"
             lines.append(f"  {aside}, left out ({why})")
+        lines.append("  The model predicts these genres alone: other music gets one of them, too.")
         if self.untagged:
             lines.append(f"  {plural(self.untagged, 'track')} without a genre")
         for count, why in (
