@@ -2,7 +2,8 @@
 
 One file of SQLite holds the `Features` of every track, by model and by the sound itself
 (its beginning and its length), so that tags and names may change and files may move. Which
-sound a file holds is kept as well, until the file's size or time of change is another.
+sound a file holds is kept as well, until the file's size or time of change is another; an empty
+key stands for a file that could not be analysed.
 
 It is a cache. A store that is damaged is made again; one that cannot be used, because it is a newer
 version's, its disk is full or another process holds it, is done without. `EmbeddingStore.problem`
@@ -136,16 +137,24 @@ class EmbeddingStore:
 
     def key_of(self, path: AnyPath) -> str:
         """Return the key of the sound in a file; "" where it is unknown or the file has changed."""
+        return (self._sound_in(path) or b"").hex()
+
+    def has_failed(self, path: AnyPath) -> bool:
+        """Whether a file is not there, or could not be analysed and has not changed since."""
+        return self._sound_in(path) == b""
+
+    def _sound_in(self, path: AnyPath) -> bytes | None:
+        """Return the sound in a file, b"" where that has failed; None where it is unknown."""
         try:
             file = file_identity(path)
         except OSError:
-            return ""
+            return b""
         row = self._attempt(
             lambda connection: connection.execute(
                 "SELECT sound FROM files WHERE file = ?", (file,)
             ).fetchone()
         )
-        return row[0].hex() if row and isinstance(row[0], bytes) else ""
+        return row[0] if row and isinstance(row[0], bytes) else None
 
     def table(self, model_id: str, paths: Sequence[AnyPath], n_base: int) -> FeatureTable:
         """Return the features that a model made of files, of all that are known and unchanged.
@@ -182,9 +191,10 @@ class EmbeddingStore:
         return sorted((i, *blobs) for file, *blobs in found or () for i in places[file])
 
     def add(self, model_id: str, results: Sequence[FileResult[Any]]) -> None:
-        """Store the features of results, of those that have any."""
+        """Store the features of results that have any, and which files could not be analysed."""
         there = [(r, r.features) for r in results if r.features is not None and r.key]
         files = list(_files([result for result, _ in there]))
+        failed = list(_files([r for r in results if r.error is not None]))
 
         def write(connection: sqlite3.Connection) -> None:
             with connection:
@@ -198,8 +208,9 @@ class EmbeddingStore:
                     [(_blob(r.key), *_encoded(features), model_id) for r, features in there],
                 )
                 connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?)", files)
+                connection.executemany("INSERT OR IGNORE INTO files VALUES (?, ?)", failed)
 
-        if there:
+        if there or failed:
             self._attempt(write, writes=True)
 
     def follow(self, changes: Mapping[AnyPath, bytes]) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from agf_core.bundle.format import Bundle, Metadata
 
 ANALYSE = "`beet agfgenre --explain -p{}` analyses them and changes nothing"
+ANALYSE_FAILED = "`beet agfgenre --explain -p{}` tries again and shows why"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,20 +94,26 @@ def read_features(
     paths = [syspath(values["path"]) for values in items.values("path")]
     store = embedding_store()
     found = store.table(model.base_id, paths, len(model.metadata.network_labels))
+    missing = np.delete(np.arange(len(paths)), found.files).tolist()
+    n_failed = sum(store.has_failed(paths[i]) for i in missing)
     store.close()
     if store.problem:
         raise UserError(f"agfgenre: {store.problem}")
-    n_missing = len(items) - len(found.files)
-    remedy = ANALYSE.format("".join(f" {part}" for part in query))
+    query_text = "".join(f" {part}" for part in query)
+    analyse, retry = ANALYSE.format(query_text), ANALYSE_FAILED.format(query_text)
     matched = plural(len(items), "track")
-    if not len(found.files):
-        raise UserError(f"agfgenre: {matched} match, and none is analysed yet; {remedy}")
-    if n_missing:
-        log.warning("not analysed yet and left out: {} of {}; {}", n_missing, matched, remedy)
+    n_new = len(missing) - n_failed
+    if len(missing) == len(items):
+        state = f"none is analysed yet; {analyse}" if n_new else f"none can be analysed; {retry}"
+        raise UserError(f"agfgenre: {matched} match, and {state}")
+    if n_new:
+        log.warning("not analysed yet and left out: {} of {}; {}", n_new, matched, analyse)
+    if n_failed:
+        log.warning("could not be analysed and left out: {} of {}; {}", n_failed, matched, retry)
     return LibraryFeatures(
         items.at(found.files.tolist()),
         found.embeddings,
         found.log_probabilities,
         found.style_probabilities,
-        n_missing,
+        len(missing),
     )

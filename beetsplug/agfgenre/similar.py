@@ -116,7 +116,7 @@ class Search:
         ids = matching_items(lib, query).ids
         rows = [self._row[track] for track in ids if track in self._row]
         if not rows:
-            problem = "none that matches is analysed yet" if ids else "nothing matches"
+            problem = "none that matches is analysed" if ids else "nothing matches"
             raise UserError(f"agfsimilar: {shown}: {problem}")
         return rows
 

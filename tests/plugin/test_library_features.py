@@ -1,13 +1,16 @@
 """What is read of a library's stored features."""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from beets import plugins, ui
+from beets_helpers import silent_wav
 from numpy.testing import assert_allclose
 from test_light_training import fill_three
 from train_library import add, fill, train
@@ -75,6 +78,26 @@ def test_without_features_a_line_tells_how_to_get_them(library):
         read_features(library.lib, ["title:Absent"], model, Log())
     with pytest.raises(ui.UserError, match="2 tracks match, and none is analysed yet; `beet agfg"):
         read_features(library.lib, [], model, Log())
+
+
+def test_tracks_that_cannot_be_analysed_are_counted_apart(library):
+    fill(library, 4)
+    for name, change in (("H0", silent_wav), ("L1", Path.unlink)):
+        change(Path(os.fsdecode(library.get(name).path)))
+    Path(os.fsdecode(library.get("H2").path)).write_bytes(b"no audio")
+    log, model = Log(), bundle_format.load()
+    library.beet("agfgenre", "--explain", "-p")
+    assert read_features(library.lib, [], model, log).n_missing == 3
+    why = "`beet agfgenre --explain -p{}` tries again and shows why"
+    assert log.lines == [f"could not be analysed and left out: 3 of 4 tracks; {why.format('')}"]
+    with pytest.raises(ui.UserError) as problem:
+        read_features(library.lib, ["title:H"], model, Log())
+    assert str(problem.value) == (
+        f"agfgenre: 2 tracks match, and none can be analysed; {why.format(' title:H')}"
+    )
+    shutil.copyfile(library.get("L3").path, library.get("H0").path)
+    with pytest.raises(ui.UserError, match="2 tracks match, and none is analysed yet; `beet agfg"):
+        read_features(library.lib, ["title:H"], model, Log())
 
 
 def test_rows_of_other_sizes_and_of_impossible_numbers_are_missing(library):

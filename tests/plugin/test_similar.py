@@ -171,7 +171,7 @@ def test_tracks_without_names_stand_in_a_playlist_by_their_files(music, tmp_path
         (["title:L00", "--to", "title:L00"], "both queries lead to the same track"),
         (["title:L00", "-n", "0"], "-n must be 1 or more"),
         (["title:L00", "--to", "title:L02", "-n", "1"], "-n must be 1 or more, and 2"),
-        (["title:New"], "title:New: none that matches is analysed yet"),
+        (["title:New"], "title:New: none that matches is analysed"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(music, arguments, problem):

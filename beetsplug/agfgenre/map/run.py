@@ -107,8 +107,8 @@ class Mapper:
         kept = np.array([i for i, value in enumerate(values) if value["id"] in wanted], int)
         if not len(kept):
             raise UserError(
-                "agfmap: none of the tracks that match is analysed yet; "
-                "`beet agfgenre --explain -p` analyses them and changes nothing"
+                "agfmap: none of the tracks that match is analysed; "
+                "`beet agfgenre --explain -p` analyses them, or shows why it cannot"
             )
         tracks = self._checked(features, values, layout, kept)
         if len(kept) > MOST_FLUENT:
