@@ -336,17 +336,18 @@ def map_command(config: ConfigView, log: BeetsLogger) -> Subcommand:
     command = Subcommand("agfmap", help="draw a map of the library, in one page of HTML")
     command.parser.set_usage("%prog [options] [QUERY]")
     add = command.parser.add_option
-    add("-o", "--output", metavar="FILE", help="the page (default: agfmap.html in this folder)")
+    page = "the page (default: agfmap.html in this folder; with a query: agfmap-query.html)"
+    add("-o", "--output", metavar="FILE", help=page)
     add("--open", action="store_true", help="open the page in a browser")
     add("--renew", action="store_true", help="lay out all tracks anew; they move")
     add("--force", action="store_true", help="replace a file that is no map")
 
     def run(lib: Library, options: optparse.Values, query: list[str]) -> None:
-        from beetsplug.agfgenre.map.run import FILE, Mapper, open_page
+        from beetsplug.agfgenre.map.run import FILE, FILE_OF_QUERY, Mapper, open_page
 
         _warn_of_unknown_options(config, log)
         vocabulary, learn_as = Vocabulary.from_config(config), read_learn_as(config)
-        path = Path(options.output or FILE).expanduser()
+        path = Path(options.output or (FILE_OF_QUERY if query else FILE)).expanduser()
         settings = Settings.from_config(config, {})
         mapper = Mapper(lib, vocabulary, learn_as, settings, min_tracks(config), log)
         mapper.draw(query, path, force=options.force, renew=options.renew)

@@ -75,6 +75,15 @@ def test_a_query_shows_its_tracks_where_they_are_in_the_whole_map(library, home)
     np.testing.assert_allclose(shapes[0] / shapes[0].sum(), shapes[1] / shapes[1].sum(), atol=2e-3)
 
 
+def test_the_map_of_a_query_does_not_replace_that_of_the_library(library, home):
+    fill(library, 8)
+    analyse(library)
+    library.beet("agfmap")
+    library.beet("agfmap", "title::^L")
+    assert len(data_of(home / "agfmap.html")["ids"]) == 8
+    assert len(data_of(home / "agfmap-query.html")["ids"]) == 4
+
+
 def test_a_new_track_moves_no_other(library, home, tmp_path):
     fill(library, 8)
     analyse(library)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from beetsplug.agfgenre.library_features import LibraryFeatures
     from beetsplug.agfgenre.vocabulary import Vocabulary
 
-FILE = "agfmap.html"
+FILE, FILE_OF_QUERY = "agfmap.html", "agfmap-query.html"
 MOST_FLUENT = 100_000  # tracks from which a line says that the page may be slow
 
 
