@@ -97,8 +97,10 @@ def test_what_is_not_better_changes_nothing_and_says_so(library, monkeypatch):
     assert train(library, "--deep") == 3
     assert library.log.having("the new model is not clearly better than start; nothing is changed")
     assert everything(library) == before
-    path = library.log.having("full report: ")[0].split(": ", 2)[2]
-    assert json.loads(Path(path).read_text())["compared"]["start"]["better"] is False
+    page = Path(library.log.having("full report: ")[0].split(": ", 2)[2])
+    assert page.name == "report.html"
+    report = json.loads(page.with_name("report.json").read_text())
+    assert report["compared"]["start"]["better"] is False
 
 
 def test_interrupted_it_goes_on_and_analyses_only_what_is_new(library, monkeypatch):

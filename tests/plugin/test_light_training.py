@@ -1,6 +1,8 @@
 """`beet agftrain` as it is by default: a small head upon stored features."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +32,7 @@ def test_a_library_trains_a_light_model_and_renew_needs_no_second_analysis(
     fill_three(library)
     add(library, "Hnew", "", "Somebody New", 1000)
     add(library, "Lnew", "", "Somebody Else", 1001)
+    add(library, "Rare", "Polka", "Somebody Rare", 1002)
     library.configure(min_confidence=0)
     library.beet("agfgenre", "-W", "title::new")
     before = {p: c for p, c in everything(library).items() if p.endswith(".wav")}
@@ -40,7 +43,13 @@ def test_a_library_trains_a_light_model_and_renew_needs_no_second_analysis(
     assert "2 tracks by 2 artists have no genre that you gave them" in out
     (line,) = [line for line in out.splitlines() if line.startswith("  beet ls ")]
     library.beet("ls", *line.split()[2:])
-    assert set(capsys.readouterr().out.split()) >= {"Hnew", "Lnew"}
+    listed = capsys.readouterr().out
+    assert "Hnew" in listed
+    assert "Lnew" in listed
+    assert "Rare" not in listed  # the user has tagged it
+    (end,) = library.log.having("full report: ")
+    assert "report.html; `beet agfmodels show mine --open` opens it" in end
+    assert library.log.having("training on 60 tracks")[0].endswith("60 tracks")
     assert {p: c for p, c in everything(library).items() if p.endswith(".wav")} == before
 
     folder = models(library) / "models" / "mine"
@@ -97,6 +106,10 @@ def test_a_store_that_cannot_be_written_is_a_line(library, tmp_path):
 def test_the_same_sound_twice_counts_once(library, capsys):
     fill_three(library)
     add(library, "L1 again", "Блюз", "Artist 0 L", 1)
+    broken = add(library, "L2 broken", "Блюз", "Artist 0 L", 2)
+    Path(os.fsdecode(broken.path)).write_bytes(b"no audio")
     assert train(library, "--name", "first") == 0
+    why = "left out: 1 that cannot be analysed, 1 with the same sound as another"
+    assert library.log.having(f"training on 60 tracks; {why}")
     report = json.loads((models(library) / "models" / "first" / "report.json").read_text())
     assert report["tracks"] == 60

@@ -47,6 +47,10 @@ def test_a_better_model_is_not_refused_because_the_base_knew_the_artists():
     hashes = hash_artists(f"Artist {i}" for i in range(N // 2))
     fair, report, lines = compared({ARTIST_HASHES: hashes})
     assert (fair.tracks, fair.better) == (N // 2, True)
+    of_these = "on 20 tracks that base predicted without being trained on their artists"
+    (line,) = [line for line in lines if line.startswith("this model against base")]
+    assert "accuracy +70.0 points [" in line
+    assert of_these in line
     assert fair.difference.value == pytest.approx(0.7)
     assert unfair.difference.value == pytest.approx(0.2)
     assert report["seen_by_base"] == {"tracks": N // 2, "artists": N // 2}

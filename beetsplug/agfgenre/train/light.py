@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,7 @@ class LightRun(TrainingRun):
                 "{} has no embeddings: the new model is trained on its genre probabilities alone",
                 base.metadata.name,
             )
-        self._announce(f"training on {plural(data.n_tagged, 'track')}")
+        self._announce(f"training on {plural(data.n_tagged, 'track')}{self._left_out}")
         tuner = LightTrainer(base, data, counterparts=self._counterparts(base))
         return self._evaluate(tuner, tuner.hold_out(), [*left_out, *too_few_now])
 
@@ -62,9 +63,12 @@ class LightRun(TrainingRun):
         self, features: _TrackFeatures, tracks: Iterable[Track]
     ) -> tuple[LightData, list[SetAside]]:
         """Return what is trained on, and the genres that cannot be."""
+        tracks = list(tracks)
         there = [track for track in tracks if track.path in features.rows]
-        chosen, genres, too_few = self._choose(_each_sound_once(there, features))
+        different = _each_sound_once(there, features)
+        chosen, genres, too_few = self._choose(different)
         tagged = at_most([t for t in chosen if t.genre], MOST_OF_AN_ALBUM, MOST_IN_ALL)
+        self._left_out = _reasons_for_fewer(tracks, there, different, chosen, tagged)
         self._others = [track for track in chosen if not track.genre]
         ordered = [*tagged, *self._others]
         rows = [features.rows[track.path] for track in ordered]
@@ -128,18 +132,20 @@ class LightRun(TrainingRun):
         return of
 
     def _more_of_report(self, tuner: LightTrainer) -> dict[str, Any]:
-        others = len(self._others)
+        # Tracks with a genre of the user's that is too rare, or not wanted, need no other one.
+        untagged = [i for i, track in enumerate(self._others) if not track.labels]
+        tracks = [self._others[i] for i in untagged]
         curve = [
             {"artists": artists, "accuracy": round(accuracy, 4)}
             for artists, accuracy in tuner.learning_curve()
         ]
         result: dict[str, Any] = {
             "learning_curve": curve,
-            "untagged": {"tracks": others, "artists": len({t.artist for t in self._others})},
+            "untagged": {"tracks": len(tracks), "artists": len({t.artist for t in tracks})},
         }
-        if others:
-            best = most_informative(tuner.predict_others(), self._others, TO_TAG_NEXT)
-            result["tag_next"] = " , ".join(f"id:{self._others[i].track_id}" for i in best)
+        if tracks:
+            best = most_informative(tuner.predict_others(np.array(untagged)), tracks, TO_TAG_NEXT)
+            result["tag_next"] = " , ".join(f"id:{tracks[i].track_id}" for i in best)
         return result
 
     def _finish(
@@ -157,6 +163,20 @@ class LightRun(TrainingRun):
             bundle_format.NETWORK: base.network,
             bundle_format.WEIGHTS: (base.folder / bundle_format.WEIGHTS).read_bytes(),
         }
+
+
+def _reasons_for_fewer(*steps: Sequence[Track]) -> str:
+    """Return why tracks with a genre are not trained on, from what each step has left of them."""
+    reasons = (
+        "that cannot be analysed",
+        "with the same sound as another",
+        "of genres that have too few tracks now",
+        f"that are more than {MOST_OF_AN_ALBUM} of an album, or {MOST_IN_ALL} in all",
+    )
+    counts = [sum(bool(track.genre) for track in step) for step in steps]
+    lost = [before - after for before, after in pairwise(counts)]
+    parts = [f"{n} {reason}" for n, reason in zip(lost, reasons, strict=True) if n]
+    return f"; left out: {', '.join(parts)}" if parts else ""
 
 
 def _each_sound_once(tracks: Iterable[Track], features: _TrackFeatures) -> list[Track]:

@@ -233,10 +233,13 @@ def report_lines(report: dict[str, Any]) -> list[str]:
     lines += columns(table)
     lines.append("")
     for name, c in report["compared"].items():
-        value, low, high = c["difference"]
+        value, low, high = (f"{100 * share:+.1f}" for share in c["difference"])
+        which = plural(c["tracks"], "track")
+        if c["tracks"] < report["tracks"]:
+            which += f" that {name} predicted without being trained on their artists"
         lines.append(
-            f"{FINE_TUNED} against {name}: accuracy {value:+.1%} on {plural(c['tracks'], 'track')} "
-            f"[{low:+.1%}, {high:+.1%}], better in {c['better_in']:.0%} of resamples"
+            f"{FINE_TUNED} against {name}: accuracy {value} points [{low}, {high}] on {which}, "
+            f"better in {c['better_in']:.0%} of resamples"
         )
     seen = report["seen_by_base"]
     if seen["tracks"]:

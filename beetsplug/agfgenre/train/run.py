@@ -26,7 +26,7 @@ from agf_core.evaluation import FINE_TUNED
 from agf_core.finetune.held_out import HeldOut
 from agf_core.inference.artist_context import adjust_without_own_album
 from beetsplug.agfgenre.console import duration, markdown_text, show
-from beetsplug.agfgenre.models import REPORT_FILE, model_store
+from beetsplug.agfgenre.models import PAGE_FILE, model_store
 from beetsplug.agfgenre.train import workspace
 from beetsplug.agfgenre.train.report import (
     Predictor,
@@ -132,7 +132,8 @@ class TrainingRun(ABC):
                 raise UserError(f"agftrain: {message}; nothing is changed") from None
             than = " and ".join(name for name, one in comparisons.items() if not one.better)
             self._log.info("the new model is not clearly better than {}; nothing is changed", than)
-        self._log.info("full report: {}", folder / REPORT_FILE)
+        opens = f"; `beet agfmodels show {name} --open` opens it" if better else ""
+        self._log.info("full report: {}{}", folder / PAGE_FILE, opens)
         return better
 
     def _announce(self, phase: str, left: float | None = None) -> None:
