@@ -244,7 +244,7 @@ def test_suspects_are_those_of_the_audit(library, home):
     assert [data["ids"][i] for i in data["suspects"]] == [wrong.id]
     assert data["suggested"] == ["Doom"]
     library.beet("agfmap", "title::^H")
-    assert data_of(home / "agfmap.html")["suspects"] == []
+    assert data_of(home / "agfmap-query.html")["suspects"] == []
 
 
 class Names:
