@@ -40,7 +40,9 @@ PREROLL_SECONDS = 0.5  # dropped after a seek, until the output of a codec is ri
 SHORT_PREROLL_SECONDS = 0.3  # of MP3, whose bit reservoir lasts 10 frames at most, and of FLAC
 SHORT_PREROLL_CODECS = ("flac", "mp3", "mp3float")
 FAST_SEEK_FROM = 1800.0  # seconds; rough starts after this are found by proportion
-GAP_TOLERANCE = 0.015  # seconds by which a time stamp may be late before a gap counts as lost
+# Seconds by which a time stamp may be late before a gap counts as lost. Those of intact Ogg Vorbis
+# files are up to 0.035 s late on some pages; WMA has true gaps of less than 0.1 s.
+GAP_TOLERANCE = 0.05
 EDGE_TOLERANCE = 0.25  # seconds that may be missing at both ends of a file: codecs start late
 POSSIBLE_RATES = range(1_000, 6_000_000)  # hertz that a stream may have; DSD reaches 2.8 million
 KEY_PACKETS = 400  # of a stream, from which its key is computed

@@ -66,6 +66,32 @@ def test_a_cut_off_mp3_is_shorter_than_its_header(mp3, tmp_path):
     assert result.lost == pytest.approx(10, abs=0.2)
 
 
+def ogg_page(page: bytes, later: int) -> bytes:
+    """Return a page of Ogg that ends a number of samples later, by its time stamp."""
+    (stamp,) = struct.unpack_from("<q", page, 6)
+    page = page[:6] + struct.pack("<q", stamp + later) + page[14:22] + bytes(4) + page[26:]
+    check = 0
+    for byte in page:
+        check ^= byte << 24
+        for _ in range(8):
+            check = (check << 1) ^ (0x104C11DB7 if check >> 31 else 0)
+    return page[:22] + struct.pack("<I", check) + page[26:]
+
+
+def test_time_stamps_that_are_a_little_late_are_no_damage_but_a_missing_page_is(tmp_path):
+    clip = DATA / "savino.ogg"
+    parts = clip.read_bytes().split(b"OggS")
+    pages = [b"OggS" + part for part in parts[1:]]
+    late, missing = tmp_path / "late.ogg", tmp_path / "missing.ogg"
+    late.write_bytes(b"".join([*pages[:3], ogg_page(pages[3], 1553), *pages[4:]]))
+    missing.write_bytes(b"".join([*pages[:3], *pages[4:]]))
+    whole, result = read(clip), read(late)
+    assert late.read_bytes() != clip.read_bytes()
+    assert result.lost == 0
+    assert apart(result.samples, whole.samples) == 0
+    assert read(missing).lost == pytest.approx(1, abs=0.05)
+
+
 def test_an_estimated_duration_counts_nothing_as_lost(sound, tmp_path):
     path = encode(tmp_path / "a.aac", sound * np.linspace(0, 1, 20 * RATE), RATE, "aac", "adts")
     result = read(path)
