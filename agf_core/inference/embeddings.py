@@ -111,6 +111,8 @@ class EmbeddingStore:
     ----------
     path : Path
         Made when first needed.
+    on_damage : callable, optional
+        Called with the path when a damaged file has been removed, to be made again.
 
     Attributes
     ----------
@@ -118,8 +120,9 @@ class EmbeddingStore:
         Why the file cannot be used or written; empty if it can.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, on_damage: Callable[[Path], None] = lambda path: None) -> None:
         self.path, self.problem = path, ""
+        self._on_damage = on_damage
         self._unreadable = False
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -285,6 +288,8 @@ class EmbeddingStore:
                     if last or not _is_damage(error) or not self._removed():
                         self.problem = f"{self.path} cannot be used ({error})"
                         self._unreadable = not writes
+                    else:
+                        self._on_damage(self.path)
         return None
 
     def _opened(self) -> sqlite3.Connection:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from beetsplug.agfgenre.fields import TrackOrAlbum
 
 SUFFIX = "-agfgenre"  # of the folder beside a library
+LOGGER = "beets.agfgenre"  # the plugin's
 ROLLBACK_RECORD = "write.rollback"  # name of a file
 BATCH_SIZE = 16  # tracks or albums that are written and stored together
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import beets
 import platformdirs
+from beets.logging import getLogger
 from beets.ui import UserError
 
 from agf_core import errors
@@ -21,6 +22,7 @@ from agf_core.data.genre_names import composed
 from agf_core.inference.embeddings import EmbeddingStore, StoringTagger
 from agf_core.inference.worker import IsolatedTagger
 from beetsplug.agfgenre.console import columns, plural, show
+from beetsplug.agfgenre.database import LOGGER
 from beetsplug.agfgenre.model_summary import accuracy, card_lines, short
 
 if TYPE_CHECKING:
@@ -45,7 +47,13 @@ def cache_folder() -> Path:
 
 def embedding_store() -> EmbeddingStore:
     """Return the stored features of tracks."""
-    return EmbeddingStore(cache_folder() / "embeddings.db")
+    return EmbeddingStore(cache_folder() / "embeddings.db", _report_damage)
+
+
+def _report_damage(path: Path) -> None:
+    getLogger(LOGGER).warning(
+        "{} was damaged and is made anew, empty: tracks have to be analysed again", path
+    )
 
 
 def storing_tagger(model: bundle_format.Bundle, threads: int | None) -> StoringTagger:

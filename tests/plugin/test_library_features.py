@@ -71,6 +71,20 @@ def test_probabilities_are_those_of_the_light_model_in_use(library):
     assert_allclose(found.probabilities(model.metadata)[[0, 59]], expected, atol=1e-3)
 
 
+def test_a_damaged_store_is_made_anew_with_a_line(library):
+    fill(library, 2)
+    library.beet("agfgenre", "--explain", "-p")
+    path = embedding_store().path
+    path.write_bytes(b"damaged" * 1000)
+    with pytest.raises(ui.UserError, match="2 tracks match, and none is analysed yet"):
+        library.beet("agfsimilar", "title:L1")
+    (line,) = library.log.having("was damaged and is made anew")
+    assert line.startswith(f"WARNING: {path}")
+    library.beet("agfgenre", "--explain", "-p")
+    assert sum(embedding_store().counts().values()) == 2
+    assert len(library.log.having("was damaged")) == 1
+
+
 def test_without_features_a_line_tells_how_to_get_them(library):
     fill(library, 2)
     model = bundle_format.load()

@@ -20,7 +20,7 @@ from beets.logging import getLogger
 from beets.util import displayable_path
 
 from agf_core.utils import atomic
-from beetsplug.agfgenre.database import ROLLBACK_RECORD, make_folder, rollback_record
+from beetsplug.agfgenre.database import LOGGER, ROLLBACK_RECORD, make_folder, rollback_record
 from beetsplug.agfgenre.tag.overlay import Change, Patch
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from beets.logging import BeetsLogger
 
 FORMAT = 1
-LOGGER = "beets.agfgenre"  # the plugin's
 
 
 class DamagedError(ValueError):
