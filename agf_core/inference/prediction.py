@@ -113,7 +113,9 @@ class FileResult(Generic[P]):
     key : str
         Of the sound (`agf_core.audio.decode.content_key`), where it is known.
     lost : float
-        Seconds of the excerpt that are damaged and were skipped.
+        Seconds of the excerpt that are damaged or missing and were skipped.
+    seconds : float
+        Length of what was analysed instead or beside; 0 where features are stored ones.
     """
 
     path: P
@@ -122,3 +124,4 @@ class FileResult(Generic[P]):
     lost: float = 0.0
     features: Features | None = None
     key: str = ""
+    seconds: float = 0.0

@@ -275,18 +275,20 @@ class GenreTagger:
 
         With a store, a sound that was analysed before is not decoded again.
         """
-        lost = 0.0
+        lost = seconds = 0.0
+        spec = self.metadata.input
         try:
             with decode.AudioFile(path) as file:
                 key = decode.content_key(file) if self.store else ""
                 features = self.store.features(self.base_id, key) if self.store else None
                 if features is None:
-                    spectrogram, lost = load_log_mel(file, self.metadata.input)
+                    spectrogram, lost = load_log_mel(file, spec)
+                    seconds = len(spectrogram) * spec.hop_length / spec.sample_rate
                     features = self.features_of_log_mel(spectrogram)
         except decode.AudioError as error:
             return FileResult(path, error=error)
         prediction = predict(self.metadata, features)
-        return FileResult(path, prediction, lost=lost, features=features, key=key)
+        return FileResult(path, prediction, lost=lost, features=features, key=key, seconds=seconds)
 
 
 def load(folder: str | Path | None = None, *, threads: int | None = None) -> GenreTagger:

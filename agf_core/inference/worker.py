@@ -205,6 +205,7 @@ class IsolatedTagger:
                 lost=answer["lost"],
                 features=features,
                 key=answer["key"],
+                seconds=answer["seconds"],
             )
 
     def _blame(self, sent: Iterable[_Sent[P]]) -> None:
@@ -385,6 +386,7 @@ def _result(tagger: Any, path: errors.AnyPath) -> dict[str, Any]:
         "styles": result.features.style_probabilities.tolist(),
         "lost": result.lost,
         "key": result.key,
+        "seconds": result.seconds,
     }
 
 

@@ -65,6 +65,14 @@ def test_it_predicts_as_a_tagger_does(tagger, tiny_folder, clips, tmp_path):
     assert list(tagger.predict_files([])) == []
 
 
+def test_of_a_cut_off_file_it_returns_how_much_was_analysed(tagger, mp3, tmp_path):
+    path = tmp_path / "a.mp3"
+    path.write_bytes(mp3.read_bytes()[: mp3.stat().st_size // 10])
+    whole, rest = tagger.predict_files([mp3, path])
+    assert (whole.lost, whole.seconds) == (0, pytest.approx(3, abs=0.05))
+    assert (rest.lost, rest.seconds) == (pytest.approx(3), pytest.approx(2, abs=0.2))
+
+
 @pytest.mark.usefixtures("crashes")
 @pytest.mark.parametrize(
     ("name", "how"),

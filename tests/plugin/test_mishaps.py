@@ -104,9 +104,10 @@ def test_track_removed_from_the_library_meanwhile_is_passed_over(library, tagger
 def test_damage_that_was_passed_over_is_reported(library, tagger):
     library.track("a")
     predict = tagger._result
-    tagger._result = lambda path: replace(predict(path), lost=2.5)
+    tagger._result = lambda path: replace(predict(path), lost=2.5, seconds=27.5)
     library.beet("agfgenre")
-    assert library.log.having("a.wav: 2.5 s of the analysed part are damaged")
+    told = "a.wav: 2.5 s of the part to analyse are damaged or missing, and 27.5 s were analysed"
+    assert library.log.having(told)
     assert library.genres("a") == ["Rock"]
 
 

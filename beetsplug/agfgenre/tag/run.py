@@ -291,9 +291,9 @@ class Run:
         for item, result in results:
             if round(result.lost, 1):
                 self._log.info(
-                    "{}: {:.1f} s of the analysed part are damaged and were left out; replace the "
-                    "file by an intact copy",
-                    *(item.filepath, result.lost),
+                    "{}: {:.1f} s of the part to analyse are damaged or missing, and {:.1f} s were "
+                    "analysed; replace the file by an intact copy",
+                    *(item.filepath, result.lost, result.seconds),
                 )
         adjusted = {
             item.id: self._adjusted(item, r.prediction) for item, r in results if r.prediction
