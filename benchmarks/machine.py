@@ -114,11 +114,14 @@ def fill(
             lib.add(item)
 
 
-def run(home: Path, *arguments: str) -> None:
-    """Run a `beet` command to its end; its cache is of this library alone."""
+def run(home: Path, *arguments: str, status: int = 0) -> None:
+    """Run a `beet` command to its end with an exit status; its cache is of this library alone."""
     surroundings = os.environ | {"XDG_CACHE_HOME": str(home / "cache")}
     surroundings.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled
-    subprocess.run(beet(home, *arguments), check=True, stdout=subprocess.DEVNULL, env=surroundings)
+    command = beet(home, *arguments)
+    process = subprocess.run(command, stdout=subprocess.DEVNULL, env=surroundings)
+    if process.returncode != status:
+        raise subprocess.CalledProcessError(process.returncode, command)
 
 
 def make_songs(clips: Sequence[Path], folder: Path, count: int, seconds: float) -> list[Path]:

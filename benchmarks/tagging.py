@@ -108,7 +108,7 @@ def measure(files: list[Path], folder: Path, rounds: int) -> None:
     }
     wholes: dict[str, Callable[[], object]] = {
         f"decoding alone, {cores()} processes": decode_in_processes,
-        "beet agfgenre, nothing to do": lambda: run(home, "agfgenre", "-q", "id:0"),
+        "beet agfgenre, nothing to do": lambda: run(home, "agfgenre", "-q", "id:0", status=1),
         "beet agfgenre -p, nothing written": pretend,
         "beet agfgenre, tags written": lambda: run(home, "agfgenre", "-q"),
     }
