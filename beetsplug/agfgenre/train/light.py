@@ -171,7 +171,7 @@ def _reasons_for_fewer(*steps: Sequence[Track]) -> str:
         "that cannot be analysed",
         "with the same sound as another",
         "of genres that have too few tracks now",
-        f"that are more than {MOST_OF_AN_ALBUM} of an album, or {MOST_IN_ALL} in all",
+        f"because at most {MOST_OF_AN_ALBUM} of an album are used, and {MOST_IN_ALL:,} in all",
     )
     counts = [sum(bool(track.genre) for track in step) for step in steps]
     lost = [before - after for before, after in pairwise(counts)]
