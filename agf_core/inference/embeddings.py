@@ -344,7 +344,8 @@ class StoringTagger:
 
     def __init__(self, tagger: FilePredictor, store: EmbeddingStore) -> None:
         self.metadata, self.model_id = tagger.metadata, tagger.model_id
-        self.labels, self.prior = tagger.metadata.labels, tagger.metadata.prior
+        metadata = tagger.metadata
+        self.labels, self.styles, self.prior = metadata.labels, metadata.styles, metadata.prior
         self.fine_tuned = "base_model" in tagger.metadata.recipe
         self.store = store
         self._tagger = tagger

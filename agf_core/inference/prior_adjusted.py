@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from agf_core.bundle.format import Style
 from agf_core.inference.prediction import FileResult, P, Prediction
 from agf_core.label_shift import adjust_prior
 from agf_core.not_music import is_not_music
@@ -18,6 +19,10 @@ class Tagger(Protocol):
     @property
     def labels(self) -> tuple[str, ...]:
         """The genres of the model."""
+
+    @property
+    def styles(self) -> tuple[Style, ...]:
+        """The styles of the model."""
 
     @property
     def model_id(self) -> str:
@@ -64,7 +69,8 @@ class PriorAdjustedTagger:
     ) -> None:
         if tagger.prior is None:
             raise ValueError(f"the prior of {tagger.model_id} is not known")
-        self.labels, self.fine_tuned = tagger.labels, tagger.fine_tuned
+        self.labels, self.styles = tagger.labels, tagger.styles
+        self.fine_tuned = tagger.fine_tuned
         self.model_id = f"{tagger.model_id}+{name}" if name else tagger.model_id
         self.prior, self.name = wanted, name
         self._tagger, self._trained, self._known = tagger, tagger.prior, known or {}

@@ -107,7 +107,8 @@ class AGFGenrePlugin(BeetsPlugin):
             settings = Settings.from_config(self.config, {"write": False, "quiet": True})
             vocabulary = Vocabulary.from_config(self.config)
             tagger = setup.load_tagger(settings)
-            tags = LibraryTags(lib, tagger.labels, vocabulary, read_learn_as(self.config))
+            learn_as = read_learn_as(self.config)
+            tags = LibraryTags(lib, tagger.labels, tagger.styles, vocabulary, learn_as)
             tagger = library_prior.with_prior(tagger, tags, lib, settings, self._log)
             known = context.of_library(lib, tags, tagger, settings)
             self._import = settings, vocabulary, tagger, known

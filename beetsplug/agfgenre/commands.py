@@ -121,7 +121,7 @@ def _tag(
     albums, tracks = _matches(lib, query, by_album=settings.albums)
     if not (albums or tracks):
         raise UserError("agfgenre: nothing in the library matches")
-    tags = LibraryTags(lib, tagger.labels, vocabulary, learn_as)
+    tags = LibraryTags(lib, tagger.labels, tagger.styles, vocabulary, learn_as)
     of_run = _analysed_by_run(albums, tracks, settings)
     tagger = library_prior.with_prior(tagger, tags, lib, settings, log, of_run)
     known = context.of_library(lib, tags, tagger, settings)

@@ -12,6 +12,7 @@ from beets.test.helper import ImportHelper, PluginMixin
 from mediafile import MediaFile
 from sounds import write_wav
 
+from agf_core.bundle.format import Style
 from agf_core.inference.tagger import FileResult, Prediction
 
 LABELS = ("Rock", "Electronic", "Hip-Hop", "Soul-RnB")
@@ -27,6 +28,7 @@ class FakeTagger:
     """
 
     labels = LABELS
+    styles = (Style("heavy metal", "Rock"), Style("techno", "Electronic"))
     prior: np.ndarray | None = None
     fine_tuned = False
 

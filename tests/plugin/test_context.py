@@ -68,6 +68,15 @@ def test_genres_that_the_model_lacks_make_an_artist_less_sure(artists, tagger, c
     assert "(Hip-Hop 1, that the model does not know 3)" in capsys.readouterr().out
 
 
+def test_a_style_of_the_model_counts_as_its_genre(artists, tagger, capsys):
+    tagger.sounds["x"] = ROCK_OR_POP
+    artists.track("tagged", artist="Somebody", album="a", genres=["Techno"])
+    artists.track("x", artist="Somebody", album="b")
+    artists.beet("agfgenre", "--explain", "title:x")
+    assert artists.genres("x") == ["Electronic"]
+    assert "with your genres of the artist's other tracks (Electronic 1)" in capsys.readouterr().out
+
+
 def test_a_genre_of_the_user_stays_and_a_track_is_no_witness_of_itself(artists, tagger):
     tagger.sounds["x"] = ROCK_OR_POP
     artists.track("x", artist="Alone", genres=["Hip-Hop"])

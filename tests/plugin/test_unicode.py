@@ -126,6 +126,7 @@ class Named(FakeTagger):
     """Predicts a genre whose name is decomposed."""
 
     labels = (unicodedata.normalize("NFD", "Música"), "Rock")
+    styles = ()
 
     def predict_files(self, paths):
         from agf_core.inference.prediction import FileResult, Prediction

@@ -82,7 +82,7 @@ def test_genres_that_the_plugin_had_set_are_decided_on_again(library):
 
 def test_stored_predictions_of_the_same_model_are_used(library):
     library.tagger.model_id = GOLDEN["model_id"]
-    library.tagger.labels = ("High", "Low")
+    library.tagger.labels, library.tagger.styles = ("High", "Low"), ()
     library.beet("agfgenre", "-f", "-q")
     assert library.tagger.analysed == []
     assert "already right: 8 tracks" in summary(library)

@@ -131,7 +131,9 @@ class Mapper:
 
         metadata = self._model.metadata
         some = [values[i] for i in kept]
-        tags = LibraryTags(self._lib, metadata.labels, self._vocabulary, self._learn_as)
+        tags = LibraryTags(
+            self._lib, metadata.labels, metadata.styles, self._vocabulary, self._learn_as
+        )
         styles = self._styles(features.styles.shape[1])
         return MapTracks(
             some,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from beetsplug.agfgenre.tag.prefilter import Matches
 if TYPE_CHECKING:
     from beets.library import Library
 
+    from agf_core.bundle.format import Style
     from beetsplug.agfgenre.fields import TrackOrAlbum
     from beetsplug.agfgenre.vocabulary import Vocabulary
 
@@ -56,10 +57,14 @@ class TaggedTrack:
 class LibraryTags:
     """Genres that the user has given, as labels of a model; those that this plugin set are none.
 
+    A style of the model, such as alternative metal, is the label that it belongs to.
+
     Parameters
     ----------
     lib : Library
     labels : tuple of str
+        The model's.
+    styles : sequence of Style
         The model's.
     vocabulary : Vocabulary
     learn_as : mapping
@@ -70,12 +75,15 @@ class LibraryTags:
         self,
         lib: Library,
         labels: tuple[str, ...],
+        styles: Sequence[Style],
         vocabulary: Vocabulary,
         learn_as: Mapping[str, str],
     ) -> None:
         self.labels, self._lib = labels, lib
         self._vocabulary, self._learn_as = vocabulary, learn_as
         self._place = {fold_genre_name(self._main(label)): i for i, label in enumerate(labels)}
+        for style in styles:
+            self._place.setdefault(fold_genre_name(style.name), labels.index(style.genre))
 
     @cached_property
     def tracks(self) -> list[TaggedTrack]:
