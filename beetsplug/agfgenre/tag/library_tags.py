@@ -57,7 +57,7 @@ class TaggedTrack:
 class LibraryTags:
     """Genres that the user has given, as labels of a model; those that this plugin set are none.
 
-    A style of the model, such as alternative metal, is the label that it belongs to.
+    A style of the model, such as heavy metal, is the label that it belongs to.
 
     Parameters
     ----------
