@@ -5,7 +5,7 @@ import numpy as np
 
 SAMPLES_AT_ONCE = 1 << 16  # samples mixed down at a time
 CANCELLED_POWER_SHARE = 0.1  # of unrelated channels: below, they cancel out
-COMPARED_EVERY = 8  # samples: one of these tells whether channels cancel out, which saves time
+COMPARED_EVERY = 32  # samples: one of these tells whether channels cancel out, which saves time
 LOUDEST_SAMPLE = 4.0  # times full scale; damaged mp3 frames may decode to thousands
 
 # Sample formats: their numpy type and their full scale. Names of planar ones end in p.
@@ -75,10 +75,10 @@ class Downmixer:
         step = 1 if frame.format.is_planar else channels
         values = [np.frombuffer(p, dtype, frame.samples * step) for p in frame.planes]  # type: ignore
         planes = (values[c] if step == 1 else values[0][c::step] for c in range(channels))
-        samples = np.array([plane[part] for plane in planes], np.float32)
+        channels_of_part = [plane[part].astype(np.float32, copy=False) for plane in planes]
         if dtype.kind == "u":
-            samples -= full_scale
-        mono = _sum(samples)
+            channels_of_part = [samples - full_scale for samples in channels_of_part]
+        mono = _sum(channels_of_part)
         mono *= 1 / (channels * full_scale)
         if not (mono.max() <= LOUDEST_SAMPLE and mono.min() >= -LOUDEST_SAMPLE):
             mono.clip(-LOUDEST_SAMPLE, LOUDEST_SAMPLE, out=mono)
@@ -99,37 +99,40 @@ class Downmixer:
             self.resampler = None
 
 
-def _sum(samples: np.ndarray) -> np.ndarray:
+def _sum(planes: list[np.ndarray]) -> np.ndarray:
     """Return the sum of channels; where it cancels out, the loudest one as if it were all of them.
 
     A constant offset is no sound. Of two channels that cancel out beside others, one is inverted.
 
     Parameters
     ----------
-    samples : np.ndarray [shape=(n_channels, n), dtype=float32]
+    planes : list of np.ndarray [shape=(n,), dtype=float32]
+        Samples of each channel, which stay as they are.
 
     Returns
     -------
     np.ndarray [shape=(n,), dtype=float32]
     """
-    total: np.ndarray = samples[0]
-    if len(samples) == 1:
-        return total
-    some = samples[:, ::COMPARED_EVERY]
-    some = some - some.mean(axis=1, keepdims=True)
+    if len(planes) == 1:
+        return planes[0].copy()
+    some = np.array([plane[::COMPARED_EVERY] for plane in planes])
+    some -= some.mean(axis=1, keepdims=True)
     products = some @ some.T
     powers = products.diagonal()
     if products.sum() < CANCELLED_POWER_SHARE * powers.sum():
-        loudest: np.ndarray = samples[powers.argmax()] * np.float32(len(samples))
+        loudest: np.ndarray = planes[powers.argmax()] * np.float32(len(planes))
         return loudest
+    total: np.ndarray = planes[0] + planes[1]
+    if len(planes) == 2:
+        return total
     both = np.add.outer(powers, powers)
     cancelled = both + 2 * products < CANCELLED_POWER_SHARE * both
-    inverted = [False]
-    for channel in range(1, len(samples)):
+    inverted: list[bool] = []
+    for channel in range(len(planes)):
         others = cancelled[channel, :channel].nonzero()[0]
         inverted.append(len(others) > 0 and not inverted[others[0]])
-        if inverted[-1]:
-            total -= samples[channel]
-        else:
-            total += samples[channel]
+    if inverted[1]:
+        total -= 2 * planes[1]
+    for plane, is_inverted in zip(planes[2:], inverted[2:], strict=True):
+        (np.subtract if is_inverted else np.add)(total, plane, out=total)
     return total

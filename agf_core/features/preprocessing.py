@@ -46,7 +46,7 @@ def load_log_mel(source: AnyPath | AudioFile, spec: InputSpec) -> tuple[np.ndarr
         source, spec.excerpt_seconds, pieces=spec.excerpt_pieces, sample_rate=rate
     )
     samples = _without_silence(excerpt.samples, spec, rate)
-    if not len(_without_silence(samples, spec, rate, QUIET_PEAK)):
+    if not any(np.ptp(part) >= 2 * QUIET_PEAK for part in _segments(samples, spec, rate)):
         louder = _first_sound(source, spec, rate, QUIET_PEAK)
         samples = louder if len(louder) else samples
     if not len(samples):
@@ -56,12 +56,16 @@ def load_log_mel(source: AnyPath | AudioFile, spec: InputSpec) -> tuple[np.ndarr
     return log_mel(samples, spec, rate), excerpt.lost
 
 
+def _segments(samples: np.ndarray, spec: InputSpec, rate: int) -> list[np.ndarray]:
+    size = round(spec.segment_frames * spec.hop_length * rate / spec.sample_rate)
+    return [samples[start : start + size] for start in range(0, len(samples), size)]
+
+
 def _without_silence(
     samples: np.ndarray, spec: InputSpec, rate: int, peak: float = SILENT_PEAK
 ) -> np.ndarray:
     """Return samples without the segments that are silent, or below another peak."""
-    size = round(spec.segment_frames * spec.hop_length * rate / spec.sample_rate)
-    parts = [samples[start : start + size] for start in range(0, len(samples), size)]
+    parts = _segments(samples, spec, rate)
     sounding = [part for part in parts if np.ptp(part) >= 2 * peak]
     return samples if len(sounding) == len(parts) else np.concatenate([samples[:0], *sounding])
 
