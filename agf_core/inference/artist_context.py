@@ -97,21 +97,27 @@ class ArtistContext:
         logs = _logs(np.stack([probabilities, *others]))
         return _pooled(logs[0], logs.sum(axis=0), len(logs), self.pooling)
 
-    def weights(self, counts: np.ndarray) -> np.ndarray:
+    def weights(self, counts: np.ndarray, n_unknown: int = 0) -> np.ndarray:
         """Return what the probabilities of genres are multiplied by, (..., n_genres).
 
         Parameters
         ----------
         counts : np.ndarray [shape=(..., n_genres)]
             Of the artist's other tracks.
+        n_unknown : int
+            Other tracks of a genre that is none of these. Each counts as a little of every genre:
+            it shows that the artist's tracks are not all of one.
         """
-        expected = counts + self.concentration * self.shares
+        expected = counts + (self.concentration + n_unknown) * self.shares
         result: np.ndarray = expected / expected.sum(axis=-1, keepdims=True) / self.shares
         return result
 
-    def adjust(self, probabilities: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    def adjust(
+        self, probabilities: np.ndarray, counts: np.ndarray, n_unknown: int = 0
+    ) -> np.ndarray:
         """Combine the probabilities of a track by its sound with the counts of other tracks."""
-        weighted = np.maximum(probabilities, SMALLEST_PROBABILITY) * self.weights(counts)
+        weights = self.weights(counts, n_unknown)
+        weighted = np.maximum(probabilities, SMALLEST_PROBABILITY) * weights
         result: np.ndarray = weighted / weighted.sum(axis=-1, keepdims=True)
         return result
 

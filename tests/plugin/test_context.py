@@ -65,7 +65,7 @@ def test_genres_that_the_model_lacks_make_an_artist_less_sure(artists, tagger, c
     artists.beet("agfgenre", "--explain", "title:x", ",", "title:y")
     assert artists.genres("x") == ["Hip-Hop"]
     assert artists.genres("y") == []
-    assert "(Hip-Hop 1, that the model does not know 3)" in capsys.readouterr().out
+    assert "(Hip-Hop 1, 3 unknown to the model)" in capsys.readouterr().out
 
 
 def test_a_style_of_the_model_counts_as_its_genre(artists, tagger, capsys):

@@ -32,7 +32,7 @@ def mlp_share(n_features: int, recipe: Recipe) -> float:
 
 
 def work_of(setting: Setting, cases: Sequence[Case], prepared: Prepared) -> dict[str, float]:
-    """Return the work of cases that are trained together (`training.paper.workload`).
+    """Return the work of cases that are trained together.
 
     Parameters
     ----------

@@ -52,9 +52,6 @@ class _Sounds:
 class LibraryContext:
     """The tracks and genres of artists in a library; genres that this plugin has set do not count.
 
-    A genre that is none of the model's counts as a little of each: it tells that an artist's tracks
-    are not all of one genre.
-
     Parameters
     ----------
     lib : Library
@@ -69,7 +66,7 @@ class LibraryContext:
         for track in tags.tracks:
             if track.artist and track.analysed_by:
                 self._sounds[track.artist].analysed.add(track.number)
-        self._other_genres = Counter(track.artist for track in tags.tracks if track.has_other)
+        self._unknown = Counter(t.artist for t in tags.tracks if t.has_unknown_genre)
         known = [(track, _known_genre(track)) for track in tags.tracks]
         tagged = [(track, genre) for track, genre in known if genre]
         self._context = ArtistContext.of(
@@ -102,7 +99,7 @@ class LibraryContext:
             if number not in self._numbers and artist:
                 if genre is not None:
                     self._context.counts.setdefault(artist, np.zeros(len(self._labels)))[genre] += 1
-                self._other_genres[artist] += self._tags.has_other(item)
+                self._unknown[artist] += self._tags.has_unknown_genre(item)
             self._numbers.add(number)
 
     def adjust(self, item: Item, prediction: Prediction) -> Prediction:
@@ -120,7 +117,7 @@ class LibraryContext:
             best = np.argsort(-counts, kind="stable")[:GENRES_SHOWN]
             genres = [f"{self._labels[i]} {counts[i]:.0f}" for i in best if counts[i]]
             if n_unknown := self._n_unknown(item):
-                genres.append(f"that the model does not know {n_unknown}")
+                genres.append(f"{n_unknown} unknown to the model")
             name = f"with your genres of the artist's other tracks ({', '.join(genres)})"
             found.append((name, self._with_genres(item, pooled, counts)))
         return found
@@ -133,8 +130,7 @@ class LibraryContext:
         return replace(prediction, probabilities=pooled)
 
     def _with_genres(self, item: Item, prediction: Prediction, counts: np.ndarray) -> Prediction:
-        counts = counts + self._n_unknown(item) * self._context.shares
-        adjusted = self._context.adjust(prediction.probabilities, counts)
+        adjusted = self._context.adjust(prediction.probabilities, counts, self._n_unknown(item))
         return replace(prediction, probabilities=adjusted)
 
     def _n_others(self, obj: TrackOrAlbum | Mapping[str, Any]) -> int:
@@ -184,8 +180,8 @@ class LibraryContext:
 
     def _n_unknown(self, obj: TrackOrAlbum | Mapping[str, Any]) -> int:
         """Return how many other tracks of the artist have a genre that is none of the model's."""
-        own = "artist" in obj and self._tags.has_other(obj)  # an album is no track
-        return max(0, self._other_genres[artist_key(obj)] - own)
+        own = "artist" in obj and self._tags.has_unknown_genre(obj)  # an album is no track
+        return max(0, self._unknown[artist_key(obj)] - own)
 
     def _counts(self, obj: TrackOrAlbum | Mapping[str, Any]) -> np.ndarray | None:
         """Return how many other tracks of the artist have each genre; None if none has any."""

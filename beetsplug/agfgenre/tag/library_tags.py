@@ -37,7 +37,7 @@ class TaggedTrack:
         Id of its album.
     genre : int or None
         The index of the model's label that the user's genre is; None if it is none.
-    has_other : bool
+    has_unknown_genre : bool
         Whether the user gave it a genre that is none of the model's.
     is_open : bool
         Whether it has no genre that it would keep.
@@ -49,7 +49,7 @@ class TaggedTrack:
     artist: str
     album: int | None
     genre: int | None
-    has_other: bool
+    has_unknown_genre: bool
     is_open: bool
     analysed_by: str
 
@@ -95,7 +95,7 @@ class LibraryTags:
         """Return the index of the label that the user's genre of a track is; None if it is none."""
         return self._place_of(self._given(obj))
 
-    def has_other(self, obj: TrackOrAlbum | Mapping[str, Any]) -> bool:
+    def has_unknown_genre(self, obj: TrackOrAlbum | Mapping[str, Any]) -> bool:
         """Return whether the user gave a track a genre that is none of the model's."""
         genre = self._given(obj)
         return bool(genre) and self._place_of(genre) is None
